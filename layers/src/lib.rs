@@ -1,0 +1,15 @@
+//! From a tree to the bytes of an OCI image, and back.
+//!
+//! The way through, writing: [`walk`] lists a tree in canonical order, [`plan`] assigns each
+//! entry to a layer, [`pack`] writes each layer in one pass (canonical tar, both digests, gzip)
+//! into a [`layout`], [`image`] derives the config and the manifest from the base image's.
+//! Reading: an [`source::ImageSource`] ([`layout`], [`archive`], a registry elsewhere) yields a
+//! verified [`source::ResolvedImage`], and [`unpack`] lays its layers down beneath a root.
+//!
+//! This crate reads and writes files that it is told about and nothing else: no network, no
+//! process, no clock, no environment. A test holds it to that.
+
+pub mod digest;
+pub mod format;
+pub mod oci;
+pub mod source;

@@ -1,0 +1,288 @@
+//! The OCI image-spec's documents: descriptor, manifest, index, config.
+//!
+//! Own structs and not a crate's, because what a document holds must survive being read and
+//! written: unknown members are kept (`extra`), and every map is ordered, so that the same values
+//! always serialise to the same bytes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::digest::{DiffId, Digest};
+
+/// Annotations and labels.
+pub type StringMap = BTreeMap<String, String>;
+/// Members that we do not interpret.
+pub type Extra = BTreeMap<String, Value>;
+
+/// Media types of the OCI image-spec and of Docker's image manifest v2.2, which registries still hold.
+pub mod media_type {
+    /// An OCI image index.
+    pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    /// An OCI image manifest.
+    pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    /// An OCI image config.
+    pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+    /// A layer: tar.
+    pub const LAYER_TAR: &str = "application/vnd.oci.image.layer.v1.tar";
+    /// A layer: tar and gzip.
+    pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+    /// A layer: tar and zstd.
+    pub const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+    /// Docker's manifest list.
+    pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+    /// Docker's image manifest, version 2, schema 2.
+    pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+    /// Docker's image config.
+    pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+    /// Docker's layer: tar and gzip.
+    pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    /// Docker's layer: tar.
+    pub const DOCKER_LAYER_TAR: &str = "application/vnd.docker.image.rootfs.diff.tar";
+}
+
+/// What names a blob: its media type, digest and size in bytes.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// One of [`media_type`], or another's.
+    pub media_type: String,
+    /// Digest of the bytes.
+    pub digest: Digest,
+    /// Length in bytes.
+    pub size: u64,
+    /// For which platform, in an index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// Free-form annotations.
+    #[serde(default, skip_serializing_if = "StringMap::is_empty")]
+    pub annotations: StringMap,
+    /// Everything else, kept.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+impl Descriptor {
+    /// A descriptor of `bytes`.
+    pub fn of(media_type: &str, bytes: &[u8]) -> Self {
+        Self::new(media_type, Digest::of(bytes), bytes.len() as u64)
+    }
+
+    /// A descriptor without platform and annotations.
+    pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.to_owned(),
+            digest,
+            size,
+            platform: None,
+            annotations: StringMap::new(),
+            extra: Extra::new(),
+        }
+    }
+}
+
+/// Operating system and architecture in Go's names, such as `linux/amd64` or `linux/arm64/v8`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Platform {
+    /// `GOARCH`.
+    pub architecture: String,
+    /// `GOOS`.
+    pub os: String,
+    /// CPU variant, such as `v8`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// Everything else, kept.
+    #[serde(flatten)]
+    pub extra: BTreeMap<String, PlatformExtra>,
+}
+
+/// A member of a platform that we do not interpret (`os.version`, `os.features`).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum PlatformExtra {
+    /// A string.
+    Text(String),
+    /// A list of strings.
+    List(Vec<String>),
+}
+
+impl Platform {
+    /// `linux` on this architecture, as this program was compiled.
+    pub fn host() -> Self {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        Self {
+            architecture: architecture.to_owned(),
+            os: "linux".to_owned(),
+            variant: None,
+            extra: BTreeMap::new(),
+        }
+    }
+
+    /// Whether an image for `self` runs on `wanted`: the same os and architecture, and the same
+    /// variant where `wanted` names one.
+    pub fn satisfies(&self, wanted: &Platform) -> bool {
+        self.os == wanted.os
+            && self.architecture == wanted.architecture
+            && (wanted.variant.is_none() || self.variant == wanted.variant)
+    }
+}
+
+impl std::fmt::Display for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
+    }
+}
+
+/// An image manifest.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// Always 2.
+    pub schema_version: u32,
+    /// [`media_type::MANIFEST`] or Docker's; older OCI manifests leave it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// The image config's descriptor.
+    pub config: Descriptor,
+    /// Layers, the base first.
+    pub layers: Vec<Descriptor>,
+    /// Free-form annotations.
+    #[serde(default, skip_serializing_if = "StringMap::is_empty")]
+    pub annotations: StringMap,
+    /// Everything else, kept.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// An image index: manifests by platform.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Index {
+    /// Always 2.
+    pub schema_version: u32,
+    /// [`media_type::INDEX`] or Docker's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// The manifests.
+    pub manifests: Vec<Descriptor>,
+    /// Free-form annotations.
+    #[serde(default, skip_serializing_if = "StringMap::is_empty")]
+    pub annotations: StringMap,
+    /// Everything else, kept.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// An image config: what to run, and the layers' diff ids.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ImageConfig {
+    /// RFC 3339 time of creation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// `GOARCH`.
+    pub architecture: String,
+    /// `GOOS`.
+    pub os: String,
+    /// How to run it.
+    #[serde(default)]
+    pub config: RuntimeConfig,
+    /// The layers' diff ids.
+    pub rootfs: RootFs,
+    /// One entry for each layer, and for each step without one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<History>,
+    /// Everything else, kept.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// The `config` member of an image config. `Healthcheck`, `Shell`, `OnBuild` and whatever else a
+/// base image brings stay in `extra`.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RuntimeConfig {
+    /// `user[:group]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// `NAME=value`, in the order given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+    /// What is run, before [`Self::cmd`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<Vec<String>>,
+    /// Default arguments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cmd: Option<Vec<String>>,
+    /// Folders that are volumes, each with an empty object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volumes: Option<BTreeMap<String, Value>>,
+    /// Ports such as `8000/tcp`, each with an empty object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exposed_ports: Option<BTreeMap<String, Value>>,
+    /// Where it starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<String>,
+    /// Labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<StringMap>,
+    /// Everything else, kept.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// The `rootfs` member of an image config.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RootFs {
+    /// Always `layers`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Diff ids, the base first.
+    pub diff_ids: Vec<DiffId>,
+}
+
+/// One entry of an image config's history.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct History {
+    /// RFC 3339 time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// What made the layer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
+    /// A remark.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// True for a step that made no layer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub empty_layer: bool,
+    /// Everything else, kept.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_keeps_what_it_does_not_know() {
+        let text = r#"{"architecture":"amd64","os":"linux","config":{"Shell":["/bin/bash"],"Healthcheck":{"Test":["NONE"]}},"rootfs":{"type":"layers","diff_ids":[]},"moby.buildkit":"x"}"#;
+        let config: ImageConfig = serde_json::from_str(text).unwrap();
+        let value: Value = serde_json::to_value(&config).unwrap();
+        assert_eq!(value, serde_json::from_str::<Value>(text).unwrap());
+    }
+
+    #[test]
+    fn a_platform_without_variant_takes_any() {
+        let any = Platform::host();
+        let v8 = Platform { variant: Some("v8".into()), ..Platform::host() };
+        assert!(v8.satisfies(&any));
+        assert!(!any.satisfies(&v8));
+    }
+}
