@@ -1,1 +1,10 @@
-//! x
+//! From a Frappe `apps.json` to one built bench.
+//!
+//! The way through: [`spec`] says what the user wants, [`lock`] pins it, [`git`] fetches each
+//! pinned commit into the [`cache`], [`sandbox`] gives bench a machine of its own, and [`bench`]
+//! drives it and settles what it left behind.
+
+pub mod cache;
+pub mod git;
+pub mod progress;
+pub mod secret;

@@ -1,0 +1,279 @@
+//! The store under the user's cache folder: entries that are whole or not there.
+//!
+//! An entry is a folder. It is made under a temporary name and renamed when it is whole, so a
+//! kill at any moment leaves at most a temporary folder, which the next run removes. A lock file
+//! for each entry makes parallel runs wait for each other instead of doing the work twice; the
+//! kernel drops the lock when its holder dies.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// Why the store could not be used.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum CacheError {
+    /// There is no place for it.
+    #[error("failed to find a cache folder: neither CARAFE_CACHE_DIR, XDG_CACHE_HOME nor HOME is set")]
+    #[diagnostic(help("set CARAFE_CACHE_DIR to a folder that you may write to"))]
+    NoPlace,
+    /// A file operation failed.
+    #[error("failed to {verb} `{path}`")]
+    #[diagnostic(help(
+        "check that the folder exists, is yours, and that its disk has room; CARAFE_CACHE_DIR names another"
+    ))]
+    Io {
+        /// What was tried.
+        verb: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl CacheError {
+    fn io(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { verb, path, source }
+    }
+}
+
+/// The whole store.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+impl Cache {
+    /// At `CARAFE_CACHE_DIR`, else `$XDG_CACHE_HOME/carafe`, else `$HOME/.cache/carafe`.
+    pub fn from_environment() -> Result<Self, CacheError> {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let root = set("CARAFE_CACHE_DIR")
+            .or_else(|| Some(set("XDG_CACHE_HOME")?.join("carafe")))
+            .or_else(|| Some(set("HOME")?.join(".cache/carafe")))
+            .ok_or(CacheError::NoPlace)?;
+        Self::at(&root)
+    }
+
+    /// In this folder, which is made if it is not there.
+    pub fn at(root: &Path) -> Result<Self, CacheError> {
+        fs::create_dir_all(root).map_err(CacheError::io("create", root))?;
+        let root = fs::canonicalize(root).map_err(CacheError::io("open", root))?;
+        Ok(Self { root })
+    }
+
+    /// One kind of entries. The version is part of its folder's name: entries of another layout
+    /// are never met.
+    pub fn bucket(&self, kind: &str, version: u32) -> Result<Bucket, CacheError> {
+        let path = self.root.join(format!("{kind}-v{version}"));
+        fs::create_dir_all(&path).map_err(CacheError::io("create", &path))?;
+        Ok(Bucket { path })
+    }
+
+    /// A folder of this run's own, removed when dropped; those of dead runs are removed first.
+    pub fn scratch(&self) -> Result<Scratch, CacheError> {
+        let bucket = self.bucket("work", 1)?;
+        bucket.sweep();
+        Scratch::new(&bucket.path)
+    }
+}
+
+/// One kind of entries; see [`Cache::bucket`].
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    path: PathBuf,
+}
+
+impl Bucket {
+    /// The entry `key` (letters, digits, `-`, `_`, `.`), made by `make` in an empty folder if it
+    /// is not there. Idempotent; of several callers one makes it and the others wait. What `make`
+    /// leaves behind when it fails is removed.
+    pub fn entry<E: From<CacheError>>(
+        &self,
+        key: &str,
+        make: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, E> {
+        debug_assert!(key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)), "{key}");
+        let entry = self.path.join(key);
+        if entry.is_dir() {
+            return Ok(entry);
+        }
+        let _lock = self.lock(key)?;
+        if entry.is_dir() {
+            return Ok(entry);
+        }
+        self.sweep();
+        let scratch = Scratch::new(&self.path)?;
+        let folder = scratch.path().join("entry");
+        fs::create_dir(&folder).map_err(CacheError::io("create", &folder))?;
+        make(&folder)?;
+        sync(&folder)?;
+        fs::rename(&folder, &entry).map_err(CacheError::io("publish", &entry))?;
+        Ok(entry)
+    }
+
+    fn lock(&self, key: &str) -> Result<File, CacheError> {
+        let path = self.path.join(format!(".{key}.lock"));
+        open_locked(&path, FlockOperation::LockExclusive).map_err(CacheError::io("lock", &path))
+    }
+
+    /// Removes the scratch folders whose owner is dead. A failure to is no failure of the run.
+    fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(&self.path) else { return };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let is_scratch = entry.file_name().to_string_lossy().starts_with(Scratch::PREFIX);
+            if is_scratch
+                && path.is_dir()
+                && let Some(_lock) = Scratch::abandoned(&path)
+            {
+                let _ = remove_tree(&path);
+            }
+        }
+    }
+}
+
+/// A folder that is removed when dropped, or by the next run if this one is killed.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Scratch {
+    const PREFIX: &str = ".scratch-";
+    const LOCK: &str = ".owner";
+
+    fn new(parent: &Path) -> Result<Self, CacheError> {
+        // Held until the new folder has an owner, so that no sweep takes it for a dead run's.
+        let _birth = Self::birth(parent).map_err(CacheError::io("lock", parent))?;
+        let folder = tempfile::Builder::new().prefix(Self::PREFIX).tempdir_in(parent);
+        let path = folder.map_err(CacheError::io("create a folder in", parent))?.keep();
+        let lock_path = path.join(Self::LOCK);
+        let lock = open_locked(&lock_path, FlockOperation::LockExclusive)
+            .map_err(CacheError::io("lock", &lock_path))?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn birth(parent: &Path) -> io::Result<File> {
+        open_locked(&parent.join(".birth.lock"), FlockOperation::LockExclusive)
+    }
+
+    /// The lock of a scratch folder whose owner is gone.
+    fn abandoned(path: &Path) -> Option<File> {
+        let _birth = Self::birth(path.parent()?).ok()?;
+        // A run that was killed before it made the lock file left none.
+        let lock =
+            OpenOptions::new().create(true).truncate(false).write(true).open(path.join(Self::LOCK)).ok()?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).ok()?;
+        Some(lock)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = remove_tree(&self.path);
+    }
+}
+
+fn open_locked(path: &Path, operation: FlockOperation) -> io::Result<File> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    flock(&file, operation)?;
+    Ok(file)
+}
+
+/// Puts the whole file system of `path` on disk: one call instead of one for each file.
+fn sync(path: &Path) -> Result<(), CacheError> {
+    let folder = File::open(path).map_err(CacheError::io("open", path))?;
+    rustix::fs::syncfs(&folder).map_err(|error| CacheError::io("sync", path)(error.into()))
+}
+
+/// Removes a tree in which a build may have left folders without write permission.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    if fs::remove_dir_all(path).is_ok() {
+        return Ok(());
+    }
+    for entry in walkdir::WalkDir::new(path).into_iter().flatten() {
+        if entry.file_type().is_dir() {
+            let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700));
+        }
+    }
+    fs::remove_dir_all(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn store() -> (tempfile::TempDir, Bucket) {
+        let folder = tempfile::tempdir().unwrap();
+        let bucket = Cache::at(folder.path()).unwrap().bucket("test", 1).unwrap();
+        (folder, bucket)
+    }
+
+    #[test]
+    fn an_entry_is_made_once_by_many() {
+        let (_folder, bucket) = store();
+        let made = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let make = |path: &Path| {
+                        made.fetch_add(1, Ordering::Relaxed);
+                        fs::write(path.join("file"), "x").map_err(CacheError::io("write", path))
+                    };
+                    let entry = bucket.entry("key", make).unwrap();
+                    assert_eq!(fs::read_to_string(entry.join("file")).unwrap(), "x");
+                });
+            }
+        });
+        assert_eq!(made.into_inner(), 1);
+    }
+
+    #[test]
+    fn a_failure_publishes_nothing_and_can_be_repeated() {
+        let (_folder, bucket) = store();
+        let failed = bucket.entry("key", |path| {
+            fs::write(path.join("half"), "x").unwrap();
+            Err(CacheError::NoPlace)
+        });
+        assert!(failed.is_err());
+        assert!(!bucket.path.join("key").exists());
+        let entry = bucket.entry::<CacheError>("key", |_| Ok(())).unwrap();
+        assert!(!entry.join("half").exists());
+    }
+
+    #[test]
+    fn the_scratch_of_a_dead_run_is_swept_and_that_of_a_live_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path()).unwrap();
+        let live = cache.scratch().unwrap();
+        let dead = live.path().parent().unwrap().join(".scratch-dead");
+        fs::create_dir(&dead).unwrap();
+        fs::write(dead.join(Scratch::LOCK), "").unwrap();
+        let _next = cache.scratch().unwrap();
+        assert!(live.path().exists() && !dead.exists());
+    }
+
+    #[test]
+    fn read_only_folders_are_removed_too() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("a/b");
+        fs::create_dir_all(&inner).unwrap();
+        fs::write(inner.join("file"), "").unwrap();
+        fs::set_permissions(&inner, fs::Permissions::from_mode(0o555)).unwrap();
+        remove_tree(&folder.path().join("a")).unwrap();
+        assert!(!folder.path().join("a").exists());
+    }
+}
