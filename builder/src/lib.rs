@@ -6,5 +6,6 @@
 
 pub mod cache;
 pub mod git;
+pub mod lock;
 pub mod progress;
 pub mod secret;

@@ -3,3 +3,15 @@
 mod id;
 
 pub use id::{CommitId, ParseIdError, TreeId};
+
+use serde::{Deserialize, Serialize};
+
+/// What a name of a commit is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefKind {
+    /// `refs/heads/…`: it moves.
+    Branch,
+    /// `refs/tags/…`: it should not.
+    Tag,
+}

@@ -1,0 +1,291 @@
+//! The lock: one file that pins every name a build depends on.
+//!
+//! It is plain TOML, written by [`Lock::to_toml`] alone: fixed order, no time, no path of the
+//! machine, no credential. The same pins always give the same bytes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use carafe_layers::digest::Digest;
+use carafe_layers::format::FormatVersion;
+use serde::{Deserialize, Serialize};
+
+use crate::git::{CommitId, RefKind, TreeId};
+
+/// The version of the lock file itself, as apart from the format-version of the image's bytes.
+pub const LOCK_VERSION: u32 = 1;
+
+/// A lock larger than this is refused before it is parsed.
+pub const MAX_LOCK_BYTES: u64 = 1 << 20;
+
+const HEADING: &str = "# Written by `carafe lock`. Commit it beside the spec; do not edit it by hand.\n";
+
+/// Everything a build depends on, pinned.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Lock {
+    /// [`LOCK_VERSION`].
+    pub version: u32,
+    /// Which rules turn the tree into bytes.
+    pub format_version: FormatVersion,
+    /// The checksum of the spec that this lock was made from.
+    pub spec: Digest,
+    /// The newest commit time of the apps, seconds since 1970: the image's time of creation.
+    pub source_date_epoch: i64,
+    /// Where bench runs.
+    pub build_image: LockedImage,
+    /// What the image stands on.
+    pub base_image: LockedImage,
+    /// Versions of the tools in the build image, by name.
+    pub tools: BTreeMap<String, String>,
+    /// Frappe first, then the apps in the order of the spec, which is the order of installation.
+    #[serde(rename = "app")]
+    pub apps: Vec<LockedApp>,
+}
+
+/// An image by digest.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedImage {
+    /// As the spec names it.
+    pub reference: String,
+    /// What the name pointed at: an index, or a manifest.
+    pub digest: Digest,
+}
+
+/// An app at one commit.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "AppTable", into = "AppTable")]
+pub struct LockedApp {
+    /// The name of its python package and of its folder in `apps/`.
+    pub name: String,
+    /// Where it comes from.
+    pub source: LockedSource,
+    /// The commit. For a local folder, one that is made from its content.
+    pub commit: CommitId,
+    /// The commit's tree: what is checked after a fetch.
+    pub tree: TreeId,
+    /// The commit's time, seconds since 1970: the mtime of the app's files.
+    pub time: i64,
+}
+
+/// Where an app comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LockedSource {
+    /// A git repository.
+    Git {
+        /// Without credentials.
+        url: String,
+        /// The branch or tag that the commit was found under, if the spec names one.
+        reference: Option<(RefKind, String)>,
+    },
+    /// A folder, relative to the spec.
+    Local {
+        /// As the spec names it.
+        path: String,
+    },
+}
+
+/// A [`LockedApp`] as it stands in the file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AppTable {
+    name: String,
+    url: Option<String>,
+    path: Option<String>,
+    branch: Option<String>,
+    tag: Option<String>,
+    commit: CommitId,
+    tree: TreeId,
+    time: i64,
+}
+
+impl TryFrom<AppTable> for LockedApp {
+    type Error = String;
+
+    fn try_from(table: AppTable) -> Result<Self, String> {
+        let reference = match (table.branch, table.tag) {
+            (Some(branch), None) => Some((RefKind::Branch, branch)),
+            (None, Some(tag)) => Some((RefKind::Tag, tag)),
+            (None, None) => None,
+            _ => return Err(format!("app `{}` has a branch and a tag", table.name)),
+        };
+        let source = match (table.url, table.path) {
+            (Some(url), None) => LockedSource::Git { url, reference },
+            (None, Some(path)) if reference.is_none() => LockedSource::Local { path },
+            _ => return Err(format!("app `{}` needs either a url or a path", table.name)),
+        };
+        let AppTable { name, commit, tree, time, .. } = table;
+        Ok(Self { name, source, commit, tree, time })
+    }
+}
+
+impl From<LockedApp> for AppTable {
+    fn from(app: LockedApp) -> Self {
+        let LockedApp { name, source, commit, tree, time } = app;
+        let (url, path, reference) = match source {
+            LockedSource::Git { url, reference } => (Some(url), None, reference),
+            LockedSource::Local { path } => (None, Some(path), None),
+        };
+        let (branch, tag) = match reference {
+            Some((RefKind::Branch, branch)) => (Some(branch), None),
+            Some((RefKind::Tag, tag)) => (None, Some(tag)),
+            None => (None, None),
+        };
+        Self { name, url, path, branch, tag, commit, tree, time }
+    }
+}
+
+/// Why a lock could not be read or written.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum LockError {
+    /// A file operation failed.
+    #[error("failed to {verb} `{path}`")]
+    Io {
+        /// What was tried.
+        verb: &'static str,
+        /// The lock file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is not a lock.
+    #[error("failed to parse `{path}`")]
+    #[diagnostic(help("`carafe lock` writes it anew"))]
+    Parse {
+        /// The lock file.
+        path: String,
+        /// Where and why.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// It was written by a newer Carafe, or is larger than a lock can be.
+    #[error("failed to read `{path}`: {reason}")]
+    #[diagnostic(help("use the carafe that wrote it, or write it anew with `carafe lock`"))]
+    Unusable {
+        /// The lock file.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl Lock {
+    /// The bytes of the lock file.
+    pub fn to_toml(&self) -> String {
+        let body = toml::to_string(self).expect("a lock holds nothing that TOML cannot");
+        format!("{HEADING}{body}")
+    }
+
+    /// Parses a lock; `name` is for messages.
+    pub fn parse(name: &str, text: &str) -> Result<Self, LockError> {
+        let unusable = |reason: String| LockError::Unusable { path: name.to_owned(), reason };
+        if text.len() as u64 > MAX_LOCK_BYTES {
+            return Err(unusable(format!("it has more than {MAX_LOCK_BYTES} bytes")));
+        }
+        let parse_error = |source| LockError::Parse { path: name.to_owned(), source: Box::new(source) };
+        let versions: Versions = toml::from_str(text).map_err(parse_error)?;
+        if versions.version != LOCK_VERSION {
+            let reason = format!("its version is {}, this carafe knows {LOCK_VERSION}", versions.version);
+            return Err(unusable(reason));
+        }
+        toml::from_str(text).map_err(parse_error)
+    }
+
+    /// Reads the lock at `path`, or nothing if there is none.
+    pub fn read(path: &Path) -> Result<Option<Self>, LockError> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&path.display().to_string(), &text).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(LockError::Io { verb: "read", path: path.to_owned(), source }),
+        }
+    }
+
+    /// Writes the lock at `path`, whole or not at all.
+    pub fn write(&self, path: &Path) -> Result<(), LockError> {
+        let fail = |verb| move |source| LockError::Io { verb, path: path.to_owned(), source };
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut file = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(folder)
+            .map_err(fail("create"))?;
+        std::io::Write::write_all(&mut file, self.to_toml().as_bytes()).map_err(fail("write"))?;
+        file.as_file().sync_all().map_err(fail("write"))?;
+        file.persist(path).map_err(|error| fail("replace")(error.error))?;
+        Ok(())
+    }
+
+    /// The digest of the lock's bytes: two builds of one lock share what was downloaded for it.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.to_toml().as_bytes())
+    }
+}
+
+/// Read first, so that a lock from the future is told apart from a broken one.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Versions {
+    version: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(crate) fn sample() -> Lock {
+        let image = |name: &str| LockedImage { reference: name.into(), digest: Digest::of(name.as_bytes()) };
+        let app = |name: &str, source| LockedApp {
+            name: name.into(),
+            source,
+            commit: "0123456789012345678901234567890123456789".parse().unwrap(),
+            tree: "abcdefabcdefabcdefabcdefabcdefabcdefabcd".parse().unwrap(),
+            time: 1_700_000_000,
+        };
+        let git = LockedSource::Git {
+            url: "https://github.com/frappe/frappe".into(),
+            reference: Some((RefKind::Tag, "v15.55.1".into())),
+        };
+        Lock {
+            version: LOCK_VERSION,
+            format_version: FormatVersion::CURRENT,
+            spec: Digest::of(b"spec"),
+            source_date_epoch: 1_700_000_000,
+            build_image: image("docker.io/frappe/build:version-15"),
+            base_image: image("docker.io/frappe/base:version-15"),
+            tools: BTreeMap::from([("bench".into(), "5.31.1".into())]),
+            apps: vec![app("frappe", git), app("local", LockedSource::Local { path: "apps/local".into() })],
+        }
+    }
+
+    #[test]
+    fn is_read_as_it_was_written() {
+        let lock = sample();
+        assert_eq!(Lock::parse("carafe.lock", &lock.to_toml()).unwrap(), lock);
+    }
+
+    #[test]
+    fn its_bytes_are_these() {
+        insta::assert_snapshot!(sample().to_toml());
+    }
+
+    #[test]
+    fn one_from_the_future_is_named_as_such() {
+        let text = sample().to_toml();
+        let newer = text.replacen("version = 1\n", "version = 2\n", 1);
+        let error = Lock::parse("carafe.lock", &newer).unwrap_err();
+        assert!(matches!(error, LockError::Unusable { .. }), "{error:?}");
+        let format = text.replacen("format-version = 1\n", "format-version = 9\n", 1);
+        assert!(matches!(Lock::parse("carafe.lock", &format).unwrap_err(), LockError::Parse { .. }));
+    }
+
+    #[test]
+    fn writing_replaces_it_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("carafe.lock");
+        assert_eq!(Lock::read(&path).unwrap(), None);
+        sample().write(&path).unwrap();
+        assert_eq!(Lock::read(&path).unwrap(), Some(sample()));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
