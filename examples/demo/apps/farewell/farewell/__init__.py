@@ -1,0 +1,3 @@
+"""An app for Carafe's demo: it stands on greetings."""
+
+__version__ = "1.0.0"

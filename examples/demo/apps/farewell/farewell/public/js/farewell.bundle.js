@@ -1,0 +1,3 @@
+import { announce } from "../../../../frappe/frappe/public/js/announce";
+
+announce("farewell", "see you soon");

@@ -1,0 +1,3 @@
+import { announce } from "./announce";
+
+announce("frappe", "the stand-in framework");
