@@ -11,5 +11,20 @@
 
 pub mod digest;
 pub mod format;
+pub mod gzip;
+pub mod image;
+pub mod json;
+pub mod layout;
+pub mod mtime;
 pub mod oci;
+pub mod pack;
+pub mod path;
+pub mod pattern;
+pub mod plan;
+mod read_ahead;
+pub mod scan;
 pub mod source;
+pub mod tarball;
+pub mod time;
+pub mod tree;
+pub mod walk;

@@ -1,0 +1,308 @@
+//! From a base image and new layers to a config and a manifest.
+
+use serde_json::Value;
+
+use crate::json::canonical_json;
+use crate::oci::{Descriptor, Extra, History, ImageConfig, Manifest, RuntimeConfig, StringMap, media_type};
+use crate::pack::PackedLayer;
+use crate::source::{MAX_LAYERS, ResolvedImage};
+use crate::time::rfc3339;
+
+/// The annotation that names the base image.
+pub const BASE_NAME: &str = "org.opencontainers.image.base.name";
+/// The annotation with the digest of the base image's manifest.
+pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
+
+const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+const FOREIGN_LAYER: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
+
+/// What an image has other than its base. What is `None` or empty stays as the base has it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ImageChanges {
+    /// `user[:group]`.
+    pub user: Option<String>,
+    /// What is run. The base's arguments do not fit another entrypoint: they go, unless
+    /// [`Self::cmd`] gives new ones (as in a Dockerfile).
+    pub entrypoint: Option<Vec<String>>,
+    /// Default arguments.
+    pub cmd: Option<Vec<String>>,
+    /// Where it starts.
+    pub working_dir: Option<String>,
+    /// Folders that become volumes, beside the base's.
+    pub volumes: Vec<String>,
+    /// Variables and values: in the place of the base's of that name, or after them in this order.
+    pub env: Vec<(String, String)>,
+    /// Labels, over the base's.
+    pub labels: StringMap,
+    /// Annotations of the manifest. The base's are about the base, and are not taken over.
+    pub annotations: StringMap,
+    /// The base's name, for [`BASE_NAME`]; [`BASE_DIGEST`] is always set.
+    pub base_name: Option<String>,
+    /// Seconds since 1970: the source date epoch, for `created` everywhere.
+    pub created: i64,
+    /// What the history says to the right of each of our layers' names.
+    pub comment: Option<String>,
+}
+
+/// The documents of a new image, in their final bytes.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Image {
+    /// Names the manifest.
+    pub descriptor: Descriptor,
+    /// The manifest's bytes.
+    pub manifest: Vec<u8>,
+    /// Names the config.
+    pub config_descriptor: Descriptor,
+    /// The config's bytes.
+    pub config: Vec<u8>,
+    /// The manifest's layers: the base's, then ours.
+    pub layers: Vec<Descriptor>,
+}
+
+/// Why an image could not be derived.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum DeriveError {
+    /// More layers than any runtime mounts.
+    #[error("failed to derive an image of {layers} layers: the limit is {MAX_LAYERS}")]
+    #[diagnostic(help("the base has {base}; set a smaller layer budget, or take a base with fewer layers"))]
+    TooManyLayers {
+        /// The base's layers and ours.
+        layers: usize,
+        /// The base's.
+        base: usize,
+    },
+    /// No calendar has it.
+    #[error("failed to write {epoch} seconds as the time of creation: it is outside the years 0 to 9999")]
+    Time {
+        /// Seconds since 1970.
+        epoch: i64,
+    },
+}
+
+/// Puts `layers` on top of `base` and makes `changes`: the config and manifest of a new image.
+///
+/// Whatever the base's config has and we do not know is kept. The new manifest is an OCI one,
+/// whatever the base's is: Docker's media types for layers become OCI's names for the same bytes.
+/// A pure function, and canonical JSON: the same arguments give the same bytes.
+pub fn derive(
+    base: &ResolvedImage,
+    layers: &[PackedLayer],
+    changes: &ImageChanges,
+) -> Result<Image, DeriveError> {
+    let total = base.manifest.layers.len() + layers.len();
+    if total > MAX_LAYERS {
+        return Err(DeriveError::TooManyLayers { layers: total, base: base.manifest.layers.len() });
+    }
+    let created = rfc3339(changes.created).ok_or(DeriveError::Time { epoch: changes.created })?;
+    let config = canonical_json(&config(base, layers, changes, &created));
+    let config_descriptor = Descriptor::of(media_type::CONFIG, &config);
+    let layers: Vec<Descriptor> = base
+        .manifest
+        .layers
+        .iter()
+        .map(in_oci_terms)
+        .chain(layers.iter().map(|layer| layer.descriptor.clone()))
+        .collect();
+    let manifest = canonical_json(&Manifest {
+        schema_version: 2,
+        media_type: Some(media_type::MANIFEST.to_owned()),
+        config: config_descriptor.clone(),
+        layers: layers.clone(),
+        annotations: annotations(base, changes),
+        extra: Extra::new(),
+    });
+    let descriptor = Descriptor::of(media_type::MANIFEST, &manifest);
+    Ok(Image { descriptor, manifest, config_descriptor, config, layers })
+}
+
+fn config(
+    base: &ResolvedImage,
+    layers: &[PackedLayer],
+    changes: &ImageChanges,
+    created: &str,
+) -> ImageConfig {
+    let mut config = base.config.clone();
+    config.created = Some(created.to_owned());
+    change(&mut config.config, changes);
+    config.history = aligned(&config.history, base.manifest.layers.len());
+    for layer in layers {
+        config.rootfs.diff_ids.push(layer.diff_id);
+        config.history.push(History {
+            created: Some(created.to_owned()),
+            created_by: Some(format!("carafe: {}", layer.name)),
+            comment: changes.comment.clone(),
+            ..History::default()
+        });
+    }
+    config
+}
+
+fn change(config: &mut RuntimeConfig, changes: &ImageChanges) {
+    if changes.entrypoint.is_some() {
+        config.entrypoint.clone_from(&changes.entrypoint);
+        config.cmd = None;
+    }
+    if changes.cmd.is_some() {
+        config.cmd.clone_from(&changes.cmd);
+    }
+    if changes.user.is_some() {
+        config.user.clone_from(&changes.user);
+    }
+    if changes.working_dir.is_some() {
+        config.working_dir.clone_from(&changes.working_dir);
+    }
+    if !changes.volumes.is_empty() {
+        let volumes = changes.volumes.iter().map(|path| (path.clone(), Value::Object(Default::default())));
+        config.volumes.get_or_insert_default().extend(volumes);
+    }
+    if !changes.labels.is_empty() {
+        config.labels.get_or_insert_default().extend(changes.labels.clone());
+    }
+    for (name, value) in &changes.env {
+        set_variable(&mut config.env, name, value);
+    }
+}
+
+fn set_variable(env: &mut Vec<String>, name: &str, value: &str) {
+    let variable = format!("{name}={value}");
+    let is_it = |old: &&mut String| old.split('=').next() == Some(name);
+    match env.iter_mut().find(is_it) {
+        Some(old) => *old = variable,
+        None => env.push(variable),
+    }
+}
+
+/// The base's history, if it has one entry for each layer. Otherwise readers could not tell which
+/// entry belongs to which layer, ours included: then one entry that says so for each.
+fn aligned(history: &[History], layers: usize) -> Vec<History> {
+    if history.iter().filter(|entry| !entry.empty_layer).count() == layers {
+        return history.to_vec();
+    }
+    let unknown = History {
+        comment: Some("the base image's history does not match its layers".to_owned()),
+        ..History::default()
+    };
+    vec![unknown; layers]
+}
+
+fn in_oci_terms(layer: &Descriptor) -> Descriptor {
+    let media_type = match layer.media_type.as_str() {
+        media_type::DOCKER_LAYER_GZIP => media_type::LAYER_GZIP,
+        media_type::DOCKER_LAYER_TAR => media_type::LAYER_TAR,
+        DOCKER_FOREIGN_LAYER => FOREIGN_LAYER,
+        other => other,
+    };
+    Descriptor { media_type: media_type.to_owned(), ..layer.clone() }
+}
+
+fn annotations(base: &ResolvedImage, changes: &ImageChanges) -> StringMap {
+    let mut annotations: StringMap = changes.annotations.clone();
+    annotations.insert(BASE_DIGEST.to_owned(), base.descriptor.digest.to_string());
+    if let Some(name) = &changes.base_name {
+        annotations.insert(BASE_NAME.to_owned(), name.clone());
+    }
+    annotations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::{DiffId, Digest};
+
+    const BASE_CONFIG: &str = r#"{"os":"linux","architecture":"amd64","moby.buildkit.x":[1],
+        "config":{"Env":["PATH=/bin","LANG=C"],"Cmd":["bash"],"Healthcheck":{"Test":["NONE"]},"Labels":{"a":"1"}},
+        "rootfs":{"type":"layers","diff_ids":["DIFF"]},
+        "history":[{"created_by":"ADD rootfs"},{"created_by":"CMD","empty_layer":true}]}"#;
+
+    fn base(history: bool) -> ResolvedImage {
+        let config_bytes = BASE_CONFIG.replace("DIFF", &Digest::of(b"base tar").to_string()).into_bytes();
+        let mut config: ImageConfig = serde_json::from_slice(&config_bytes).unwrap();
+        if !history {
+            config.history.truncate(0);
+        }
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: Some(media_type::DOCKER_MANIFEST.into()),
+            config: Descriptor::of(media_type::DOCKER_CONFIG, &config_bytes),
+            layers: vec![Descriptor::of(media_type::DOCKER_LAYER_GZIP, b"base layer")],
+            annotations: StringMap::from([("about".into(), "the base".into())]),
+            extra: Extra::new(),
+        };
+        let manifest_bytes = canonical_json(&manifest);
+        let descriptor = Descriptor::of(media_type::DOCKER_MANIFEST, &manifest_bytes);
+        ResolvedImage { root: descriptor.clone(), descriptor, manifest, manifest_bytes, config, config_bytes }
+    }
+
+    fn layer() -> PackedLayer {
+        PackedLayer {
+            name: "env".into(),
+            descriptor: Descriptor::of(media_type::LAYER_GZIP, b"ours"),
+            diff_id: DiffId(Digest::of(b"our tar")),
+            entries: 1,
+            uncompressed: 7,
+        }
+    }
+
+    fn changes() -> ImageChanges {
+        ImageChanges {
+            user: Some("frappe".into()),
+            entrypoint: Some(vec!["entrypoint.sh".into()]),
+            volumes: vec!["/logs".into()],
+            env: vec![("LANG".into(), "C.UTF-8".into()), ("NEW".into(), "1=2".into())],
+            labels: StringMap::from([("b".into(), "2".into())]),
+            base_name: Some("docker.io/frappe/base:v15".into()),
+            ..ImageChanges::default()
+        }
+    }
+
+    fn read(image: &Image) -> (Value, Value) {
+        (serde_json::from_slice(&image.config).unwrap(), serde_json::from_slice(&image.manifest).unwrap())
+    }
+
+    #[test]
+    fn the_base_is_carried_over_and_changed() {
+        let (config, manifest) = read(&derive(&base(true), &[layer()], &changes()).unwrap());
+        assert_eq!(config["created"], "1970-01-01T00:00:00Z");
+        assert_eq!(config["moby.buildkit.x"][0], 1);
+        assert_eq!(config["config"]["Healthcheck"]["Test"][0], "NONE");
+        assert_eq!(config["config"]["Env"], serde_json::json!(["PATH=/bin", "LANG=C.UTF-8", "NEW=1=2"]));
+        assert_eq!(config["config"]["Cmd"], Value::Null, "it was for another entrypoint");
+        assert_eq!(config["config"]["Labels"], serde_json::json!({"a": "1", "b": "2"}));
+        assert_eq!(config["config"]["Volumes"], serde_json::json!({"/logs": {}}));
+        assert_eq!(config["rootfs"]["diff_ids"][1], Digest::of(b"our tar").to_string());
+        assert_eq!(config["history"][2]["created_by"], "carafe: env");
+        assert_eq!(manifest["mediaType"], media_type::MANIFEST);
+        assert_eq!(manifest["layers"][0]["mediaType"], media_type::LAYER_GZIP);
+        assert_eq!(manifest["layers"][0]["digest"], Digest::of(b"base layer").to_string());
+        assert_eq!(manifest["annotations"][BASE_NAME], "docker.io/frappe/base:v15");
+        assert_eq!(manifest["annotations"][BASE_DIGEST], base(true).descriptor.digest.to_string());
+        assert_eq!(manifest["annotations"]["about"], Value::Null);
+    }
+
+    #[test]
+    fn documents_describe_their_bytes() {
+        let image = derive(&base(true), &[layer()], &changes()).unwrap();
+        let manifest: Manifest = serde_json::from_slice(&image.manifest).unwrap();
+        assert_eq!(image.descriptor, Descriptor::of(media_type::MANIFEST, &image.manifest));
+        assert_eq!(manifest.config, Descriptor::of(media_type::CONFIG, &image.config));
+        assert_eq!(manifest.layers, image.layers);
+    }
+
+    #[test]
+    fn a_history_without_its_layers_is_replaced() {
+        let (config, _) = read(&derive(&base(false), &[layer()], &changes()).unwrap());
+        assert_eq!(config["history"].as_array().unwrap().len(), 2);
+        assert_eq!(config["history"][0]["created_by"], Value::Null);
+    }
+
+    #[test]
+    fn limits_are_kept() {
+        let many = vec![layer(); MAX_LAYERS];
+        assert!(matches!(
+            derive(&base(true), &many, &changes()),
+            Err(DeriveError::TooManyLayers { layers: 128, base: 1 })
+        ));
+        let late = ImageChanges { created: i64::MAX, ..changes() };
+        assert!(matches!(derive(&base(true), &[], &late), Err(DeriveError::Time { .. })));
+    }
+}

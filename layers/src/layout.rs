@@ -1,0 +1,51 @@
+//! An OCI image layout: a folder with `oci-layout`, `index.json` and `blobs/sha256/`.
+
+mod source;
+mod writer;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, open, openat};
+
+use crate::source::MAX_DOCUMENT_BYTES;
+
+pub use source::LayoutSource;
+pub use writer::{BlobWriter, LayoutError, LayoutWriter};
+
+const MARKER: &str = "oci-layout";
+const MARKER_TEXT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+const INDEX: &str = "index.json";
+const BLOBS: [&str; 2] = ["blobs", "sha256"];
+
+/// The annotation by which an index names an image, such as a tag.
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// Opens a regular file below `root` without following any link on the way down: a layout may
+/// come from anywhere, and must not lead out of its folder.
+fn open_below(root: &Path, names: &[&str]) -> io::Result<File> {
+    let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut at = open(root, folder, Mode::empty())?;
+    let Some((file, folders)) = names.split_last() else { return Err(io::ErrorKind::InvalidInput.into()) };
+    for name in folders {
+        at = openat(&at, *name, folder | OFlags::NOFOLLOW, Mode::empty())?;
+    }
+    // NONBLOCK: a fifo in the file's place must not make us wait for its other end.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(openat(&at, *file, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    Ok(file)
+}
+
+/// Reads a document of at most [`MAX_DOCUMENT_BYTES`].
+fn read_document(root: &Path, names: &[&str]) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_below(root, names)?.take(MAX_DOCUMENT_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_DOCUMENT_BYTES {
+        return Err(io::Error::other("it is longer than 4 MiB"));
+    }
+    Ok(bytes)
+}

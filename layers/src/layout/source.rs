@@ -1,0 +1,97 @@
+//! Reading an image from an OCI layout, whoever wrote it.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::{BLOBS, INDEX, REF_NAME, open_below, read_document};
+use crate::digest::Digest;
+use crate::oci::{Descriptor, Index};
+use crate::path::printable;
+use crate::source::{self, ImageSource, SourceError};
+
+/// One image of an OCI layout.
+#[derive(Debug)]
+pub struct LayoutSource {
+    path: PathBuf,
+    root: Descriptor,
+    name: String,
+}
+
+impl LayoutSource {
+    /// The image that `index.json` calls `reference` (its `org.opencontainers.image.ref.name`, or
+    /// a digest), or the only one there is. An image may be a manifest or an index of manifests.
+    pub fn open(path: impl Into<PathBuf>, reference: Option<&str>) -> Result<Self, SourceError> {
+        let path = path.into();
+        let folder = printable(path.as_os_str().as_encoded_bytes());
+        let name = reference.map_or(format!("oci:{folder}"), |reference| {
+            format!("oci:{folder}:{}", printable(reference.as_bytes()))
+        });
+        let bytes = read_document(&path, &[INDEX]).map_err(|error| io_error(&path.join(INDEX), error))?;
+        let index: Index = serde_json::from_slice(&bytes).map_err(|error| SourceError::Parse {
+            what: "index",
+            image: name.clone(),
+            source: error,
+        })?;
+        let root = choose(index, reference, &name)?;
+        Ok(Self { path, root, name })
+    }
+
+    fn open_blob(&self, descriptor: &Descriptor) -> Result<std::fs::File, SourceError> {
+        let hex = descriptor.digest.hex();
+        open_below(&self.path, &[BLOBS[0], BLOBS[1], &hex]).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => SourceError::NotFound {
+                what: format!("blob {}", descriptor.digest),
+                image: self.name.clone(),
+            },
+            _ => io_error(&self.path.join(BLOBS[0]).join(BLOBS[1]).join(hex), error),
+        })
+    }
+}
+
+impl ImageSource for LayoutSource {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn root(&self) -> Result<(Descriptor, Vec<u8>), SourceError> {
+        Ok((self.root.clone(), self.manifest(&self.root)?))
+    }
+
+    fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
+        source::read_document(self, "manifest", descriptor)
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, SourceError> {
+        Ok(Box::new(self.open_blob(descriptor)?))
+    }
+}
+
+fn choose(index: Index, reference: Option<&str>, name: &str) -> Result<Descriptor, SourceError> {
+    let invalid = |reason: String| SourceError::Invalid { image: name.to_owned(), reason };
+    let mut found = index.manifests;
+    if let Some(reference) = reference {
+        let digest: Option<Digest> = reference.parse().ok();
+        found.retain(|entry| match digest {
+            Some(digest) => entry.digest == digest,
+            None => entry.annotations.get(REF_NAME).is_some_and(|name| name == reference),
+        });
+        if found.is_empty() {
+            let what = printable(reference.as_bytes());
+            return Err(SourceError::NotFound { what: format!("`{what}`"), image: name.to_owned() });
+        }
+    }
+    // One image may have several names.
+    found.sort_by_key(|entry| entry.digest);
+    found.dedup_by(|one, other| one.digest == other.digest);
+    if found.len() > 1 {
+        let names =
+            found.iter().map(|entry| entry.annotations.get(REF_NAME).map_or("(no name)", String::as_str));
+        let names = printable(names.collect::<Vec<_>>().join(", ").as_bytes());
+        return Err(invalid(format!("it holds {} images, and one must be named: {names}", found.len())));
+    }
+    found.pop().ok_or_else(|| invalid("its index is empty".to_owned()))
+}
+
+fn io_error(path: &Path, error: io::Error) -> SourceError {
+    SourceError::Io { path: printable(path.as_os_str().as_encoded_bytes()), source: error }
+}

@@ -1,0 +1,90 @@
+//! Rules by path: which layer a file belongs to, which mtime it gets.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::path::ImagePath;
+
+/// Matches a path and everything below it; if a component is named, only where a folder or file
+/// of exactly that name is on the way down from the prefix (such as `node_modules` below `apps`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pattern {
+    prefix: ImagePath,
+    component: Option<Vec<u8>>,
+}
+
+/// What holds for the paths that a pattern matches.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rule<T> {
+    /// For which paths.
+    pub pattern: Pattern,
+    /// What holds for them.
+    pub then: T,
+}
+
+impl<T> Rule<T> {
+    /// `then` holds for `pattern`.
+    pub fn new(pattern: Pattern, then: T) -> Self {
+        Self { pattern, then }
+    }
+}
+
+impl Pattern {
+    /// Matches `prefix` and everything below it.
+    pub fn under(prefix: ImagePath) -> Self {
+        Self { prefix, component: None }
+    }
+
+    /// Matches only where `component` is among the names below the prefix.
+    pub fn containing(self, component: impl AsRef<OsStr>) -> Self {
+        Self { component: Some(component.as_ref().as_bytes().to_vec()), ..self }
+    }
+
+    /// Whether `path` matches.
+    pub fn matches(&self, path: &ImagePath) -> bool {
+        let Some(below) = path.below(&self.prefix) else { return false };
+        self.component.as_ref().is_none_or(|wanted| {
+            Path::new(OsStr::from_bytes(below)).iter().any(|name| name.as_bytes() == wanted)
+        })
+    }
+
+    fn specificity(&self) -> (bool, usize) {
+        (self.component.is_some(), self.prefix.as_bytes().len())
+    }
+}
+
+/// What the most specific matching rule says: one that names a component before one that does
+/// not, then the longer prefix, then the one listed first. So the order of a list is free to mean
+/// something else.
+pub fn decide<'a, T>(rules: &'a [Rule<T>], path: &ImagePath) -> Option<&'a T> {
+    let matching = rules.iter().rev().filter(|rule| rule.pattern.matches(path));
+    matching.max_by_key(|rule| rule.pattern.specificity()).map(|rule| &rule.then)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> ImagePath {
+        ImagePath::new(text).unwrap()
+    }
+
+    #[test]
+    fn the_most_specific_rule_decides() {
+        let rules = [
+            Rule::new(Pattern::under(path("apps")), "apps"),
+            Rule::new(Pattern::under(path("apps")).containing("node_modules"), "modules"),
+            Rule::new(Pattern::under(path("apps/hrms")), "hrms"),
+            Rule::new(Pattern::under(path("apps/hrms")), "never"),
+        ];
+        let decided = |text: &str| decide(&rules, &path(text)).copied();
+        assert_eq!(decided("apps/frappe/x.py"), Some("apps"));
+        assert_eq!(decided("apps/hrms/x.py"), Some("hrms"));
+        assert_eq!(decided("apps/hrms"), Some("hrms"));
+        assert_eq!(decided("apps/hrmsx"), Some("apps"));
+        assert_eq!(decided("apps/hrms/node_modules/a/b.js"), Some("modules"));
+        assert_eq!(decided("apps/hrms/node_modules2/b.js"), Some("hrms"));
+        assert_eq!(decided("env/node_modules/x"), None);
+    }
+}

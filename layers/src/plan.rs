@@ -1,0 +1,236 @@
+//! Which entry goes into which layer: a pure function.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::num::NonZeroUsize;
+
+use crate::path::ImagePath;
+use crate::pattern::{Rule, decide};
+use crate::tree::Entry;
+
+/// A layer's name, for people: it is shown, and stands in the image's history.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LayerName(String);
+
+impl LayerName {
+    /// The layer for entries that no rule matches. It lies on top.
+    pub const REST: &'static str = "rest";
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: Into<String>> From<T> for LayerName {
+    fn from(name: T) -> Self {
+        Self(name.into())
+    }
+}
+
+impl fmt::Display for LayerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The entries of one layer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Group {
+    /// The layer's name.
+    pub name: LayerName,
+    /// Sorted by path; every folder that an entry lies in is there too, as far up as the graft
+    /// goes, so that the layer can be applied alone.
+    pub entries: Vec<Entry>,
+}
+
+impl Group {
+    /// The bytes of all files' contents.
+    pub fn content_bytes(&self) -> u64 {
+        self.entries.iter().map(Entry::size).sum()
+    }
+}
+
+/// Assigns each entry (sorted, as [`crate::walk::walk`] lists them) to a layer, bottom first.
+///
+/// - Files, links and empty folders go where [`decide`] says, or to [`LayerName::REST`].
+/// - A folder that holds something travels with what it holds, in as many layers as needed.
+/// - Layers lie in the order in which the rules first name them; empty ones vanish.
+/// - While there are more than `max_layers`, the two neighbours whose contents are smallest
+///   together become one; of equals, those nearest the top.
+pub fn plan(entries: &[Entry], rules: &[Rule<LayerName>], max_layers: NonZeroUsize) -> Vec<Group> {
+    let (order, rest) = order(rules);
+    let index: HashMap<&[u8], usize> =
+        entries.iter().enumerate().map(|(at, entry)| (entry.path.as_bytes(), at)).collect();
+    let holding: BTreeSet<usize> = entries.iter().filter_map(|entry| parent(&index, &entry.path)).collect();
+    let mut layers = vec![BTreeSet::new(); order.len()];
+    for (at, entry) in entries.iter().enumerate().filter(|(at, _)| !holding.contains(at)) {
+        let layer = decide(rules, &entry.path).and_then(|name| order.get(name).copied()).unwrap_or(rest);
+        add(&mut layers[layer], &index, entries, at);
+    }
+    let mut names: Vec<(&LayerName, usize)> = order.iter().map(|(name, &at)| (name, at)).collect();
+    names.sort_by_key(|&(_, at)| at);
+    let mut layers: Vec<Layer> =
+        names.into_iter().map(|(name, at)| (name.clone(), std::mem::take(&mut layers[at]))).collect();
+    layers.retain(|(_, members)| !members.is_empty());
+    while layers.len() > max_layers.get() {
+        merge_smallest(&mut layers, entries);
+    }
+    layers.into_iter().map(|(name, members)| group(name, &members, entries)).collect()
+}
+
+/// A layer in the making: positions in the list of entries.
+type Layer = (LayerName, BTreeSet<usize>);
+
+/// Each layer's place, and that of the rest: last, unless a rule names it elsewhere.
+fn order(rules: &[Rule<LayerName>]) -> (BTreeMap<LayerName, usize>, usize) {
+    let mut order = BTreeMap::new();
+    let rest = LayerName::from(LayerName::REST);
+    for name in rules.iter().map(|rule| &rule.then).chain([&rest]) {
+        let next = order.len();
+        order.entry(name.clone()).or_insert(next);
+    }
+    let rest = order[&rest];
+    (order, rest)
+}
+
+fn parent(index: &HashMap<&[u8], usize>, path: &ImagePath) -> Option<usize> {
+    index.get(path.parent()?).copied()
+}
+
+/// Adds an entry and the folders above it; where one is there, those above it are too.
+fn add(layer: &mut BTreeSet<usize>, index: &HashMap<&[u8], usize>, entries: &[Entry], at: usize) {
+    let mut next = Some(at);
+    while let Some(at) = next.filter(|&at| layer.insert(at)) {
+        next = parent(index, &entries[at].path);
+    }
+}
+
+fn merge_smallest(layers: &mut Vec<Layer>, entries: &[Entry]) {
+    let sizes: Vec<u64> =
+        layers.iter().map(|(_, members)| members.iter().map(|&at| entries[at].size()).sum()).collect();
+    let smallest = (0..layers.len() - 1).rev().min_by_key(|&at| sizes[at] + sizes[at + 1]);
+    if let Some(at) = smallest {
+        let (name, members) = layers.remove(at + 1);
+        layers[at].0 = LayerName(format!("{}+{name}", layers[at].0));
+        layers[at].1.extend(members);
+    }
+}
+
+fn group(name: LayerName, members: &BTreeSet<usize>, entries: &[Entry]) -> Group {
+    Group { name, entries: members.iter().map(|&at| entries[at].clone()).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pattern::Pattern;
+    use crate::tree::{EntryKind, Graft, Owner};
+    use std::sync::Arc;
+
+    const MANY: NonZeroUsize = NonZeroUsize::new(100).unwrap();
+
+    /// `path/` is a folder, `path:size` a file.
+    fn tree(lines: &[&str]) -> Vec<Entry> {
+        let owner = Owner { uid: 1, gid: 1 };
+        let graft = Arc::new(Graft { host: "/h".into(), image: ImagePath::root(), owner });
+        let entry = |line: &&str| {
+            let (path, kind) = match line.split_once(':') {
+                Some((path, size)) => {
+                    (path, EntryKind::File { size: size.parse().unwrap(), executable: false })
+                }
+                None => (*line, EntryKind::Directory),
+            };
+            Entry { path: ImagePath::new(path).unwrap(), kind, mtime: 0, graft: graft.clone() }
+        };
+        lines.iter().map(entry).collect()
+    }
+
+    fn rule(prefix: &str, component: Option<&str>, layer: &str) -> Rule<LayerName> {
+        let pattern = Pattern::under(ImagePath::new(prefix).unwrap());
+        Rule::new(component.map_or(pattern.clone(), |name| pattern.containing(name)), layer.into())
+    }
+
+    fn show(groups: &[Group]) -> Vec<String> {
+        let line = |group: &Group| {
+            let paths: Vec<String> = group.entries.iter().map(|entry| entry.path.to_string()).collect();
+            format!("{}: {}", group.name, paths.join(" "))
+        };
+        groups.iter().map(line).collect()
+    }
+
+    fn bench() -> (Vec<Entry>, Vec<Rule<LayerName>>) {
+        let entries = tree(&[
+            "b/",
+            "b/apps/",
+            "b/apps/f/",
+            "b/apps/f/a.py:10",
+            "b/apps/f/node_modules/",
+            "b/apps/f/node_modules/m:50",
+            "b/apps/x/",
+            "b/apps/x/x.py:3",
+            "b/env/",
+            "b/env/py:100",
+            "b/logs/",
+            "b/sites/",
+            "b/sites/apps.txt:1",
+        ]);
+        let rules = vec![
+            rule("b/env", None, "env"),
+            rule("b/apps", Some("node_modules"), "modules"),
+            rule("b/apps/f", None, "f"),
+            rule("b/apps/x", None, "x"),
+            rule("b/nothing", None, "nothing"),
+        ];
+        (entries, rules)
+    }
+
+    #[test]
+    fn every_layer_brings_the_folders_it_needs() {
+        let (entries, rules) = bench();
+        assert_eq!(
+            show(&plan(&entries, &rules, MANY)),
+            [
+                "env: b b/env b/env/py",
+                "modules: b b/apps b/apps/f b/apps/f/node_modules b/apps/f/node_modules/m",
+                "f: b b/apps b/apps/f b/apps/f/a.py",
+                "x: b b/apps b/apps/x b/apps/x/x.py",
+                "rest: b b/logs b/sites b/sites/apps.txt",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_budget_merges_the_smallest_neighbours() {
+        let (entries, rules) = bench();
+        let names = |max: usize| {
+            let groups = plan(&entries, &rules, NonZeroUsize::new(max).unwrap());
+            groups.iter().map(|group| group.name.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(4), ["env", "modules", "f", "x+rest"]);
+        assert_eq!(names(3), ["env", "modules", "f+x+rest"]);
+        let one = plan(&entries, &rules, NonZeroUsize::MIN);
+        assert_eq!(one.len(), 1);
+        assert_eq!(one[0].entries, entries);
+    }
+
+    #[test]
+    fn of_equal_neighbours_the_upper_ones_merge() {
+        let entries = tree(&["a:1", "b:1", "c:1"]);
+        let rules = [rule("a", None, "a"), rule("b", None, "b"), rule("c", None, "c")];
+        let groups = plan(&entries, &rules, NonZeroUsize::new(2).unwrap());
+        assert_eq!(show(&groups), ["a: a", "b+c: b c"]);
+    }
+
+    #[test]
+    fn nothing_makes_no_layer() {
+        assert_eq!(plan(&[], &bench().1, MANY), []);
+    }
+
+    #[test]
+    fn the_rest_can_have_its_place() {
+        let entries = tree(&["a:1", "b:1"]);
+        let rules = [rule("none", None, LayerName::REST), rule("b", None, "b")];
+        assert_eq!(show(&plan(&entries, &rules, MANY)), ["rest: a", "b: b"]);
+    }
+}
