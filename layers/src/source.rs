@@ -119,7 +119,7 @@ pub enum SourceError {
         /// The source's name.
         image: String,
         /// What was wanted.
-        platform: Platform,
+        platform: Box<Platform>,
         /// What there is, separated by commas.
         available: String,
     },
@@ -200,7 +200,7 @@ fn choose(source: &dyn ImageSource, index: Index, wanted: &Platform) -> Result<D
         .find(|entry| entry.platform.as_ref().is_some_and(|platform| platform.satisfies(wanted)))
         .ok_or_else(|| SourceError::NoPlatform {
             image: source.name(),
-            platform: wanted.clone(),
+            platform: Box::new(wanted.clone()),
             available: platforms.join(", "),
         })
 }

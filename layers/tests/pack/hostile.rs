@@ -1,0 +1,113 @@
+//! What must not get into a layer, and what is left behind when something does not.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use carafe_layers::layout::LayoutWriter;
+use carafe_layers::pack::{PackError, PackOptions, PackedLayer, pack};
+
+use crate::fixture::{self, USUAL};
+
+const SECRET: &[u8] = b"glpat-0123456789";
+
+fn pack_with(tree: &Path, change: impl FnOnce()) -> (Result<Vec<PackedLayer>, PackError>, usize) {
+    let groups = fixture::groups(tree);
+    change();
+    let image = tempfile::tempdir().unwrap();
+    let layout = LayoutWriter::create(image.path().join("image")).unwrap();
+    let secrets = [b"another secret".to_vec(), SECRET.to_vec()];
+    let options = PackOptions { secrets: &secrets, ..fixture::options(2) };
+    let packed = groups.iter().map(|group| pack(group, &layout, &options)).collect();
+    let left = fs::read_dir(layout.path()).unwrap().count() - 3;
+    (packed, left)
+}
+
+fn refusal(prepare: impl FnOnce(&Path), change: impl FnOnce(&Path)) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    fixture::write_tree(dir.path(), USUAL);
+    prepare(dir.path());
+    let (packed, left) = pack_with(dir.path(), || change(dir.path()));
+    assert_eq!(left, 0, "an unfinished file is left");
+    let error = packed.unwrap_err();
+    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{error}{cause}").replace(dir.path().to_str().unwrap(), "TREE")
+}
+
+#[test]
+fn a_secret_is_found_in_files_small_and_large() {
+    let small =
+        refusal(|tree| fs::write(tree.join("sites/c.json"), [b"{", SECRET, b"}"].concat()).unwrap(), |_| {});
+    assert_eq!(
+        small,
+        "failed to pack `home/frappe/frappe-bench/sites/c.json`: it holds a secret of this build"
+    );
+    // Across the border between two reads of a streamed file.
+    let mut content = fixture::noise(3 << 20);
+    content[(1 << 20) - 5..][..SECRET.len()].copy_from_slice(SECRET);
+    let large = refusal(|tree| fs::write(tree.join("sites/dump"), content).unwrap(), |_| {});
+    assert_eq!(
+        large,
+        "failed to pack `home/frappe/frappe-bench/sites/dump`: it holds a secret of this build"
+    );
+}
+
+#[test]
+fn a_secret_is_found_in_names_and_links_and_never_shown() {
+    let name = String::from_utf8(SECRET.to_vec()).unwrap();
+    let named = refusal(|tree| fs::write(tree.join(format!("sites/x-{name}")), "").unwrap(), |_| {});
+    assert_eq!(
+        named,
+        "failed to pack `home/frappe/frappe-bench/sites/x-***`: it holds a secret of this build"
+    );
+    let linked = refusal(|tree| symlink(format!("/x/{name}"), tree.join("sites/link")).unwrap(), |_| {});
+    assert_eq!(
+        linked,
+        "failed to pack `home/frappe/frappe-bench/sites/link`: it holds a secret of this build"
+    );
+}
+
+#[test]
+fn a_file_that_changes_is_refused() {
+    let changed = "failed to pack `TREE/sites/apps.txt`: its size changed while it was being packed";
+    for content in ["", "frappe\nshop\nmore\n"] {
+        assert_eq!(refusal(|_| {}, |tree| fs::write(tree.join("sites/apps.txt"), content).unwrap()), changed);
+    }
+    for length in [3_400_000, 3_600_000] {
+        let big = refusal(|_| {}, |tree| fs::write(tree.join("env/lib/big.bin"), vec![0; length]).unwrap());
+        assert_eq!(big, "failed to pack `TREE/env/lib/big.bin`: its size changed while it was being packed");
+    }
+}
+
+#[test]
+fn a_link_in_a_files_place_is_not_followed() {
+    let swapped = refusal(
+        |_| {},
+        |tree| {
+            fs::remove_file(tree.join("sites/apps.txt")).unwrap();
+            symlink("../logs/../apps/shop/run", tree.join("sites/apps.txt")).unwrap();
+        },
+    );
+    assert!(swapped.starts_with("failed to pack `TREE/sites/apps.txt`: Too many levels"), "{swapped}");
+    let gone = refusal(|_| {}, |tree| fs::remove_file(tree.join("sites/apps.txt")).unwrap());
+    assert!(gone.starts_with("failed to pack `TREE/sites/apps.txt`: No such file"), "{gone}");
+}
+
+#[test]
+fn progress_counts_every_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    fixture::write_tree(dir.path(), USUAL);
+    let image = tempfile::tempdir().unwrap();
+    let layout = LayoutWriter::create(image.path().join("image")).unwrap();
+    let packed = AtomicU64::new(0);
+    let note = |bytes| {
+        packed.fetch_add(bytes, Ordering::Relaxed);
+    };
+    let groups = fixture::groups(dir.path());
+    for group in &groups {
+        pack(group, &layout, &PackOptions { progress: &note, ..fixture::options(1) }).unwrap();
+    }
+    let content: u64 = groups.iter().map(|group| group.content_bytes()).sum();
+    assert_eq!(packed.into_inner(), content);
+}

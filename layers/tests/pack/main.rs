@@ -1,0 +1,8 @@
+//! From a tree on disk to an image in a layout, through the public interface.
+
+mod archive;
+mod fixture;
+mod golden;
+mod hostile;
+mod layout;
+mod purity;
