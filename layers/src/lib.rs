@@ -9,6 +9,7 @@
 //! This crate reads and writes files that it is told about and nothing else: no network, no
 //! process, no clock, no environment. A test holds it to that.
 
+pub mod archive;
 pub mod digest;
 pub mod format;
 pub mod gzip;
@@ -28,3 +29,5 @@ pub mod tarball;
 pub mod time;
 pub mod tree;
 pub mod walk;
+pub mod unpack;
+pub mod untar;

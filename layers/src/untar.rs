@@ -1,0 +1,354 @@
+//! Reads tar: one member after another, from a stream or from a file that can be searched.
+//!
+//! Headers are parsed by the `tar` crate. The extensions (PAX records, GNU long names) are ours,
+//! because the crate reads them into memory without a limit and splits PAX records at newlines,
+//! which binary values (`security.capability`) may hold.
+//!
+//! What two readers could understand differently is refused rather than guessed: content behind a
+//! member that has none by its type, sparse files, types that we do not know.
+
+use std::io::{self, BufRead, Seek};
+
+use tar::{EntryType, Header};
+
+const BLOCK: u64 = 512;
+
+/// PAX records or a GNU long name larger than this are refused: they are held in memory.
+pub const MAX_EXTENSION_BYTES: u64 = 1 << 20;
+
+/// The newest mtime that is kept, in seconds since 1970 (2106): later ones, and those before
+/// 1970, are moved to the nearest end. Every file system can hold what lies between.
+pub const MAX_MTIME: i64 = u32::MAX as i64;
+
+/// What a member is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// Another name of a file; [`Member::link`] is a path from the archive's root.
+    HardLink,
+    /// A symbolic link; [`Member::link`] is what it holds.
+    Symlink,
+    /// A folder.
+    Directory,
+    /// A block or character device.
+    Device,
+    /// A named pipe.
+    Fifo,
+}
+
+/// One member of an archive: what its header and its extensions say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Member {
+    /// The name as written: any bytes, absolute, with `..`, or empty.
+    pub name: Vec<u8>,
+    /// Where a link points, as written; empty for all else.
+    pub link: Vec<u8>,
+    /// What it is.
+    pub kind: Kind,
+    /// The mode's low twelve bits.
+    pub mode: u32,
+    /// Whole seconds since 1970, within 0 and [`MAX_MTIME`].
+    pub mtime: i64,
+    /// Owner and group.
+    pub owner: (u64, u64),
+    /// Whether extended attributes come with it.
+    pub xattrs: bool,
+    /// Length of the content in bytes: 0 for all but files.
+    pub size: u64,
+    /// Where the content begins, in bytes from the archive's beginning.
+    pub offset: u64,
+}
+
+/// Why an archive could not be read on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadTarError {
+    /// What the archive comes from failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It is no tar, it is cut short, or it holds what we refuse.
+    #[error("{0}")]
+    Malformed(String),
+}
+
+fn malformed<T>(reason: impl Into<String>) -> Result<T, ReadTarError> {
+    Err(ReadTarError::Malformed(reason.into()))
+}
+
+/// Reads an archive's members in order. Memory does not grow with the archive.
+pub struct TarReader<R> {
+    reader: R,
+    /// Bytes taken from the reader.
+    position: u64,
+    /// Bytes of the current member's content not yet taken.
+    content: u64,
+    /// Bytes between the content's end and the next header.
+    padding: u64,
+    skip: fn(&mut R, u64) -> io::Result<()>,
+}
+
+impl<R: BufRead> TarReader<R> {
+    /// Reads a stream: what is not wanted is read and dropped.
+    pub fn new(reader: R) -> Self {
+        Self::with_skip(reader, skip_reading)
+    }
+
+    fn with_skip(reader: R, skip: fn(&mut R, u64) -> io::Result<()>) -> Self {
+        Self { reader, position: 0, content: 0, padding: 0, skip }
+    }
+
+    /// The next member, past what is left of the current one; `None` at the end, which is an
+    /// empty block or the stream's end at a block's edge. What follows is left unread.
+    pub fn next_member(&mut self) -> Result<Option<Member>, ReadTarError> {
+        let mut extensions = Extensions::default();
+        loop {
+            let Some(header) = self.next_header()? else {
+                return match extensions.is_empty() {
+                    true => Ok(None),
+                    false => malformed("it ends after the extension of a member that does not follow"),
+                };
+            };
+            let size = header.entry_size().map_err(|error| ReadTarError::Malformed(error.to_string()))?;
+            match header.entry_type() {
+                EntryType::XHeader => extensions.add_pax(&self.extension(size)?)?,
+                EntryType::GNULongName => extensions.path = Some(until_nul(self.extension(size)?)),
+                EntryType::GNULongLink => extensions.link = Some(until_nul(self.extension(size)?)),
+                // Comments, such as the commit in what `git archive` writes.
+                EntryType::XGlobalHeader => self.begin(size)?,
+                _ => return self.member(&header, size, extensions).map(Some),
+            }
+        }
+    }
+
+    /// The next bytes of the current member's content; none at its end.
+    pub fn chunk(&mut self) -> Result<&[u8], ReadTarError> {
+        if self.content == 0 {
+            return Ok(&[]);
+        }
+        let bytes = self.reader.fill_buf()?;
+        if bytes.is_empty() {
+            return malformed("it ends within a member");
+        }
+        Ok(&bytes[..clamp(bytes.len(), self.content)])
+    }
+
+    /// Marks `length` bytes of the last [`Self::chunk`] as read.
+    pub fn consume(&mut self, length: usize) {
+        self.reader.consume(length);
+        self.content -= length as u64;
+        self.position += length as u64;
+    }
+
+    /// The whole content of the current member, which may be `limit` bytes long.
+    pub fn content(&mut self, limit: u64) -> Result<Vec<u8>, ReadTarError> {
+        if self.content > limit {
+            return malformed(format!("{} bytes are over the limit of {limit}", self.content));
+        }
+        let mut content = Vec::new();
+        loop {
+            let chunk = self.chunk()?;
+            if chunk.is_empty() {
+                return Ok(content);
+            }
+            content.extend_from_slice(chunk);
+            let length = chunk.len();
+            self.consume(length);
+        }
+    }
+
+    /// The reader, wherever it stands.
+    pub fn into_inner(self) -> R {
+        self.reader
+    }
+
+    fn next_header(&mut self) -> Result<Option<Header>, ReadTarError> {
+        let skipped = self.content + self.padding;
+        (self.skip)(&mut self.reader, skipped)?;
+        self.position += skipped;
+        (self.content, self.padding) = (0, 0);
+
+        let mut header = Header::new_old();
+        if !self.read_block(header.as_mut_bytes())? || header.as_bytes().iter().all(|byte| *byte == 0) {
+            return Ok(None);
+        }
+        match header.cksum() {
+            Ok(sum) if sum == checksum(header.as_bytes()) => Ok(Some(header)),
+            _ => malformed(format!("no tar header at byte {}", self.position - BLOCK)),
+        }
+    }
+
+    /// Reads a header's block; false at the stream's end.
+    fn read_block(&mut self, block: &mut [u8]) -> Result<bool, ReadTarError> {
+        if self.reader.fill_buf()?.is_empty() {
+            return Ok(false);
+        }
+        self.reader.read_exact(block).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => ReadTarError::Malformed("it ends within a header".into()),
+            _ => error.into(),
+        })?;
+        self.position += BLOCK;
+        Ok(true)
+    }
+
+    fn begin(&mut self, size: u64) -> Result<(), ReadTarError> {
+        if size.checked_add(self.position).is_none_or(|end| end > i64::MAX as u64) {
+            return malformed(format!("a member of {size} bytes"));
+        }
+        self.content = size;
+        self.padding = size.next_multiple_of(BLOCK) - size;
+        Ok(())
+    }
+
+    fn extension(&mut self, size: u64) -> Result<Vec<u8>, ReadTarError> {
+        self.begin(size)?;
+        self.content(MAX_EXTENSION_BYTES)
+    }
+
+    fn member(&mut self, header: &Header, size: u64, extensions: Extensions) -> Result<Member, ReadTarError> {
+        let size = extensions.size.unwrap_or(size);
+        let name = extensions.path.unwrap_or_else(|| header.path_bytes().into_owned());
+        let kind = kind_of(header.entry_type(), &name)?;
+        if extensions.sparse {
+            return malformed("a sparse file, which no image builder writes");
+        }
+        if size != 0 && kind != Kind::File {
+            return malformed("content behind a member that has none");
+        }
+        self.begin(size)?;
+        let link = extensions.link.or_else(|| Some(header.link_name_bytes()?.into_owned()));
+        let mode = header.mode().map_err(|error| ReadTarError::Malformed(error.to_string()))?;
+        let mtime = extensions.mtime.unwrap_or_else(|| header.mtime().map_or(0, |time| time as i64));
+        let uid = extensions.uid.unwrap_or_else(|| header.uid().unwrap_or(0));
+        let gid = extensions.gid.unwrap_or_else(|| header.gid().unwrap_or(0));
+        Ok(Member {
+            name,
+            link: link.filter(|_| matches!(kind, Kind::HardLink | Kind::Symlink)).unwrap_or_default(),
+            kind,
+            mode: mode & 0o7777,
+            mtime: mtime.clamp(0, MAX_MTIME),
+            owner: (uid, gid),
+            xattrs: extensions.xattrs,
+            size,
+            offset: self.position,
+        })
+    }
+}
+
+impl<R: BufRead + Seek> TarReader<R> {
+    /// Reads a file: what is not wanted is jumped over, also beyond the file's end, so whoever
+    /// asks compares [`Member::offset`] and [`Member::size`] with the file's length.
+    pub fn seeking(reader: R) -> Self {
+        Self::with_skip(reader, |reader, length| reader.seek_relative(length as i64))
+    }
+}
+
+fn skip_reading<R: BufRead>(reader: &mut R, mut length: u64) -> io::Result<()> {
+    while length > 0 {
+        let available = clamp(reader.fill_buf()?.len(), length);
+        if available == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ends within a member"));
+        }
+        reader.consume(available);
+        length -= available as u64;
+    }
+    Ok(())
+}
+
+fn clamp(available: usize, wanted: u64) -> usize {
+    usize::try_from(wanted).map_or(available, |wanted| available.min(wanted))
+}
+
+/// The sum of a header's bytes, its checksum field counted as blanks.
+fn checksum(header: &[u8; BLOCK as usize]) -> u32 {
+    let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
+    sum(&header[..148]) + 8 * u32::from(b' ') + sum(&header[156..])
+}
+
+fn kind_of(entry_type: EntryType, name: &[u8]) -> Result<Kind, ReadTarError> {
+    match entry_type {
+        // Before ustar a folder was a file whose name ends in a slash.
+        EntryType::Regular | EntryType::Continuous if name.ends_with(b"/") => Ok(Kind::Directory),
+        EntryType::Regular | EntryType::Continuous => Ok(Kind::File),
+        EntryType::Link => Ok(Kind::HardLink),
+        EntryType::Symlink => Ok(Kind::Symlink),
+        EntryType::Directory => Ok(Kind::Directory),
+        EntryType::Char | EntryType::Block => Ok(Kind::Device),
+        EntryType::Fifo => Ok(Kind::Fifo),
+        EntryType::GNUSparse => malformed("a sparse file, which no image builder writes"),
+        other => malformed(format!("a member of unknown type {:?}", char::from(other.as_byte()))),
+    }
+}
+
+fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.truncate(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
+    bytes
+}
+
+/// What the headers before a member's own say about it.
+#[derive(Default, PartialEq)]
+struct Extensions {
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    size: Option<u64>,
+    mtime: Option<i64>,
+    uid: Option<u64>,
+    gid: Option<u64>,
+    xattrs: bool,
+    sparse: bool,
+}
+
+impl Extensions {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn add_pax(&mut self, mut records: &[u8]) -> Result<(), ReadTarError> {
+        while !records.is_empty() {
+            let Some((key, value, rest)) = split_record(records) else {
+                return malformed("a damaged PAX record");
+            };
+            self.add_record(key, value)?;
+            records = rest;
+        }
+        Ok(())
+    }
+
+    fn add_record(&mut self, key: &[u8], value: &[u8]) -> Result<(), ReadTarError> {
+        match key {
+            b"path" => self.path = Some(value.to_vec()),
+            b"linkpath" => self.link = Some(value.to_vec()),
+            b"size" => self.size = Some(number(value)?),
+            b"uid" => self.uid = Some(number(value)?),
+            b"gid" => self.gid = Some(number(value)?),
+            // A fraction is dropped, and what is no number is as absurd as year 10000.
+            b"mtime" => self.mtime = whole_seconds(value),
+            _ if key.starts_with(b"GNU.sparse.") => self.sparse = true,
+            _ if key.starts_with(b"SCHILY.xattr.") || key.starts_with(b"LIBARCHIVE.xattr.") => {
+                self.xattrs = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The first record's key and value, and what follows it: `LENGTH key=value\n`, where the length
+/// counts the whole record.
+fn split_record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let blank = records.iter().take(20).position(|byte| *byte == b' ')?;
+    let length: usize = std::str::from_utf8(&records[..blank]).ok()?.parse().ok()?;
+    let record = records.get(blank + 1..length)?.strip_suffix(b"\n")?;
+    let equals = record.iter().position(|byte| *byte == b'=')?;
+    Some((&record[..equals], &record[equals + 1..], &records[length..]))
+}
+
+fn number(value: &[u8]) -> Result<u64, ReadTarError> {
+    match std::str::from_utf8(value).map(str::parse) {
+        Ok(Ok(number)) => Ok(number),
+        _ => malformed("a PAX record whose value is no number"),
+    }
+}
+
+fn whole_seconds(value: &[u8]) -> Option<i64> {
+    std::str::from_utf8(value).ok()?.split('.').next()?.parse().ok()
+}
