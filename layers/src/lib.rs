@@ -28,6 +28,6 @@ pub mod source;
 pub mod tarball;
 pub mod time;
 pub mod tree;
-pub mod walk;
 pub mod unpack;
 pub mod untar;
+pub mod walk;
