@@ -1,0 +1,203 @@
+//! The transport: oci-client, and beside it a plain HTTP client for what oci-client cannot do.
+//!
+//! oci-client does: is a blob there, mount it, send it in one streamed PUT, read it as a stream.
+//! Ours ([`super::manifest`], [`super::auth`]) are the manifests and the tokens. Reasons, all of
+//! oci-client 0.18: its manifest calls read bodies of any size into memory and panic when a
+//! registry answers a manifest pushed by digest without `Location` (ECR); for its tokens see
+//! [`super::auth`].
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::secrets::RegistryAuth;
+use oci_client::token_cache::{RegistryToken, RegistryTokenType};
+use oci_client::{Client as OciClient, RegistryOperation};
+use reqwest::{RequestBuilder, Response, Url};
+
+use super::RegistryOptions;
+use super::auth::{Access, Authenticator, Authorization};
+use super::credentials::Credential;
+use super::error::RegistryError;
+use super::failure::Attempt;
+use super::reference::Repository;
+use super::tls;
+
+/// How long a connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a server may stay silent over a manifest or a token. Blobs have no such limit here.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
+/// As much of an error's or a token's body as is read.
+const MAX_TEXT_BYTES: usize = 128 << 10;
+/// Names us to servers.
+const USER_AGENT: &str = concat!("carafe/", env!("CARGO_PKG_VERSION"));
+/// The name that Docker Hub's images have, and the host that serves them.
+const HUB: (&str, &str) = ("docker.io", "index.docker.io");
+
+/// Which hosts are spoken to over plain HTTP.
+#[derive(Clone)]
+pub(super) struct Hosts {
+    insecure: Arc<BTreeSet<String>>,
+}
+
+impl Hosts {
+    fn new(insecure: &BTreeSet<String>) -> Result<Self, RegistryError> {
+        for registry in insecure {
+            let url = Url::parse(&format!("http://{registry}"));
+            if !url
+                .is_ok_and(|url| url.path() == "/" && url.username().is_empty() && !registry.ends_with('/'))
+            {
+                return Err(RegistryError::Host { registry: registry.clone() });
+            }
+        }
+        Ok(Self { insecure: Arc::new(insecure.clone()) })
+    }
+
+    pub(super) fn is_insecure(&self, registry: &str) -> bool {
+        self.insecure.contains(registry)
+    }
+
+    /// Scheme and host.
+    pub(super) fn base(&self, registry: &str) -> String {
+        let scheme = if self.is_insecure(registry) { "http" } else { "https" };
+        let host = if registry == HUB.0 { HUB.1 } else { registry };
+        format!("{scheme}://{host}")
+    }
+}
+
+pub(super) struct Client {
+    pub(super) http: reqwest::Client,
+    pub(super) oci: OciClient,
+    pub(super) auth: Authenticator,
+    hosts: Hosts,
+}
+
+impl Client {
+    pub(super) fn new(options: RegistryOptions) -> Result<Self, RegistryError> {
+        tls::install()?;
+        let hosts = Hosts::new(&options.insecure)?;
+        let http = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(SILENCE_TIMEOUT)
+            .build()
+            .map_err(RegistryError::NoCaBundle)?;
+        // Only after the one above was built: oci-client panics where that fails.
+        let oci = OciClient::try_from(ClientConfig {
+            protocol: ClientProtocol::HttpsExcept(options.insecure.iter().cloned().collect()),
+            use_monolithic_push: true,
+            connect_timeout: Some(CONNECT_TIMEOUT),
+            user_agent: USER_AGENT,
+            ..ClientConfig::default()
+        })
+        .map_err(RegistryError::Client)?;
+        let auth = Authenticator::new(http.clone(), hosts.clone(), options);
+        Ok(Self { http, oci, auth, hosts })
+    }
+
+    /// The rights for `attempt`, and oci-client told of them.
+    pub(super) async fn authorize(&self, attempt: &Attempt<'_>) -> Result<Authorization, RegistryError> {
+        let authorization = self.auth.authorize(attempt).await?;
+        let token = match &authorization {
+            // With nothing stored it sends nothing. With `Anonymous` stored it would ask for the
+            // challenge before every single request.
+            Authorization::None => return Ok(authorization),
+            Authorization::Basic(user, password) => {
+                RegistryTokenType::Basic(user.clone(), password.expose().to_owned())
+            }
+            Authorization::Bearer(token) => {
+                RegistryTokenType::Bearer(RegistryToken::Token { token: token.expose().to_owned() })
+            }
+        };
+        let image = attempt.repository.to_oci();
+        // Its cache is only looked at where it has an auth too; that is what it falls back to when
+        // it takes our token for expired.
+        let fallback = self.fallback(attempt.repository)?;
+        self.oci.store_auth_if_needed(image.resolve_registry(), &fallback).await;
+        if matches!(attempt.access, Access::Push { .. }) {
+            self.oci.tokens.insert(&image, RegistryOperation::Push, token.clone()).await;
+        }
+        self.oci.tokens.insert(&image, RegistryOperation::Pull, token).await;
+        Ok(authorization)
+    }
+
+    fn fallback(&self, repository: &Repository) -> Result<RegistryAuth, RegistryError> {
+        Ok(match self.auth.identity(repository.registry())?.map(|identity| identity.credential) {
+            Some(Credential::Password { user, password }) => {
+                RegistryAuth::Basic(user, password.expose().to_owned())
+            }
+            _ => RegistryAuth::Anonymous,
+        })
+    }
+
+    /// Sends a request of ours; `build` gets the repository's URL, without a slash at its end.
+    /// The answer may be any status.
+    pub(super) async fn send(
+        &self,
+        attempt: &Attempt<'_>,
+        build: impl FnOnce(&reqwest::Client, &str) -> RequestBuilder,
+    ) -> Result<Response, RegistryError> {
+        let authorization = self.authorize(attempt).await?;
+        let repository = attempt.repository;
+        let url = format!("{}/v2/{}", self.hosts.base(repository.registry()), repository.name());
+        let request = authorization.apply(build(&self.http, &url));
+        request.send().await.map_err(|error| attempt.transport(error))
+    }
+
+    /// An answer that is a refusal, as an error.
+    pub(super) async fn refused(&self, attempt: &Attempt<'_>, response: Response) -> RegistryError {
+        let status = response.status();
+        let body = read_text(response).await;
+        attempt.refusal(self.describe(attempt), status, &body)
+    }
+
+    /// An error of oci-client's.
+    pub(super) fn failed(
+        &self,
+        attempt: &Attempt<'_>,
+        error: oci_client::errors::OciDistributionError,
+    ) -> RegistryError {
+        attempt.oci(self.describe(attempt), error)
+    }
+
+    fn describe(&self, attempt: &Attempt<'_>) -> String {
+        self.auth.describe(attempt.repository.registry())
+    }
+}
+
+/// The first bytes of a body as text; what cannot be read is left out.
+pub(super) async fn read_text(mut response: Response) -> String {
+    let mut bytes = Vec::new();
+    while bytes.len() < MAX_TEXT_BYTES
+        && let Ok(Some(piece)) = response.chunk().await
+    {
+        bytes.extend_from_slice(&piece[..piece.len().min(MAX_TEXT_BYTES - bytes.len())]);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(insecure: &[&str]) -> Result<Hosts, RegistryError> {
+        Hosts::new(&insecure.iter().map(|host| (*host).to_owned()).collect())
+    }
+
+    #[test]
+    fn plain_http_is_spoken_only_where_named() {
+        let hosts = hosts(&["localhost:5000", "[::1]:5000"]).unwrap();
+        assert_eq!(hosts.base("localhost:5000"), "http://localhost:5000");
+        assert_eq!(hosts.base("[::1]:5000"), "http://[::1]:5000");
+        assert_eq!(hosts.base("localhost"), "https://localhost");
+        assert_eq!(hosts.base("docker.io"), "https://index.docker.io");
+    }
+
+    #[test]
+    fn an_insecure_registry_is_a_host() {
+        for wrong in ["", "http://a", "a/b", "a b", "u@a", "a/"] {
+            assert!(hosts(&[wrong]).is_err(), "{wrong}");
+        }
+    }
+}

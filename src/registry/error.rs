@@ -1,0 +1,257 @@
+//! Why a registry could not be used, and what to do about it.
+
+use std::error::Error as StdError;
+
+use carafe_layers::digest::Digest;
+use carafe_layers::source::SourceError;
+
+/// Why a registry could not be used. Every `action` reads after "failed to" and names the
+/// repository, tag or digest. Neither credentials nor the queries of signed URLs are in any
+/// message, and what a server says is cut to a bounded length.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum RegistryError {
+    /// The processor lacks what the TLS code is written for.
+    #[error("failed to start the registry client: this processor has no {missing}")]
+    #[diagnostic(help(
+        "run carafe on an x86-64 with AES, PCLMULQDQ, BMI1, ADX and AVX2 (Haswell or Zen, or newer), or an arm64 with the crypto extensions"
+    ))]
+    Processor {
+        /// The features that are missing.
+        missing: String,
+    },
+    /// The HTTP client could not be made: nearly always a machine without a CA bundle.
+    #[error("failed to start the registry client: no usable CA bundle was found")]
+    #[diagnostic(help("install the package `ca-certificates`, or let SSL_CERT_FILE name a PEM bundle"))]
+    NoCaBundle(#[source] reqwest::Error),
+    /// oci-client refused its configuration.
+    #[error("failed to start the registry client")]
+    Client(#[source] oci_client::errors::OciDistributionError),
+    /// Threads could not be started.
+    #[error("failed to start the threads of the registry client")]
+    Runtime(#[source] std::io::Error),
+    /// `insecure` names something that is no host.
+    #[error("failed to use `{registry}` as a registry: it is no `host` or `host:port`")]
+    Host {
+        /// What was given.
+        registry: String,
+    },
+    /// No connection: name, route, refused, or timed out.
+    #[error("failed to {action}: no connection to `{registry}`")]
+    #[diagnostic(help(
+        "check the name and the port, that the registry runs, and the proxy variables HTTPS_PROXY and NO_PROXY"
+    ))]
+    Unreachable {
+        /// What was tried.
+        action: String,
+        /// The registry's host.
+        registry: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The server's certificate is not trusted.
+    #[error("failed to {action}: the certificate of `{registry}` is not trusted: {reason}")]
+    #[diagnostic(help("{hint}"))]
+    Untrusted {
+        /// What was tried.
+        action: String,
+        /// The registry's host.
+        registry: String,
+        /// The verifier's word.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// TLS was spoken to a server that speaks plain HTTP.
+    #[error("failed to {action}: `{registry}` answers plain http, not https")]
+    #[diagnostic(help(
+        "if that is meant, name it as insecure: `insecure = true` under `[registry.\"{registry}\"]`, or `--insecure-registry {registry}`"
+    ))]
+    PlainHttp {
+        /// What was tried.
+        action: String,
+        /// The registry's host.
+        registry: String,
+    },
+    /// Plain HTTP was spoken to a server that speaks TLS.
+    #[error("failed to {action}: `{registry}` speaks https, and it is named as insecure")]
+    #[diagnostic(help(
+        "remove `insecure` of `{registry}`; for a private CA let SSL_CERT_FILE name its certificate"
+    ))]
+    NotPlainHttp {
+        /// What was tried.
+        action: String,
+        /// The registry's host.
+        registry: String,
+    },
+    /// The connection broke, or an answer could not be read.
+    #[error("failed to {action}: the exchange with `{registry}` broke off")]
+    #[diagnostic(help(
+        "run the same command again: what the registry already has is not sent a second time"
+    ))]
+    Broken {
+        /// What was tried.
+        action: String,
+        /// The registry's host.
+        registry: String,
+        /// Why.
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// 401: the registry does not know who asks.
+    #[error("failed to {action}: `{registry}` wants other credentials ({identity}): {message}")]
+    #[diagnostic(help(
+        "log in with `docker login {registry}` (or podman, skopeo), or set CARAFE_USERNAME and CARAFE_PASSWORD"
+    ))]
+    Unauthorized {
+        /// What was tried.
+        action: String,
+        /// The registry's host.
+        registry: String,
+        /// Which credentials were shown, without the password.
+        identity: String,
+        /// The registry's word.
+        message: String,
+    },
+    /// 403: the registry knows who asks and says no.
+    #[error("failed to {action}: `{registry}` denies it ({identity}): {message}")]
+    #[diagnostic(help(
+        "the account needs the right `{scope}`; on Harbor and ECR the project or repository must exist first"
+    ))]
+    Forbidden {
+        /// What was tried.
+        action: String,
+        /// The registry's host.
+        registry: String,
+        /// Which credentials were shown, without the password.
+        identity: String,
+        /// The scope asked for, as in `repository:erp:pull,push`.
+        scope: String,
+        /// The registry's word.
+        message: String,
+    },
+    /// 404: no such repository, tag or digest.
+    #[error("failed to {action}: `{registry}` has no such thing: {message}")]
+    #[diagnostic(help(
+        "check the spelling; a registry may also hide from a stranger what a logged-in account can see"
+    ))]
+    NotFound {
+        /// What was tried.
+        action: String,
+        /// The registry's host.
+        registry: String,
+        /// The registry's word.
+        message: String,
+    },
+    /// 413: too large for the registry, or for a proxy before it.
+    #[error("failed to {action}: `{registry}` takes no request of {size} bytes")]
+    #[diagnostic(help(
+        "raise the body limit of the proxy before the registry (`client_max_body_size` for nginx), or split the layer"
+    ))]
+    TooLarge {
+        /// What was tried.
+        action: String,
+        /// The registry's host.
+        registry: String,
+        /// The size of what was sent.
+        size: u64,
+    },
+    /// Any other refusal.
+    #[error("failed to {action}: `{registry}` says no (status {status}): {message}")]
+    Refused {
+        /// What was tried.
+        action: String,
+        /// The registry's host.
+        registry: String,
+        /// The HTTP status; 0 where the transport does not tell.
+        status: u16,
+        /// The registry's error code and message.
+        message: String,
+    },
+    /// The registry does not keep to the distribution specification.
+    #[error("failed to {action}: `{registry}` breaks the protocol: {reason}")]
+    Protocol {
+        /// What was tried.
+        action: String,
+        /// The registry's host.
+        registry: String,
+        /// How.
+        reason: String,
+    },
+    /// What arrived is not what the digest names.
+    #[error("failed to {action}: wanted {wanted}, got {got}")]
+    #[diagnostic(help("the copy is damaged or was tampered with; fetch it again from where it was made"))]
+    DigestMismatch {
+        /// What was tried.
+        action: String,
+        /// The digest asked for.
+        wanted: Digest,
+        /// The digest of what there is.
+        got: Digest,
+    },
+    /// A blob that is to be pushed could not be read.
+    #[error("failed to {action}: its bytes could not be read")]
+    Blob {
+        /// What was tried.
+        action: String,
+        /// Why.
+        #[source]
+        #[diagnostic_source]
+        source: SourceError,
+    },
+    /// The credentials of a registry could not be looked up.
+    #[error("failed to find the credentials of `{registry}` in {place}: {reason}")]
+    #[diagnostic(help("correct or remove that entry, or set CARAFE_USERNAME and CARAFE_PASSWORD instead"))]
+    Credentials {
+        /// The registry's host.
+        registry: String,
+        /// The file, or the helper's name.
+        place: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What a server said: its first characters, without control characters and without the queries
+/// of URLs, which may be signed.
+pub(super) fn scrub(text: &str) -> String {
+    /// As much as a person reads.
+    const SHOWN_CHARACTERS: usize = 400;
+    let mut out = String::new();
+    for (index, word) in text.split_whitespace().enumerate() {
+        if out.chars().count() >= SHOWN_CHARACTERS {
+            out.push_str(" …");
+            break;
+        }
+        if index > 0 {
+            out.push(' ');
+        }
+        let bare = match (word.contains("://"), word.find('?')) {
+            (true, Some(query)) => &word[..query],
+            _ => word,
+        };
+        out.extend(bare.chars().filter(|c| !c.is_control()).take(SHOWN_CHARACTERS));
+    }
+    out
+}
+
+/// All of an error's chain in one line: what `std::error::Error::source` hides is deep inside.
+pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    let mut parts: Vec<String> = causes.map(ToString::to_string).collect();
+    parts.dedup();
+    parts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_word_is_bounded_and_has_no_signed_url() {
+        let said = scrub("see\r\nhttps://s3.example.com/b?X-Amz-Signature=abcdef \u{1b}[31m now");
+        assert_eq!(said, "see https://s3.example.com/b [31m now");
+        assert!(scrub(&"word ".repeat(10_000)).len() < 500);
+        assert!(scrub(&"w".repeat(10_000)).len() < 500);
+    }
+}

@@ -1,0 +1,206 @@
+//! From what went wrong on the wire to a [`RegistryError`] that says what to do.
+
+use std::error::Error as StdError;
+
+use oci_client::errors::{OciDistributionError, OciErrorCode};
+use reqwest::StatusCode;
+use rustls::Error as TlsError;
+use serde::Deserialize;
+
+use super::auth::Access;
+use super::error::{RegistryError, chain, scrub};
+use super::reference::Repository;
+
+/// What is being tried, on what, with which rights: everything a message needs.
+#[derive(Clone, Copy)]
+pub(super) struct Attempt<'a> {
+    /// Reads after "failed to".
+    pub(super) action: &'a str,
+    pub(super) repository: &'a Repository,
+    pub(super) access: &'a Access,
+    /// The bytes that are sent, for 413.
+    pub(super) size: u64,
+}
+
+impl<'a> Attempt<'a> {
+    pub(super) fn new(action: &'a str, repository: &'a Repository, access: &'a Access) -> Self {
+        Self { action, repository, access, size: 0 }
+    }
+
+    pub(super) fn sized(self, size: u64) -> Self {
+        Self { size, ..self }
+    }
+
+    fn names(&self) -> (String, String) {
+        (self.action.to_owned(), self.repository.registry().to_owned())
+    }
+
+    /// The server does not keep to the specification.
+    pub(super) fn protocol(&self, reason: impl Into<String>) -> RegistryError {
+        let (action, registry) = self.names();
+        RegistryError::Protocol { action, registry, reason: reason.into() }
+    }
+
+    /// No whole answer came.
+    pub(super) fn transport(&self, error: reqwest::Error) -> RegistryError {
+        let error = error.without_url();
+        let (action, registry) = self.names();
+        match tls_error(&error) {
+            Some(TlsError::InvalidMessage(_)) => RegistryError::PlainHttp { action, registry },
+            Some(TlsError::InvalidCertificate(reason)) => {
+                let hint = certificate_hint(&format!("{reason:?}"));
+                RegistryError::Untrusted { action, registry, reason: scrub(&reason.to_string()), hint }
+            }
+            _ if error.is_connect() => RegistryError::Unreachable { action, registry, source: error },
+            _ => RegistryError::Broken { action, registry, source: Box::new(error) },
+        }
+    }
+
+    /// The server answered, and the answer is no. `identity` says who asked.
+    pub(super) fn refusal(&self, identity: String, status: StatusCode, body: &str) -> RegistryError {
+        let (action, registry) = self.names();
+        let message = message(status, body);
+        match status {
+            StatusCode::UNAUTHORIZED => RegistryError::Unauthorized { action, registry, identity, message },
+            StatusCode::FORBIDDEN => {
+                let scope = self.access.scopes(self.repository.name()).join(" ");
+                RegistryError::Forbidden { action, registry, identity, scope, message }
+            }
+            StatusCode::NOT_FOUND => RegistryError::NotFound { action, registry, message },
+            StatusCode::PAYLOAD_TOO_LARGE => RegistryError::TooLarge { action, registry, size: self.size },
+            StatusCode::BAD_REQUEST if speaks_tls(body) => RegistryError::NotPlainHttp { action, registry },
+            _ => RegistryError::Refused { action, registry, status: status.as_u16(), message },
+        }
+    }
+
+    /// What oci-client reports. Its own texts are not passed on: they have upload URLs in them,
+    /// whose queries may be signed.
+    pub(super) fn oci(&self, identity: String, error: OciDistributionError) -> RegistryError {
+        match error {
+            OciDistributionError::RequestError(error) => match error.status() {
+                Some(status) => self.refusal(identity, status, ""),
+                None => self.transport(error),
+            },
+            OciDistributionError::ServerError { code, message, .. } => {
+                let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                self.refusal(identity, status, &message)
+            }
+            OciDistributionError::UnauthorizedError { .. } => {
+                self.refusal(identity, StatusCode::UNAUTHORIZED, "")
+            }
+            OciDistributionError::RegistryError { envelope, .. } => {
+                let status = envelope.errors.first().map_or(StatusCode::BAD_REQUEST, |e| status_of(&e.code));
+                self.refusal(identity, status, &serde_json::to_string(&envelope).unwrap_or_default())
+            }
+            other => self.protocol(scrub(&chain(&other))),
+        }
+    }
+}
+
+/// oci-client drops the status of a refusal that has an envelope.
+fn status_of(code: &OciErrorCode) -> StatusCode {
+    match code {
+        OciErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
+        OciErrorCode::Denied => StatusCode::FORBIDDEN,
+        OciErrorCode::Toomanyrequests => StatusCode::TOO_MANY_REQUESTS,
+        OciErrorCode::BlobUnknown
+        | OciErrorCode::ManifestUnknown
+        | OciErrorCode::NameUnknown
+        | OciErrorCode::NotFound => StatusCode::NOT_FOUND,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
+
+/// The registry's error code and message, else the start of whatever came, else what the status
+/// means.
+fn message(status: StatusCode, body: &str) -> String {
+    #[derive(Deserialize)]
+    struct Envelope {
+        errors: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    struct Entry {
+        code: String,
+        #[serde(default)]
+        message: String,
+    }
+    let text = match serde_json::from_str::<Envelope>(body) {
+        Ok(envelope) => {
+            let entries = envelope.errors.iter().map(|e| format!("{}: {}", e.code, e.message));
+            scrub(&entries.collect::<Vec<_>>().join("; "))
+        }
+        Err(_) => scrub(body),
+    };
+    if text.is_empty() { status.canonical_reason().unwrap_or("no reason given").to_lowercase() } else { text }
+}
+
+/// Go's and nginx's answers to plain HTTP on a TLS port.
+fn speaks_tls(body: &str) -> bool {
+    ["HTTP request to an HTTPS server", "plain HTTP request was sent to HTTPS port"]
+        .iter()
+        .any(|sign| body.contains(sign))
+}
+
+/// The TLS error inside: `io::Error` does not count what it wraps as its source.
+fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a TlsError> {
+    let mut current = Some(error);
+    while let Some(error) = current {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(inner) = wrapped {
+            return tls_error(inner as &(dyn StdError + 'static));
+        }
+        current = error.source();
+    }
+    None
+}
+
+fn certificate_hint(reason: &str) -> &'static str {
+    if reason.contains("CaUsedAsEndEntity") {
+        "the server shows a CA's own certificate (CA:TRUE): make it one that is signed by that CA, with CA:FALSE, and trust the CA"
+    } else if reason.contains("UnknownIssuer") {
+        "for a private CA let SSL_CERT_FILE name a PEM bundle with its certificate (and the public ones that you need)"
+    } else if reason.contains("NotValidForName") {
+        "use the name that the certificate is made for, or have it made for this one (subjectAltName)"
+    } else {
+        "check the certificate's dates and this machine's clock, and ask whoever runs the registry"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(status: u16, body: &str) -> RegistryError {
+        let target: super::super::Reference = "registry.example.com/erp:15".parse().unwrap();
+        let access = Access::push([]);
+        let attempt = Attempt::new("push a layer", target.repository(), &access).sized(7);
+        attempt.refusal("asked as `me`".into(), StatusCode::from_u16(status).unwrap(), body)
+    }
+
+    #[test]
+    fn each_status_has_its_error() {
+        use RegistryError as E;
+        assert!(matches!(refusal(401, ""), E::Unauthorized { .. }));
+        assert!(
+            matches!(refusal(403, ""), E::Forbidden { scope, .. } if scope == "repository:erp:pull,push")
+        );
+        assert!(matches!(refusal(404, ""), E::NotFound { .. }));
+        assert!(matches!(refusal(413, "<html>"), E::TooLarge { size: 7, .. }));
+        assert!(matches!(
+            refusal(400, "Client sent an HTTP request to an HTTPS server.\n"),
+            E::NotPlainHttp { .. }
+        ));
+        assert!(matches!(refusal(502, "<html>"), E::Refused { status: 502, .. }));
+    }
+
+    #[test]
+    fn the_registrys_own_code_is_shown() {
+        let body = r#"{"errors":[{"code":"DENIED","message":"quota exceeded","detail":{"x":1}}]}"#;
+        let shown = refusal(403, body).to_string();
+        assert!(shown.ends_with("denies it (asked as `me`): DENIED: quota exceeded"), "{shown}");
+        assert!(refusal(503, "").to_string().ends_with("service unavailable"));
+    }
+}

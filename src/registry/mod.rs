@@ -1,0 +1,133 @@
+//! Registries: pull a base, push an image.
+//!
+//! [`Registry`] is the client. [`RegistrySource`] reads an image as any other
+//! [`carafe_layers::source::ImageSource`]; [`Registry::push`] writes one. Outside everything is
+//! blocking and may be called from many threads at once; inside is one runtime. One concern, one
+//! module: `client` the transport, `tls` its cryptography, `credentials` who we are, `auth`
+//! tokens, `manifest`, `pull`, `upload` one blob, `push` the order, `failure` what the
+//! wire's failures mean. Nothing is tried twice yet; `docs/registry.md` says what is supported.
+
+mod auth;
+mod client;
+mod credentials;
+mod error;
+mod failure;
+mod manifest;
+mod parallel;
+mod pull;
+mod push;
+mod reference;
+mod tls;
+mod upload;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use carafe_layers::oci::Descriptor;
+use tokio::runtime::{Builder, Runtime};
+
+use self::auth::Access;
+use self::client::Client;
+use self::failure::Attempt;
+
+pub use self::credentials::{Credential, CredentialFiles};
+pub use self::error::RegistryError;
+pub use self::pull::RegistrySource;
+pub use self::push::{BlobReport, KnownBlobs, PushReport, UPLOADS_AT_ONCE};
+pub use self::reference::{ParseReferenceError, Reference, Repository};
+pub use self::upload::Delivery;
+
+/// Threads that move bytes; hashing and reading happen on the callers' own.
+const RUNTIME_THREADS: usize = 2;
+
+/// How registries are spoken to.
+#[derive(Clone, Debug, Default)]
+pub struct RegistryOptions {
+    /// Hosts, with their port, that are spoken to over plain HTTP: `localhost:5000`.
+    pub insecure: BTreeSet<String>,
+    /// Credentials by host; they go before those in `files`, and to no other host.
+    pub credentials: BTreeMap<String, Credential>,
+    /// Where credentials are looked up for all other hosts.
+    pub files: CredentialFiles,
+}
+
+impl RegistryOptions {
+    /// What the environment says: docker's and podman's files, and for the registries of
+    /// `targets` `CARAFE_USERNAME` and `CARAFE_PASSWORD`. Those two are for where one pushes to;
+    /// a base's registry never sees them.
+    pub fn from_environment<'a>(targets: impl IntoIterator<Item = &'a Reference>) -> Self {
+        let hosts = targets.into_iter().map(|target| target.repository().registry().to_owned());
+        let credentials = match Credential::from_environment() {
+            Some(credential) => hosts.map(|host| (host, credential.clone())).collect(),
+            None => BTreeMap::new(),
+        };
+        Self { insecure: BTreeSet::new(), credentials, files: CredentialFiles::from_environment() }
+    }
+}
+
+/// A client for all registries; cheap to clone. Its calls block, and must not be made from async
+/// code.
+#[derive(Clone)]
+pub struct Registry {
+    shared: Arc<Shared>,
+}
+
+impl Registry {
+    /// Makes the client; connects to nothing. Fails on a machine whose processor or CA bundle
+    /// does not serve for TLS: the bundle is the one that `SSL_CERT_FILE` or `SSL_CERT_DIR` name,
+    /// else the system's.
+    pub fn new(options: RegistryOptions) -> Result<Self, RegistryError> {
+        let client = Client::new(options)?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(RUNTIME_THREADS)
+            .thread_name("registry")
+            .enable_all()
+            .build()
+            .map_err(RegistryError::Runtime)?;
+        Ok(Self { shared: Arc::new(Shared { client, runtime: Some(runtime) }) })
+    }
+
+    /// The image named `reference`, to be read. Asks nothing yet.
+    pub fn source(&self, reference: &Reference) -> RegistrySource {
+        RegistrySource::new(self.clone(), reference.clone())
+    }
+
+    /// What `reference` points at now: the descriptor of its manifest or index.
+    pub fn resolve(&self, reference: &Reference) -> Result<Descriptor, RegistryError> {
+        let action = format!("resolve {reference}");
+        let attempt = Attempt::new(&action, reference.repository(), &Access::Pull);
+        let client = &self.shared.client;
+        let found = self.shared.block_on(client.find_manifest(&attempt, &reference.asked()))?;
+        found.ok_or_else(|| RegistryError::NotFound {
+            registry: reference.repository().registry().to_owned(),
+            message: "no manifest of that name".to_owned(),
+            action: action.clone(),
+        })
+    }
+}
+
+/// What all clones of a [`Registry`] and all open readers hold.
+struct Shared {
+    client: Client,
+    /// Taken only when dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Shared {
+    fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().expect("the runtime is there until drop")
+    }
+
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime().block_on(future)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Not waited for: a connection may hang, and the last holder may be inside a task.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Names of images: `registry/repository:tag@digest`, as Docker writes them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use carafe_layers::digest::Digest;
+
+/// More of a hostile name than this never reaches a message.
+const SHOWN_CHARACTERS: usize = 200;
+
+/// A registry's host (with its port) and a repository in it: where blobs and manifests live.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Repository {
+    registry: String,
+    name: String,
+}
+
+impl Repository {
+    /// The host as it was named, with its port if one was: `docker.io`, `localhost:5000`,
+    /// `[::1]:5000`. This is also the key under which settings and credentials are looked up.
+    pub fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// The repository's path: `library/nginx`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// oci-client's name for a manifest or blob in this repository. The tag is never used: our
+    /// calls through it name blobs by digest.
+    pub(super) fn to_oci(&self) -> oci_client::Reference {
+        oci_client::Reference::with_tag(self.registry.clone(), self.name.clone(), "latest".to_owned())
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.registry, self.name)
+    }
+}
+
+/// An image in a registry, by tag, by digest or by both. What has neither is `latest`; `nginx` is
+/// `docker.io/library/nginx:latest`. Printed in full, and parsed again to the same value.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Reference {
+    repository: Repository,
+    tag: Option<String>,
+    digest: Option<Digest>,
+}
+
+impl Reference {
+    /// Where the image is.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// The tag; none only where a digest was given.
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
+    /// The digest, if one was given: it then decides, whatever the tag says.
+    pub fn digest(&self) -> Option<Digest> {
+        self.digest
+    }
+
+    /// The same repository and tag, pinned to `digest`.
+    pub fn pinned(&self, digest: Digest) -> Self {
+        Self { digest: Some(digest), ..self.clone() }
+    }
+
+    /// What a registry is asked for: the digest if there is one, else the tag.
+    pub(super) fn asked(&self) -> String {
+        match (&self.digest, &self.tag) {
+            (Some(digest), _) => digest.to_string(),
+            (None, Some(tag)) => tag.clone(),
+            (None, None) => "latest".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.repository)?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        self.digest.map_or(Ok(()), |digest| write!(f, "@{digest}"))
+    }
+}
+
+/// A string that names no image.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("failed to parse image name `{text}`: {reason}")]
+#[diagnostic(help("write it as `registry/repository:tag`, such as `registry.example.com/erp:15`"))]
+pub struct ParseReferenceError {
+    text: String,
+    reason: &'static str,
+}
+
+impl FromStr for Reference {
+    type Err = ParseReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse(text).ok_or_else(|| ParseReferenceError {
+            text: text.chars().filter(|c| !c.is_control()).take(SHOWN_CHARACTERS).collect(),
+            reason: reason(text),
+        })
+    }
+}
+
+/// Docker's grammar and its rules for `docker.io` are oci-client's; it knows no IPv6 host, and
+/// lets an upper-case first component through as a repository.
+fn parse(text: &str) -> Option<Reference> {
+    let (address, rest) = match text.strip_prefix('[') {
+        Some(_) => {
+            let (host, rest) = text.split_once('/')?;
+            (Some(ipv6_host(host)?), format!("localhost/{rest}"))
+        }
+        None => (None, text.to_owned()),
+    };
+    let parsed: oci_client::Reference = rest.parse().ok()?;
+    let name = parsed.repository().to_owned();
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return None;
+    }
+    let digest = parsed.digest().map(Digest::from_str).transpose().ok()?;
+    let registry = address.unwrap_or_else(|| parsed.registry().to_owned());
+    Some(Reference {
+        repository: Repository { registry, name },
+        tag: parsed.tag().map(str::to_owned),
+        digest,
+    })
+}
+
+/// `[::1]` or `[::1]:5000`, in the form in which it was written.
+fn ipv6_host(host: &str) -> Option<String> {
+    let (address, port) = host.strip_prefix('[')?.split_once(']')?;
+    address.parse::<std::net::Ipv6Addr>().ok()?;
+    let port_is_sound = port.is_empty() || port.strip_prefix(':')?.parse::<u16>().is_ok();
+    port_is_sound.then(|| host.to_owned())
+}
+
+/// Says in words which rule a name breaks. Only called for names that break one.
+fn reason(text: &str) -> &'static str {
+    let (name, digest) = text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
+    let path = name.rsplit_once(':').map_or(name, |(path, tag)| if tag.contains('/') { name } else { path });
+    let tag = name.strip_prefix(path).and_then(|rest| rest.strip_prefix(':'));
+    if text.is_empty() {
+        "it is empty"
+    } else if text.contains("://") {
+        "a name has no scheme such as `https://`"
+    } else if text.bytes().any(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control()) {
+        "it has a blank or a control character"
+    } else if digest.is_some_and(|digest| digest.parse::<Digest>().is_err()) {
+        "its digest is not `sha256:` and 64 lower-case hexadecimal digits"
+    } else if text.starts_with('[') && text.split_once('/').is_none_or(|(host, _)| ipv6_host(host).is_none())
+    {
+        "its host is no `[IPv6 address]:port`"
+    } else if tag.is_some_and(|tag| !is_tag(tag)) {
+        "its tag is not 1 to 128 letters, digits, `_`, `.` or `-`, or starts with `.` or `-`"
+    } else if path.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        "a repository is lower case"
+    } else if path.len() > 255 {
+        "its repository is longer than 255 characters"
+    } else {
+        "a repository is made of lower-case letters and digits, joined by `/`, `.`, `_` or `-`"
+    }
+}
+
+fn is_tag(tag: &str) -> bool {
+    (1..=128).contains(&tag.len())
+        && !tag.starts_with(['.', '-'])
+        && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn full(text: &str) -> String {
+        text.parse::<Reference>().unwrap_or_else(|error| panic!("{error}")).to_string()
+    }
+
+    #[test]
+    fn names_are_completed_as_docker_does() {
+        for (text, expected) in [
+            ("nginx", "docker.io/library/nginx:latest"),
+            ("docker.io/nginx:1", "docker.io/library/nginx:1"),
+            ("index.docker.io/library/nginx:1", "docker.io/library/nginx:1"),
+            ("frappe/erpnext:v15", "docker.io/frappe/erpnext:v15"),
+            ("localhost/a", "localhost/a:latest"),
+            ("localhost:5000/a/b:tag", "localhost:5000/a/b:tag"),
+            ("127.0.0.1:5000/a", "127.0.0.1:5000/a:latest"),
+            ("[::1]:5000/a/b:tag", "[::1]:5000/a/b:tag"),
+            ("[2001:db8::1]/a", "[2001:db8::1]/a:latest"),
+            ("registry.example.com/a_b/c.d--e:T_1.0-x", "registry.example.com/a_b/c.d--e:T_1.0-x"),
+        ] {
+            assert_eq!(full(text), expected);
+            assert_eq!(full(expected), expected);
+        }
+    }
+
+    #[test]
+    fn a_digest_decides_and_the_tag_is_kept() {
+        let both: Reference = format!("localhost:5000/a/b:tag@{DIGEST}").parse().unwrap();
+        assert_eq!(
+            (both.tag(), both.asked(), both.digest().is_some()),
+            (Some("tag"), DIGEST.to_owned(), true)
+        );
+        let pinned: Reference = format!("[::1]:5000/a@{DIGEST}").parse().unwrap();
+        assert_eq!((pinned.tag(), pinned.to_string()), (None, format!("[::1]:5000/a@{DIGEST}")));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (text, expected) in [
+            ("", "it is empty"),
+            ("https://registry.example.com/erp", "no scheme"),
+            ("registry.example.com/erp :1", "a blank"),
+            ("registry.example.com/ERP:1", "lower case"),
+            ("Frappe/erpnext", "lower case"),
+            ("registry.example.com/erp:", "its tag"),
+            ("registry.example.com/erp:.x", "its tag"),
+            ("registry.example.com/erp@sha256:12", "its digest"),
+            ("registry.example.com/erp@md5:12", "its digest"),
+            ("[::1:5000/erp", "its host"),
+            ("[::1]:99999/erp", "its host"),
+            ("registry.example.com/a//b", "joined by"),
+        ] {
+            let error = text.parse::<Reference>().expect_err(text).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_name_does_not_flood_the_message() {
+        let error = "\u{1b}[31mX".repeat(10_000).parse::<Reference>().unwrap_err().to_string();
+        assert!(error.len() < 500 && !error.contains('\u{1b}'));
+    }
+}
