@@ -19,7 +19,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::digest::{DiffId, Digest, Hashing};
+use crate::layout::REF_NAME;
 use crate::oci::{Descriptor, Extra, ImageConfig, Index, Manifest, StringMap, media_type};
+use crate::path::printable;
 use crate::source::{ImageSource, MAX_DOCUMENT_BYTES, MAX_LAYERS, SourceError};
 use crate::unpack::Compression;
 use crate::untar::{Kind, Member, ReadTarError, TarReader};
@@ -32,8 +34,8 @@ const MAX_LINKS: usize = 8;
 
 const BLOBS: &str = "blobs/sha256/";
 
-/// Annotations by which an index names its images: containerd's full reference, and the tag.
-const NAME_ANNOTATIONS: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
+/// The annotation in which Docker and containerd keep an image's full name.
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
 /// One image in a tar file.
 pub struct ArchiveSource {
@@ -205,8 +207,10 @@ impl Archive {
     }
 
     fn file(&self, name: &str) -> Result<Extent, SourceError> {
-        self.find(name)
-            .ok_or_else(|| SourceError::NotFound { what: format!("`{name}`"), image: self.name.clone() })
+        self.find(name).ok_or_else(|| SourceError::NotFound {
+            what: format!("`{}`", printable(name.as_bytes())),
+            image: self.name.clone(),
+        })
     }
 
     /// A small member's whole content.
@@ -233,7 +237,9 @@ impl Archive {
         let index: Index = self.parse("index", &self.document("index", "index.json")?)?;
         let mut images: Vec<(Vec<String>, Descriptor)> = Vec::new();
         for descriptor in index.manifests {
-            let names = NAME_ANNOTATIONS.iter().filter_map(|key| descriptor.annotations.get(*key).cloned());
+            let names = [CONTAINERD_NAME, REF_NAME]
+                .iter()
+                .filter_map(|key| descriptor.annotations.get(*key).cloned());
             match images.iter_mut().find(|(_, image)| image.digest == descriptor.digest) {
                 Some((known, _)) => known.extend(names),
                 None => images.push((names.collect(), descriptor)),
@@ -328,26 +334,26 @@ impl Archive {
     /// The image that `reference` names, or the only one.
     fn choose<T>(&self, images: Vec<(Vec<String>, T)>, reference: Option<&str>) -> Result<T, SourceError> {
         let all: Vec<&str> = images.iter().flat_map(|(names, _)| names).map(String::as_str).collect();
-        let (all, count) = (all.join(", "), images.len());
+        let (all, count) = (printable(all.join(", ").as_bytes()), images.len());
         let mut matching = images.into_iter().filter(|(names, _)| match reference {
             Some(reference) => names.iter().any(|name| is_named(name, reference)),
             None => true,
         });
         match (matching.next(), matching.next(), reference) {
             (Some((_, image)), None, _) => Ok(image),
-            (None, ..) => self.invalid(format!("it has no such image; it has: {all}")),
+            (None, ..) => self.invalid(format!("no such image; there is: {all}")),
             (Some(_), Some(_), Some(reference)) => {
                 self.invalid(format!("`{reference}` names several of its images: {all}"))
             }
-            (Some(_), Some(_), None) => self.invalid(format!(
-                "it has {count} images: {all}; name one, as in docker-archive:{}:TAG",
-                self.path
-            )),
+            (Some(_), Some(_), None) => {
+                self.invalid(format!("it holds {count} images, and one must be named: {all}"))
+            }
         }
     }
 
     fn invalid<T>(&self, reason: impl Into<String>) -> Result<T, SourceError> {
-        Err(SourceError::Invalid { image: self.name.clone(), reason: reason.into() })
+        let reason = printable(reason.into().as_bytes());
+        Err(SourceError::Invalid { image: self.name.clone(), reason })
     }
 
     fn io_error(&self, source: io::Error) -> SourceError {

@@ -295,7 +295,8 @@ fn tampered_blobs_are_told_by_their_digest() {
         refused(&image)
     };
     let tar = Tar::new().file("a", "content").bytes();
-    let changes: [(fn(&mut Vec<u8>), &str); 4] = [
+    type Change = fn(&mut Vec<u8>);
+    let changes: [(Change, &str); 4] = [
         (|blob| blob[30] ^= 1, "failed to verify layer of memory: wanted sha256:"),
         (|blob| blob.truncate(20), "got 20"),
         (|blob| blob.extend_from_slice(b"more"), "failed to verify layer"),

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::digest::{DiffId, Digest};
+use crate::path::printable;
 use crate::source::SourceError;
 use crate::untar::ReadTarError;
 
@@ -130,7 +131,7 @@ impl Fault {
     }
 
     pub(super) fn at(self, layer: Digest, path: &[u8]) -> UnpackError {
-        let path = shown(path);
+        let path = printable(path);
         match self {
             Self::Malformed(reason) => UnpackError::Malformed { layer, path, reason },
             Self::Limit { what, limit } => UnpackError::Limit { layer, path, what, limit },
@@ -161,11 +162,4 @@ impl From<io::Error> for Fault {
 /// Names an action that failed: `.map_err(doing("create the file"))`.
 pub(super) fn doing<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> Fault {
     move |error| Fault::Io { action, source: error.into() }
-}
-
-/// A hostile name as a person can read it: escaped, and not longer than that takes.
-fn shown(path: &[u8]) -> String {
-    const SHOWN: usize = 200;
-    let text = String::from_utf8_lossy(&path[..path.len().min(SHOWN)]).escape_debug().to_string();
-    if path.len() > SHOWN { text + "…" } else { text }
 }
