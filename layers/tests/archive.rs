@@ -173,7 +173,7 @@ fn assert_refused(bytes: &[u8], reason: &str) {
     let saved = Saved::new(bytes);
     let words = match saved.open(None) {
         Err(error) => error.to_string(),
-        Ok(source) => resolve(&source, &Platform::host()).err().expect("it was accepted").to_string(),
+        Ok(source) => resolve(&source, &Platform::host()).expect_err("it was accepted").to_string(),
     };
     assert!(words.contains(reason), "{words}");
     assert!(words.contains("image.tar"), "{words}");

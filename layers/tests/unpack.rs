@@ -10,19 +10,7 @@ use carafe_layers::oci::media_type;
 use carafe_layers::unpack::Unpacked;
 use tar::{EntryType, Header};
 use tempfile::{TempDir, tempdir};
-use unpack_support::{Memory, Tar, gzip, listing};
-
-/// A zstd frame of one raw block, with skippable frames around it, as zstd:chunked writes them.
-fn zstd(tar: &[u8]) -> Vec<u8> {
-    let mut stream = b"\x50\x2a\x4d\x18\x04\0\0\0skip".to_vec();
-    stream.extend_from_slice(b"\x28\xb5\x2f\xfd\xa0");
-    stream.extend_from_slice(&u32::try_from(tar.len()).unwrap().to_le_bytes());
-    let header = u32::try_from(tar.len() << 3 | 1).unwrap().to_le_bytes();
-    stream.extend_from_slice(&header[..3]);
-    stream.extend_from_slice(tar);
-    stream.extend_from_slice(b"\x51\x2a\x4d\x18\0\0\0\0");
-    stream
-}
+use unpack_support::{Memory, Tar, gzip, listing, zstd};
 
 fn unpacked(layers: &[Tar]) -> (TempDir, Unpacked) {
     let root = tempdir().unwrap();

@@ -111,6 +111,18 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// A zstd frame of one raw block, with skippable frames around it, as zstd:chunked writes them.
+pub fn zstd(tar: &[u8]) -> Vec<u8> {
+    let mut stream = b"\x50\x2a\x4d\x18\x04\0\0\0skip".to_vec();
+    stream.extend_from_slice(b"\x28\xb5\x2f\xfd\xa0");
+    stream.extend_from_slice(&u32::try_from(tar.len()).unwrap().to_le_bytes());
+    let header = u32::try_from(tar.len() << 3 | 1).unwrap().to_le_bytes();
+    stream.extend_from_slice(&header[..3]);
+    stream.extend_from_slice(tar);
+    stream.extend_from_slice(b"\x51\x2a\x4d\x18\0\0\0\0");
+    stream
+}
+
 /// An image in memory.
 pub struct Memory {
     root: (Descriptor, Vec<u8>),
@@ -191,7 +203,7 @@ fn list(root: &Path, folder: &Path, lines: &mut Vec<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let metadata = path.symlink_metadata().unwrap();
-        let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+        let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
         let mode = metadata.permissions().mode() & 0o7777;
         if metadata.is_dir() {
             lines.push(format!("{name}/ {mode:o}"));
@@ -199,7 +211,7 @@ fn list(root: &Path, folder: &Path, lines: &mut Vec<String>) {
         } else if metadata.is_symlink() {
             lines.push(format!("{name} -> {}", fs::read_link(&path).unwrap().display()));
         } else {
-            let line = format!("{name} {mode:o} {}", fs::read_to_string(&path).unwrap());
+            let line = format!("{name} {mode:o} {}", String::from_utf8_lossy(&fs::read(&path).unwrap()));
             lines.push(line.trim_end().to_owned());
         }
     }
