@@ -51,6 +51,9 @@ pub const FIXED_MTIME: i64 = 315_532_800;
 /// Uncompressed bytes in one block of the parallel gzip; see [`crate::gzip`].
 pub const GZIP_BLOCK: usize = 1 << 20;
 
+/// Bytes before each block that deflate may refer to.
+pub const GZIP_DICTIONARY: usize = 32 << 10;
+
 /// The deflate level of every layer.
 pub const GZIP_LEVEL: u32 = 6;
 
@@ -59,3 +62,6 @@ pub const MODE_EXECUTABLE: u32 = 0o755;
 
 /// Mode of all other files.
 pub const MODE_PLAIN: u32 = 0o644;
+
+/// Mode of symbolic links, which no system looks at.
+pub const MODE_SYMLINK: u32 = 0o777;

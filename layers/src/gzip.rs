@@ -13,12 +13,10 @@ use crc32fast::Hasher;
 use flate2::{Compress, Compression, FlushCompress, Status};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::format::{GZIP_BLOCK, GZIP_LEVEL};
+use crate::format::{GZIP_BLOCK, GZIP_DICTIONARY, GZIP_LEVEL};
 
 /// More threads than this are not used: each holds up to 3.2 MiB in blocks under way.
 pub const MAX_GZIP_THREADS: usize = 32;
-
-const DICTIONARY: usize = 32 << 10;
 
 /// Room for a block that does not shrink: deflate adds five bytes for each stored piece.
 const DEFLATED_ROOM: usize = GZIP_BLOCK + (GZIP_BLOCK >> 4);
@@ -90,8 +88,8 @@ impl<W: Write> ParallelGzip<W> {
         while self.underway.len() >= self.max_underway {
             self.write_oldest()?;
         }
-        let tail = self.block.len().saturating_sub(DICTIONARY);
-        let mut next = Vec::with_capacity(DICTIONARY + GZIP_BLOCK);
+        let tail = self.block.len().saturating_sub(GZIP_DICTIONARY);
+        let mut next = Vec::with_capacity(GZIP_DICTIONARY + GZIP_BLOCK);
         next.extend_from_slice(&self.block[tail..]);
         let dictionary = std::mem::replace(&mut self.dictionary, next.len());
         let block = std::mem::replace(&mut self.block, next);

@@ -8,12 +8,11 @@ use std::io::{self, Write};
 
 use tar::{EntryType, Header, UstarHeader};
 
-use crate::format::{MODE_EXECUTABLE, MODE_PLAIN};
+use crate::format::{MODE_EXECUTABLE, MODE_PLAIN, MODE_SYMLINK};
 use crate::tree::{Entry, EntryKind};
 
 const BLOCK: usize = 512;
 const ZEROS: [u8; BLOCK] = [0; BLOCK];
-const MODE_SYMLINK: u32 = 0o777;
 
 /// What seven octal digits hold (uid, gid).
 const MAX_SHORT: u64 = 0o777_7777;
