@@ -160,7 +160,8 @@ fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a TlsError> {
 fn certificate_hint(reason: &str) -> &'static str {
     if reason.contains("CaUsedAsEndEntity") {
         "the server shows a CA's own certificate (CA:TRUE): make it one that is signed by that CA, with CA:FALSE, and trust the CA"
-    } else if reason.contains("UnknownIssuer") {
+    } else if ["UnknownIssuer", "BadSignature"].iter().any(|sign| reason.contains(sign)) {
+        // A bad signature: a CA of the same name, made anew, with another key.
         "for a private CA let SSL_CERT_FILE name a PEM bundle with its certificate (and the public ones that you need)"
     } else if reason.contains("NotValidForName") {
         "use the name that the certificate is made for, or have it made for this one (subjectAltName)"

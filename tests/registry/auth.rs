@@ -1,0 +1,118 @@
+//! Who we are: docker's config.json, a credential helper, the environment.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use carafe::registry::{CredentialFiles, Registry, RegistryError, RegistryOptions};
+
+use crate::images::Image;
+use crate::push::push;
+use crate::server::{RegistryServer, Setup};
+use crate::{client, client_with, in_environment, inside, name, shown};
+
+const USER: &str = "robot$erp";
+const PASSWORD: &str = "correct-horse:battery";
+/// base64 of the two above, joined by a colon, and of one with another password.
+const RIGHT: &str = "cm9ib3QkZXJwOmNvcnJlY3QtaG9yc2U6YmF0dGVyeQ==";
+const WRONG: &str = "cm9ib3QkZXJwOndyb25nLWhvcnNlLWJhdHRlcnk=";
+
+fn server() -> RegistryServer {
+    RegistryServer::with(Setup { login: Some((USER, PASSWORD)), ..Setup::default() })
+}
+
+fn config(folder: &tempfile::TempDir, text: &str) -> PathBuf {
+    let path = folder.path().join("config.json");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn auths(address: &str, auth: &str) -> String {
+    format!(r#"{{"auths":{{"{address}":{{"auth":"{auth}"}}}}}}"#)
+}
+
+fn push_to(registry: &Registry, address: &str) -> Result<(), RegistryError> {
+    push(registry, &Image::new(&[b"one"]), &[&format!("{address}/a:1")]).map(|_| ())
+}
+
+#[test]
+fn the_right_password_is_taken_from_config_json() {
+    let (server, folder) = (server(), tempfile::tempdir().unwrap());
+    let files = CredentialFiles::at([config(&folder, &auths(server.address(), RIGHT))]);
+    push_to(&client_with(server.address(), files), server.address()).unwrap();
+}
+
+#[test]
+fn a_wrong_password_is_refused_and_not_shown() {
+    let (server, folder) = (server(), tempfile::tempdir().unwrap());
+    let files = CredentialFiles::at([config(&folder, &auths(server.address(), WRONG))]);
+    let error = push_to(&client_with(server.address(), files), server.address()).unwrap_err();
+    assert!(matches!(error, RegistryError::Unauthorized { .. }), "{error}");
+    let text = shown(error);
+    assert!(text.contains(USER) && text.contains("config.json") && text.contains("docker login"), "{text}");
+    assert!(!text.contains("wrong-horse") && !text.contains(WRONG), "{text}");
+}
+
+#[test]
+fn without_credentials_the_message_says_so() {
+    let server = server();
+    let error = push_to(&client(server.address()), server.address()).unwrap_err();
+    let text = shown(error);
+    assert!(text.contains("no credentials were found") && text.contains("CARAFE_USERNAME"), "{text}");
+}
+
+#[test]
+fn a_credential_helper_is_asked() {
+    if let Some(address) = inside() {
+        let files = CredentialFiles::from_environment();
+        return push_to(&client_with(&address, files), &address).unwrap();
+    }
+    let (server, folder) = (server(), tempfile::tempdir().unwrap());
+    config(&folder, &format!(r#"{{"credHelpers":{{"{}":"carafe-test"}}}}"#, server.address()));
+    let helper = folder.path().join("docker-credential-carafe-test");
+    let script = format!(
+        "#!/bin/sh\nread -r server\n[ \"$1 $server\" = \"get {}\" ] || exit 1\nprintf '%s' '{{\"Username\":\"{USER}\",\"Secret\":\"{PASSWORD}\"}}'\n",
+        server.address()
+    );
+    std::fs::write(&helper, script).unwrap();
+    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let folder = folder.path().to_str().unwrap();
+    let variables = [("DOCKER_CONFIG", folder), ("PATH", &path)];
+    in_environment("auth::a_credential_helper_is_asked", server.address(), &variables);
+}
+
+#[test]
+fn a_helper_that_cannot_be_run_is_named() {
+    let (server, folder) = (server(), tempfile::tempdir().unwrap());
+    let text = format!(r#"{{"credHelpers":{{"{}":"no-such-helper"}}}}"#, server.address());
+    let files = CredentialFiles::at([config(&folder, &text)]);
+    let error = push_to(&client_with(server.address(), files), server.address()).unwrap_err();
+    assert!(matches!(error, RegistryError::Credentials { .. }), "{error}");
+}
+
+#[test]
+fn the_environment_is_for_the_registry_that_is_pushed_to() {
+    if let Some(address) = inside() {
+        let target = name(&format!("{address}/a:1"));
+        for (targets, is_taken) in [(vec![&target], true), (vec![], false)] {
+            let insecure = [address.clone()].into();
+            let options = RegistryOptions { insecure, ..RegistryOptions::from_environment(targets) };
+            assert_eq!(push_to(&Registry::new(options).unwrap(), &address).is_ok(), is_taken);
+        }
+        return;
+    }
+    let (server, empty) = (server(), tempfile::tempdir().unwrap());
+    let empty = empty.path().to_str().unwrap();
+    let variables = [
+        ("CARAFE_USERNAME", USER),
+        ("CARAFE_PASSWORD", PASSWORD),
+        ("DOCKER_CONFIG", empty),
+        ("XDG_RUNTIME_DIR", empty),
+        ("HOME", empty),
+    ];
+    in_environment(
+        "auth::the_environment_is_for_the_registry_that_is_pushed_to",
+        server.address(),
+        &variables,
+    );
+}

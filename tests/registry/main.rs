@@ -1,0 +1,56 @@
+//! The registry client against Debian's docker-registry, and against a stand-in that misbehaves.
+
+mod auth;
+mod faults;
+mod faulty;
+mod images;
+mod memory;
+mod push;
+#[path = "../common/registry.rs"]
+mod server;
+mod tls;
+
+use std::process::Command;
+
+use carafe::registry::{CredentialFiles, Reference, Registry, RegistryOptions};
+
+/// A client without credentials that speaks plain HTTP to `address`.
+fn client(address: &str) -> Registry {
+    client_with(address, CredentialFiles::default())
+}
+
+fn client_with(address: &str, files: CredentialFiles) -> Registry {
+    let insecure = [address.to_owned()].into();
+    Registry::new(RegistryOptions { insecure, files, ..RegistryOptions::default() }).unwrap()
+}
+
+fn name(text: &str) -> Reference {
+    text.parse().unwrap()
+}
+
+/// An error and all its causes and hints, as a user may see them.
+fn shown(error: impl miette::Diagnostic + Send + Sync + 'static) -> String {
+    let mut text = format!("{:?}", miette::Report::new(error));
+    text = text.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+    text
+}
+
+/// Runs the test `test` of this binary again, in a process whose environment has `variables` and,
+/// as `CARAFE_TEST_ADDRESS`, `address`. The environment of this process is left alone: other
+/// tests run in it.
+fn in_environment(test: &str, address: &str, variables: &[(&str, &str)]) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env("CARAFE_TEST_ADDRESS", address)
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+/// In the process that [`in_environment`] starts: the address.
+fn inside() -> Option<String> {
+    std::env::var("CARAFE_TEST_ADDRESS").ok()
+}
