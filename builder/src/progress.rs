@@ -137,6 +137,11 @@ impl Task {
         self.sink.event(Event::Advanced { task: self.id, amount });
     }
 
+    /// A way to move this task on from somewhere that outlives no borrow of it.
+    pub fn meter(&self) -> Meter {
+        Meter { sink: Arc::clone(&self.sink), id: self.id }
+    }
+
     /// Shows a line of a child's output.
     pub fn output(&self, line: impl Into<String>) {
         self.sink.event(Event::Output { task: self.id, line: line.into() });
@@ -146,6 +151,20 @@ impl Task {
     pub fn finish(mut self, summary: impl Into<String>) {
         self.done = true;
         self.sink.event(Event::Finished { task: self.id, summary: summary.into() });
+    }
+}
+
+/// Moves a task on, and can do nothing else with it; cheap to clone.
+#[derive(Clone)]
+pub struct Meter {
+    sink: Arc<dyn Sink>,
+    id: TaskId,
+}
+
+impl Meter {
+    /// Moves on by `amount`.
+    pub fn advance(&self, amount: u64) {
+        self.sink.event(Event::Advanced { task: self.id, amount });
     }
 }
 

@@ -1,17 +1,33 @@
 //! Git, used by the lock and the fetch stages alone.
+//!
+//! A [`Remote`] is where a repository is. [`resolve`] turns a branch or tag into a commit,
+//! [`contains`] says whether a commit belongs to it, and [`Store::fetch`] brings that one commit,
+//! whole and checked, into the cache. [`Store::publish_as`] serves it to a stock git in the
+//! sandbox under the name that bench asks for. Nothing else here goes to the network.
 
+mod backend;
+mod bare;
+mod binary;
+mod command;
+mod error;
+mod helper;
+mod http;
 mod id;
+mod local;
+mod meter;
+mod publish;
+mod refs;
+mod remote;
+mod store;
+mod tls;
+mod verify;
 
+pub use backend::{GitBackend, backend_for, contains, resolve};
+pub use binary::GitBinary;
+pub use error::GitError;
+pub use http::InProcess;
 pub use id::{CommitId, ParseIdError, TreeId};
-
-use serde::{Deserialize, Serialize};
-
-/// What a name of a commit is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RefKind {
-    /// `refs/heads/…`: it moves.
-    Branch,
-    /// `refs/tags/…`: it should not.
-    Tag,
-}
+pub use refs::{RefKind, ResolvedRef};
+pub use remote::{Credential, Remote, RemoteError, Transport};
+pub use store::{Checkout, Entry, Store};
+pub use tls::install_tls;

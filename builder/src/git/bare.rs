@@ -1,0 +1,38 @@
+//! Bare repositories of the store: made without templates, opened without configuration.
+
+use std::fs;
+use std::path::Path;
+
+use super::{CommitId, GitError};
+
+/// The whole of a new repository's configuration. No remote: nothing says where it came from.
+const CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n";
+
+/// Makes an empty bare repository in `git_dir`, which may exist.
+pub(super) fn create(git_dir: &Path) -> Result<(), GitError> {
+    let make = || {
+        for folder in ["objects/info", "objects/pack", "refs/heads", "refs/tags"] {
+            fs::create_dir_all(git_dir.join(folder))?;
+        }
+        fs::write(git_dir.join("config"), CONFIG)?;
+        fs::write(git_dir.join("HEAD"), "ref: refs/heads/main\n")
+    };
+    make().map_err(GitError::store("create a repository in", git_dir))
+}
+
+/// Opens it with no configuration but its own.
+pub(super) fn open(git_dir: &Path) -> Result<gix::Repository, GitError> {
+    let options = gix::open::Options::isolated().open_path_as_is(true);
+    gix::open_opts(git_dir, options).map_err(GitError::store("open the repository", git_dir))
+}
+
+/// Lets HEAD name the commit itself.
+pub(super) fn detach_head(git_dir: &Path, commit: &CommitId) -> Result<(), GitError> {
+    let path = git_dir.join("HEAD");
+    fs::write(&path, format!("{commit}\n")).map_err(GitError::store("write", &path))
+}
+
+/// gix's form of a name.
+pub(super) fn object_id(id: &str) -> gix::ObjectId {
+    gix::ObjectId::from_hex(id.as_bytes()).expect("ids of ours are 40 hexadecimal digits")
+}

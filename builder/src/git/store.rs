@@ -1,0 +1,126 @@
+//! Pinned commits in the cache.
+
+use std::path::{Path, PathBuf};
+
+use super::backend::{backend_for, with_helper};
+use super::{CommitId, GitError, Remote, TreeId, bare, verify};
+use crate::cache::{Bucket, Cache, CacheError};
+use crate::progress::Task;
+
+/// How large a file may be that is read without a checkout.
+const LARGEST_READ: u64 = 16 << 20;
+
+/// One commit in the store: whole, checked, and never changed again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkout {
+    /// A bare and shallow repository with exactly this commit, HEAD on it. Read-only by contract.
+    pub git_dir: PathBuf,
+    /// The commit.
+    pub commit: CommitId,
+    /// Its tree.
+    pub tree: TreeId,
+    /// Its committer's time, in seconds since 1970.
+    pub time: i64,
+}
+
+/// An entry of a folder in a commit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// Without the folder.
+    pub name: String,
+    /// Whether it is a folder itself.
+    pub is_folder: bool,
+}
+
+/// All pinned commits, each under its own name: whoever offers a commit offers the same bytes, so
+/// neither the address nor a credential is part of the key, and remotes share what they have in
+/// common.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(super) cache: Cache,
+    pub(super) commits: Bucket,
+}
+
+impl Store {
+    /// Of this cache.
+    pub fn new(cache: &Cache) -> Result<Self, CacheError> {
+        Ok(Self { cache: cache.clone(), commits: cache.bucket("git", 1)? })
+    }
+
+    /// The commit, fetched if it is not here yet. What is published is whole: see [`GitError`] for
+    /// what is refused. `task` moves by bytes read.
+    pub fn fetch(&self, remote: &Remote, commit: &CommitId, task: &Task) -> Result<Checkout, GitError> {
+        let git_dir = self.commits.entry(commit.as_str(), |folder| {
+            with_helper(remote, |remote| {
+                bare::create(folder)?;
+                backend_for(remote).fetch(remote, commit, folder, task)
+            })?;
+            verify::whole(folder, commit)?;
+            bare::detach_head(folder, commit)
+        })?;
+        self.open(git_dir, commit)
+    }
+
+    /// The commit, if it is here already: for a run that may not use the network.
+    pub fn get(&self, commit: &CommitId) -> Result<Option<Checkout>, GitError> {
+        self.commits.get(commit.as_str()).map(|git_dir| self.open(git_dir, commit)).transpose()
+    }
+
+    /// A file's content; `None` when there is no such file, or it is a folder or a link. `path` is
+    /// relative, with `/` between its parts.
+    pub fn read_file(&self, checkout: &Checkout, path: &str) -> Result<Option<Vec<u8>>, GitError> {
+        let repository = bare::open(&checkout.git_dir)?;
+        let Some((id, mode)) = find(&repository, checkout, path)? else { return Ok(None) };
+        if !mode.is_blob() {
+            return Ok(None);
+        }
+        let failed = || GitError::store("read an object of", &checkout.git_dir);
+        let size = repository.find_header(id).map_err(failed())?.size();
+        if size > LARGEST_READ {
+            let what = format!("`{path}` of commit {}", checkout.commit);
+            return Err(GitError::Limit { what, limit: LARGEST_READ, unit: "bytes" });
+        }
+        Ok(Some(repository.find_object(id).map_err(failed())?.detach().data))
+    }
+
+    /// What a folder holds, in order of names; `None` when there is no such folder. The empty path
+    /// is the top.
+    pub fn list(&self, checkout: &Checkout, path: &str) -> Result<Option<Vec<Entry>>, GitError> {
+        let repository = bare::open(&checkout.git_dir)?;
+        let Some((id, mode)) = find(&repository, checkout, path)? else { return Ok(None) };
+        if !mode.is_tree() {
+            return Ok(None);
+        }
+        let failed = || GitError::store("read an object of", &checkout.git_dir);
+        let tree = repository.find_object(id).map_err(failed())?.into_tree();
+        let mut entries = Vec::new();
+        for entry in tree.iter() {
+            let entry = entry.map_err(failed())?;
+            entries.push(Entry { name: entry.filename().to_string(), is_folder: entry.mode().is_tree() });
+        }
+        entries.sort();
+        Ok(Some(entries))
+    }
+
+    pub(super) fn open(&self, git_dir: PathBuf, commit: &CommitId) -> Result<Checkout, GitError> {
+        let facts = verify::facts(&bare::open(&git_dir)?, commit)?;
+        Ok(Checkout { git_dir, commit: commit.clone(), tree: facts.tree, time: facts.time })
+    }
+}
+
+/// What is at `path` in the commit's tree.
+pub(super) fn find(
+    repository: &gix::Repository,
+    checkout: &Checkout,
+    path: &str,
+) -> Result<Option<(gix::ObjectId, gix::objs::tree::EntryMode)>, GitError> {
+    let failed = || GitError::store("read an object of", &checkout.git_dir);
+    let root = bare::object_id(checkout.tree.as_str());
+    let path = path.trim_matches('/');
+    if path.is_empty() {
+        return Ok(Some((root, gix::objs::tree::EntryKind::Tree.into())));
+    }
+    let tree = repository.find_object(root).map_err(failed())?.into_tree();
+    let entry = tree.lookup_entry_by_path(Path::new(path)).map_err(failed())?;
+    Ok(entry.map(|entry| (entry.object_id(), entry.mode())))
+}
