@@ -4,8 +4,11 @@
 //! pinned commit into the [`cache`], [`sandbox`] gives bench a machine of its own, and [`bench`]
 //! drives it and settles what it left behind.
 
+pub mod bench;
 pub mod cache;
+pub mod canonical;
 pub mod git;
 pub mod lock;
 pub mod progress;
+pub mod runtime;
 pub mod secret;
