@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, open, openat};
+use rustix::io::Errno;
 
 use crate::source::MAX_DOCUMENT_BYTES;
 
@@ -29,15 +30,24 @@ fn open_below(root: &Path, names: &[&str]) -> io::Result<File> {
     let mut at = open(root, folder, Mode::empty())?;
     let Some((file, folders)) = names.split_last() else { return Err(io::ErrorKind::InvalidInput.into()) };
     for name in folders {
-        at = openat(&at, *name, folder | OFlags::NOFOLLOW, Mode::empty())?;
+        at = openat(&at, *name, folder | OFlags::NOFOLLOW, Mode::empty()).map_err(explain)?;
     }
     // NONBLOCK: a fifo in the file's place must not make us wait for its other end.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(openat(&at, *file, flags, Mode::empty())?);
+    let file = File::from(openat(&at, *file, flags, Mode::empty()).map_err(explain)?);
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }
     Ok(file)
+}
+
+fn explain(error: Errno) -> io::Error {
+    match error {
+        Errno::LOOP | Errno::NOTDIR => {
+            io::Error::other("a symbolic link is on the way, and a layout must not lead out of its folder")
+        }
+        error => error.into(),
+    }
 }
 
 /// Reads a document of at most [`MAX_DOCUMENT_BYTES`].

@@ -10,7 +10,7 @@ use crate::format::FormatVersion;
 use crate::gzip::ParallelGzip;
 use crate::layout::{BlobWriter, LayoutError, LayoutWriter};
 use crate::oci::{Descriptor, media_type};
-use crate::path::printable;
+use crate::path::{printable, shown};
 use crate::plan::{Group, LayerName};
 use crate::read_ahead::{Content, STREAM_ABOVE, changed, open, read_ahead};
 use crate::scan::Scanner;
@@ -50,7 +50,7 @@ pub struct PackedLayer {
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PackError {
     /// A file could not be read, or is not what it was when the tree was listed.
-    #[error("failed to pack `{}`", path.display())]
+    #[error("failed to pack `{}`", shown(path))]
     #[diagnostic(help(
         "nothing may write to the tree while it is packed; see that no process of the build still runs"
     ))]

@@ -131,6 +131,11 @@ pub fn printable(bytes: &[u8]) -> String {
     text
 }
 
+/// [`printable`] for a path on this machine: what lies in a tree is named by whoever built it.
+pub fn shown(path: &Path) -> String {
+    printable(path.as_os_str().as_bytes())
+}
+
 impl fmt::Display for ImagePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&printable(&self.0))

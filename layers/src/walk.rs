@@ -11,7 +11,7 @@ use std::sync::Arc;
 use walkdir::{DirEntry, WalkDir};
 
 use crate::mtime::MtimePolicy;
-use crate::path::{ImagePath, ImagePathError};
+use crate::path::{ImagePath, ImagePathError, shown};
 use crate::tree::{Entry, EntryKind, Graft};
 
 /// An image may get at most this many entries: ten times the largest bench we know. It bounds
@@ -24,7 +24,7 @@ const OWNER_MAY_EXECUTE: u32 = 0o100;
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum WalkError {
     /// A folder or a file's metadata could not be read.
-    #[error("failed to read `{}`", path.display())]
+    #[error("failed to read `{}`", shown(path))]
     Read {
         /// On this machine.
         path: PathBuf,
@@ -33,7 +33,10 @@ pub enum WalkError {
         source: io::Error,
     },
     /// A socket, a fifo or a device.
-    #[error("failed to pack `{}`: it is a {kind}, and an image holds only folders, files and links", path.display())]
+    #[error(
+        "failed to pack `{}`: it is a {kind}, and an image holds only folders, files and links",
+        shown(path)
+    )]
     #[diagnostic(help(
         "remove it from the tree; a build leaves none behind unless something still runs in it"
     ))]
@@ -44,7 +47,7 @@ pub enum WalkError {
         kind: &'static str,
     },
     /// A name that cannot be in an image.
-    #[error("failed to pack `{}`", host.display())]
+    #[error("failed to pack `{}`", shown(host))]
     Path {
         /// On this machine.
         host: PathBuf,
@@ -53,7 +56,7 @@ pub enum WalkError {
         source: ImagePathError,
     },
     /// Two grafts claim one path.
-    #[error("failed to pack `{path}`: both `{}` and `{}` go there", first.display(), second.display())]
+    #[error("failed to pack `{path}`: both `{}` and `{}` go there", shown(first), shown(second))]
     Collision {
         /// In the image.
         path: ImagePath,
@@ -63,7 +66,7 @@ pub enum WalkError {
         second: PathBuf,
     },
     /// A path lies below something that is no folder.
-    #[error("failed to pack `{}` as `{path}`: what is above it in the image is no folder", host.display())]
+    #[error("failed to pack `{}` as `{path}`: what is above it in the image is no folder", shown(host))]
     NotBelowFolder {
         /// In the image.
         path: ImagePath,
@@ -71,7 +74,7 @@ pub enum WalkError {
         host: PathBuf,
     },
     /// More entries than [`MAX_ENTRIES`].
-    #[error("failed to pack `{}`: more than {MAX_ENTRIES} entries", path.display())]
+    #[error("failed to pack `{}`: more than {MAX_ENTRIES} entries", shown(path))]
     TooMany {
         /// The graft that went over the limit.
         path: PathBuf,
@@ -224,6 +227,10 @@ mod tests {
         let _socket = UnixListener::bind(dir.path().join("s")).unwrap();
         let error = walk(&[graft(dir.path(), "x")], &POLICY).unwrap_err();
         assert!(error.to_string().contains("it is a socket"), "{error}");
+        fs::remove_file(dir.path().join("s")).unwrap();
+        let _socket = UnixListener::bind(dir.path().join("\x1b[2J")).unwrap();
+        let error = walk(&[graft(dir.path(), "x")], &POLICY).unwrap_err();
+        assert!(error.to_string().contains("\\u{1b}[2J`: it is a socket"), "{error}");
         let error = walk(&[graft(&dir.path().join("missing"), "x")], &POLICY).unwrap_err();
         assert!(error.to_string().ends_with("missing`"), "{error}");
     }

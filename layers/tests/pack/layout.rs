@@ -24,6 +24,10 @@ fn put(layout: &LayoutWriter, content: &str, names: &[&str]) -> Descriptor {
     image
 }
 
+fn cause(error: &SourceError) -> String {
+    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
+}
+
 fn root(folder: &Path, reference: Option<&str>) -> Result<Vec<u8>, SourceError> {
     LayoutSource::open(folder, reference)?.root().map(|(_, bytes)| bytes)
 }
@@ -149,13 +153,13 @@ fn a_layout_does_not_lead_out_of_its_folder() {
     let blob = layout.blob_path(&image.digest);
     fs::rename(&blob, dir.path().join("outside")).unwrap();
     symlink(dir.path().join("outside"), &blob).unwrap();
-    assert!(matches!(root(&folder, None), Err(SourceError::Io { .. })));
+    assert!(cause(&root(&folder, None).unwrap_err()).starts_with("a symbolic link is on the way"));
     fs::remove_file(&blob).unwrap();
     assert!(matches!(root(&folder, None), Err(SourceError::NotFound { .. })));
     fs::rename(folder.join("blobs"), dir.path().join("blobs")).unwrap();
     fs::rename(dir.path().join("outside"), dir.path().join("blobs/sha256").join(image.digest.hex())).unwrap();
     symlink(dir.path().join("blobs"), folder.join("blobs")).unwrap();
-    assert!(matches!(root(&folder, None), Err(SourceError::Io { .. })));
+    assert!(cause(&root(&folder, None).unwrap_err()).starts_with("a symbolic link is on the way"));
 }
 
 #[test]
