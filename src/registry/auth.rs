@@ -7,25 +7,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
-use carafe_builder::secret::Secret;
-use http_auth::parser::ChallengeParser;
+use carafe_builder::secret::{Redactor, Secret};
 use reqwest::{RequestBuilder, StatusCode, Url, header};
-use serde::Deserialize;
 
 use super::RegistryOptions;
 use super::client::{Hosts, read_text};
 use super::credentials::{self, Credential, Identity};
 use super::error::RegistryError;
-use super::failure::Attempt;
-
-/// What the specification says of a token that does not say how long it lasts.
-const DEFAULT_TOKEN_SECONDS: u64 = 60;
-/// No token is kept for longer, whatever it says.
-const MAX_TOKEN_SECONDS: u64 = 3600;
-/// Harbor's tokens have a few kilobytes.
-const MAX_TOKEN_BYTES: usize = 64 << 10;
+use super::failure::{Asker, Attempt};
+use super::token::{Challenge, Grant, TokenRequest, parse_challenges, parse_token};
 
 /// The rights that a request needs.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -67,6 +58,14 @@ pub(super) enum Authorization {
 }
 
 impl Authorization {
+    /// A credential as it is shown; an identity token only ever to a token server.
+    fn of(credential: &Credential) -> Self {
+        match credential {
+            Credential::Password { user, password } => Self::Basic(user.clone(), password.clone()),
+            Credential::IdentityToken(token) => Self::Bearer(token.clone()),
+        }
+    }
+
     pub(super) fn apply(&self, request: RequestBuilder) -> RequestBuilder {
         match self {
             Self::None => request,
@@ -74,26 +73,12 @@ impl Authorization {
             Self::Bearer(token) => request.bearer_auth(token.expose()),
         }
     }
-}
 
-/// How a registry wants to be asked.
-#[derive(Clone, Debug, PartialEq)]
-enum Challenge {
-    Open,
-    Basic,
-    Bearer { realm: String, service: Option<String> },
-}
-
-/// One exchange's result, and until when it may be used.
-#[derive(Clone)]
-struct Grant {
-    authorization: Authorization,
-    until: Option<Instant>,
-}
-
-impl Grant {
-    fn is_fresh(&self) -> bool {
-        self.until.is_none_or(|until| Instant::now() < until)
+    /// What comes after the scheme in the header: for Basic, the base64 of name and password.
+    fn header_value(&self, http: &reqwest::Client) -> Option<Secret> {
+        let request = self.apply(http.get("http://localhost/")).build().ok()?;
+        let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+        value.split_once(' ').map(|(_, value)| Secret::new(value))
     }
 }
 
@@ -106,6 +91,8 @@ pub(super) struct Authenticator {
     /// Held while a token is fetched, so that many uploads ask for it once.
     grants: tokio::sync::Mutex<BTreeMap<(String, Vec<String>), Grant>>,
     identities: Mutex<BTreeMap<String, Option<Identity>>>,
+    /// Every secret that some server was shown.
+    shown: Mutex<Vec<Secret>>,
 }
 
 impl Authenticator {
@@ -117,6 +104,7 @@ impl Authenticator {
             challenges: Default::default(),
             grants: Default::default(),
             identities: Default::default(),
+            shown: Default::default(),
         }
     }
 
@@ -130,13 +118,29 @@ impl Authenticator {
         }
         let grant = self.negotiate(attempt, &key.1).await?;
         let authorization = grant.authorization.clone();
+        self.note(&authorization);
         grants.insert(key, grant);
         Ok(authorization)
     }
 
-    /// Whom `registry` sees, in words. Never a secret.
-    pub(super) fn describe(&self, registry: &str) -> String {
-        Identity::describe(self.identity(registry).ok().flatten().as_ref())
+    /// Whom `registry` sees.
+    pub(super) fn asker(&self, registry: &str) -> Asker {
+        let identity = Identity::describe(self.identity(registry).ok().flatten().as_ref());
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        Asker { identity, redactor: Redactor::new(shown.iter().cloned()) }
+    }
+
+    /// Notes what a server is about to be shown, in the forms in which it could send it back.
+    fn note(&self, authorization: &Authorization) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        match authorization {
+            Authorization::None => {}
+            Authorization::Bearer(token) => shown.push(token.clone()),
+            Authorization::Basic(_, password) => {
+                shown.push(password.clone());
+                shown.extend(authorization.header_value(&self.http));
+            }
+        }
     }
 
     /// The credential for `registry`; looked up once.
@@ -149,6 +153,9 @@ impl Authenticator {
             Some(credential) => Some(credentials::from_environment(credential)),
             None => self.options.files.find(registry)?,
         };
+        if let Some(identity) = &found {
+            self.note(&Authorization::of(&identity.credential));
+        }
         identities.insert(registry.to_owned(), found.clone());
         Ok(found)
     }
@@ -162,12 +169,8 @@ impl Authenticator {
         let identity = self.identity(attempt.repository.registry())?;
         let credential = identity.as_ref().map(|identity| &identity.credential);
         let Challenge::Bearer { realm, service } = challenge else {
-            return lasting(match credential {
-                Some(Credential::Password { user, password }) => {
-                    Authorization::Basic(user.clone(), password.clone())
-                }
-                _ => Authorization::None,
-            });
+            let password = credential.filter(|known| matches!(known, Credential::Password { .. }));
+            return lasting(password.map_or(Authorization::None, Authorization::of));
         };
         let realm = self.token_server(attempt, &realm)?;
         let ask = TokenRequest { realm, service, credential };
@@ -207,7 +210,7 @@ impl Authenticator {
             status if status.is_success() => Challenge::Open,
             status => {
                 let body = read_text(response).await;
-                return Err(attempt.refusal(self.describe(registry), status, &body));
+                return Err(attempt.refusal(self.asker(registry), status, &body));
             }
         };
         challenges.insert(registry.to_owned(), challenge.clone());
@@ -225,128 +228,20 @@ impl Authenticator {
         let status = response.status();
         let body = Secret::new(read_text(response).await);
         if !status.is_success() {
-            let identity = self.describe(attempt.repository.registry());
-            return Err(attempt.refusal(identity, status, body.expose()));
+            let asker = self.asker(attempt.repository.registry());
+            return Err(attempt.refusal(asker, status, body.expose()));
         }
         parse_token(body.expose()).ok_or_else(|| attempt.protocol("its token server sent no usable token"))
     }
-}
-
-/// Where and as whom a token is asked for.
-struct TokenRequest<'a> {
-    realm: Url,
-    service: Option<String>,
-    credential: Option<&'a Credential>,
-}
-
-impl TokenRequest<'_> {
-    /// A GET with Basic; an identity token is exchanged by POST, as OAuth2 has it.
-    fn build(&self, http: &reqwest::Client, scopes: &[String]) -> RequestBuilder {
-        let service = self.service.as_deref().unwrap_or_default();
-        let Some(Credential::IdentityToken(token)) = self.credential else {
-            let mut url = self.realm.clone();
-            url.query_pairs_mut()
-                .append_pair("service", service)
-                .extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
-            let request = http.get(url);
-            return match self.credential {
-                Some(Credential::Password { user, password }) => {
-                    request.basic_auth(user, Some(password.expose()))
-                }
-                _ => request,
-            };
-        };
-        let mut form = self.realm.clone();
-        form.query_pairs_mut().clear().extend_pairs([
-            ("grant_type", "refresh_token"),
-            ("service", service),
-            ("client_id", "carafe"),
-            ("scope", &scopes.join(" ")),
-            ("refresh_token", token.expose()),
-        ]);
-        http.post(self.realm.clone())
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(form.query().unwrap_or_default().to_owned())
-    }
-}
-
-fn parse_token(body: &str) -> Option<Grant> {
-    #[derive(Deserialize)]
-    struct Answer {
-        token: Option<String>,
-        access_token: Option<String>,
-        expires_in: Option<u64>,
-    }
-    let answer: Answer = serde_json::from_str(body).ok()?;
-    let token = answer.token.or(answer.access_token).filter(|token| is_header_safe(token))?;
-    let seconds = answer.expires_in.filter(|&seconds| seconds > 0).unwrap_or(DEFAULT_TOKEN_SECONDS);
-    // A fifth earlier: the request that carries it takes time too.
-    let lifetime = Duration::from_secs(seconds.min(MAX_TOKEN_SECONDS)) * 4 / 5;
-    let authorization = Authorization::Bearer(Secret::new(token));
-    Some(Grant { authorization, until: Some(Instant::now() + lifetime) })
-}
-
-/// oci-client panics on a token that fits no header.
-fn is_header_safe(token: &str) -> bool {
-    (1..=MAX_TOKEN_BYTES).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-/// Bearer before Basic, wherever they are among the headers.
-fn parse_challenges(headers: &header::HeaderMap) -> Challenge {
-    let values = headers.get_all(header::WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-    for challenge in values.flat_map(ChallengeParser::new).flatten() {
-        let parameter = |name: &str| {
-            let found = challenge.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-            found.map(|(_, value)| value.to_unescaped())
-        };
-        if challenge.scheme.eq_ignore_ascii_case("Bearer")
-            && let Some(realm) = parameter("realm")
-        {
-            return Challenge::Bearer { realm, service: parameter("service") };
-        }
-    }
-    Challenge::Basic
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn challenge(values: &[&'static str]) -> Challenge {
-        let mut headers = header::HeaderMap::new();
-        for value in values {
-            headers.append(header::WWW_AUTHENTICATE, header::HeaderValue::from_static(value));
-        }
-        parse_challenges(&headers)
-    }
-
-    #[test]
-    fn bearer_goes_before_basic() {
-        let expected =
-            Challenge::Bearer { realm: "https://a/t".to_owned(), service: Some("harbor".to_owned()) };
-        let bearer = r#"Bearer realm="https://a/t",service="harbor",scope="x""#;
-        assert_eq!(challenge(&[r#"Basic realm="x""#, bearer]), expected);
-        assert_eq!(
-            challenge(&[r#"Basic realm="x", Bearer service="harbor", realm="https://a/t""#]),
-            expected
-        );
-        assert_eq!(challenge(&[r#"Basic realm="x""#]), Challenge::Basic);
-        assert_eq!(challenge(&["Bearer"]), Challenge::Basic);
-        assert_eq!(challenge(&[]), Challenge::Basic);
-    }
-
     #[test]
     fn a_mount_needs_a_scope_of_its_own() {
         let access = Access::push(["base/debian".to_owned()]);
         assert_eq!(access.scopes("erp"), ["repository:erp:pull,push", "repository:base/debian:pull"]);
-    }
-
-    #[test]
-    fn a_token_that_fits_no_header_is_refused() {
-        assert!(parse_token(r#"{"token":"abc","expires_in":300}"#).unwrap().is_fresh());
-        assert!(parse_token(r#"{"access_token":"abc"}"#).is_some());
-        for body in ["", "{}", r#"{"token":""}"#, r#"{"token":"a\nb"}"#, r#"{"token":"ü"}"#] {
-            assert!(parse_token(body).is_none(), "{body}");
-        }
     }
 }

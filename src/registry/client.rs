@@ -149,7 +149,7 @@ impl Client {
     pub(super) async fn refused(&self, attempt: &Attempt<'_>, response: Response) -> RegistryError {
         let status = response.status();
         let body = read_text(response).await;
-        attempt.refusal(self.describe(attempt), status, &body)
+        attempt.refusal(self.auth.asker(attempt.repository.registry()), status, &body)
     }
 
     /// An error of oci-client's.
@@ -158,11 +158,7 @@ impl Client {
         attempt: &Attempt<'_>,
         error: oci_client::errors::OciDistributionError,
     ) -> RegistryError {
-        attempt.oci(self.describe(attempt), error)
-    }
-
-    fn describe(&self, attempt: &Attempt<'_>) -> String {
-        self.auth.describe(attempt.repository.registry())
+        attempt.oci(self.auth.asker(attempt.repository.registry()), error)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 
+use carafe_builder::secret::Redactor;
 use oci_client::errors::{OciDistributionError, OciErrorCode};
 use reqwest::StatusCode;
 use rustls::Error as TlsError;
@@ -10,6 +11,14 @@ use serde::Deserialize;
 use super::auth::Access;
 use super::error::{RegistryError, chain, scrub};
 use super::reference::Repository;
+
+/// Who asks: for messages, and to keep what was asked with out of them.
+pub(super) struct Asker {
+    /// Reads like "asked as `me`".
+    pub(super) identity: String,
+    /// Of every secret that the registry has been shown; a hostile one may send them back.
+    pub(super) redactor: Redactor,
+}
 
 /// What is being tried, on what, with which rights: everything a message needs.
 #[derive(Clone, Copy)]
@@ -56,10 +65,11 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// The server answered, and the answer is no. `identity` says who asked.
-    pub(super) fn refusal(&self, identity: String, status: StatusCode, body: &str) -> RegistryError {
+    /// The server answered, and the answer is no.
+    pub(super) fn refusal(&self, asker: Asker, status: StatusCode, body: &str) -> RegistryError {
         let (action, registry) = self.names();
-        let message = message(status, body);
+        let (identity, body) = (asker.identity, asker.redactor.redact(body));
+        let message = message(status, &body);
         match status {
             StatusCode::UNAUTHORIZED => RegistryError::Unauthorized { action, registry, identity, message },
             StatusCode::FORBIDDEN => {
@@ -68,31 +78,31 @@ impl<'a> Attempt<'a> {
             }
             StatusCode::NOT_FOUND => RegistryError::NotFound { action, registry, message },
             StatusCode::PAYLOAD_TOO_LARGE => RegistryError::TooLarge { action, registry, size: self.size },
-            StatusCode::BAD_REQUEST if speaks_tls(body) => RegistryError::NotPlainHttp { action, registry },
+            StatusCode::BAD_REQUEST if speaks_tls(&body) => RegistryError::NotPlainHttp { action, registry },
             _ => RegistryError::Refused { action, registry, status: status.as_u16(), message },
         }
     }
 
     /// What oci-client reports. Its own texts are not passed on: they have upload URLs in them,
     /// whose queries may be signed.
-    pub(super) fn oci(&self, identity: String, error: OciDistributionError) -> RegistryError {
+    pub(super) fn oci(&self, asker: Asker, error: OciDistributionError) -> RegistryError {
         match error {
             OciDistributionError::RequestError(error) => match error.status() {
-                Some(status) => self.refusal(identity, status, ""),
+                Some(status) => self.refusal(asker, status, ""),
                 None => self.transport(error),
             },
             OciDistributionError::ServerError { code, message, .. } => {
                 let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                self.refusal(identity, status, &message)
+                self.refusal(asker, status, &message)
             }
             OciDistributionError::UnauthorizedError { .. } => {
-                self.refusal(identity, StatusCode::UNAUTHORIZED, "")
+                self.refusal(asker, StatusCode::UNAUTHORIZED, "")
             }
             OciDistributionError::RegistryError { envelope, .. } => {
                 let status = envelope.errors.first().map_or(StatusCode::BAD_REQUEST, |e| status_of(&e.code));
-                self.refusal(identity, status, &serde_json::to_string(&envelope).unwrap_or_default())
+                self.refusal(asker, status, &serde_json::to_string(&envelope).unwrap_or_default())
             }
-            other => self.protocol(scrub(&chain(&other))),
+            other => self.protocol(scrub(&asker.redactor.redact(&chain(&other)))),
         }
     }
 }
@@ -173,12 +183,15 @@ fn certificate_hint(reason: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use carafe_builder::secret::Secret;
 
     fn refusal(status: u16, body: &str) -> RegistryError {
         let target: super::super::Reference = "registry.example.com/erp:15".parse().unwrap();
         let access = Access::push([]);
         let attempt = Attempt::new("push a layer", target.repository(), &access).sized(7);
-        attempt.refusal("asked as `me`".into(), StatusCode::from_u16(status).unwrap(), body)
+        let asker =
+            Asker { identity: "asked as `me`".into(), redactor: Redactor::new([Secret::new("s3cret")]) };
+        attempt.refusal(asker, StatusCode::from_u16(status).unwrap(), body)
     }
 
     #[test]
@@ -202,6 +215,7 @@ mod tests {
         let body = r#"{"errors":[{"code":"DENIED","message":"quota exceeded","detail":{"x":1}}]}"#;
         let shown = refusal(403, body).to_string();
         assert!(shown.ends_with("denies it (asked as `me`): DENIED: quota exceeded"), "{shown}");
+        assert!(!refusal(500, "your password s3cret is wrong").to_string().contains("s3cret"));
         assert!(refusal(503, "").to_string().ends_with("service unavailable"));
     }
 }

@@ -4,7 +4,7 @@
 //! [`carafe_layers::source::ImageSource`]; [`Registry::push`] writes one. Outside everything is
 //! blocking and may be called from many threads at once; inside is one runtime. One concern, one
 //! module: `client` the transport, `tls` its cryptography, `credentials` who we are, `auth`
-//! tokens, `manifest`, `pull`, `upload` one blob, `push` the order, `failure` what the
+//! and `token` what a request is signed with, `manifest`, `pull`, `upload` one blob, `push` the order, `failure` what the
 //! wire's failures mean. Nothing is tried twice yet; `docs/registry.md` says what is supported.
 
 mod auth;
@@ -18,6 +18,7 @@ mod pull;
 mod push;
 mod reference;
 mod tls;
+mod token;
 mod upload;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use carafe::registry::{CredentialFiles, Delivery, KnownBlobs, RegistryError};
+use carafe::registry::{CredentialFiles, Delivery, KnownBlobs, Registry, RegistryError};
 use carafe_builder::progress::Progress;
 use carafe_layers::digest::Digest;
 use carafe_layers::oci::{Descriptor, Platform, media_type};
@@ -133,11 +133,7 @@ fn a_signed_upload_url_is_not_shown_and_gets_no_password() {
         }
         request.is("POST", "/uploads/").then(|| Answer::status(202).with("Location", location.clone()))
     });
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("config.json");
-    std::fs::write(&config, format!(r#"{{"auths":{{"{}":{{"auth":"bWU6cGFzcw=="}}}}}}"#, server.address()))
-        .unwrap();
-    let registry = client_with(server.address(), CredentialFiles::at([config]));
+    let (_folder, registry) = logged_in(&server);
     let error = push(&registry, &image(), &[&server.image("a:1")]).unwrap_err();
     let text =
         shown(error) + &format!("{:?}", push(&registry, &image(), &[&server.image("a:1")]).unwrap_err());
@@ -145,6 +141,48 @@ fn a_signed_upload_url_is_not_shown_and_gets_no_password() {
     let sent = storage.seen("PUT", "X-Signature");
     assert!(!sent.is_empty() && sent.iter().all(|request| !request.headers.contains_key("authorization")));
     assert!(server.seen("POST", "").iter().all(|request| request.headers.contains_key("authorization")));
+}
+
+#[test]
+fn a_download_that_is_redirected_gets_no_password() {
+    let blob = Descriptor::of(media_type::LAYER_TAR, b"the bytes");
+    let storage = FaultyServer::start(|_| Some(Answer::status(200).body("the bytes")));
+    let location = format!("http://{}/bucket", storage.address());
+    let server = FaultyServer::start(move |request| {
+        if request.target == "/v2/" {
+            return Some(Answer::status(401).with("WWW-Authenticate", r#"Basic realm="x""#));
+        }
+        Some(Answer::status(307).with("Location", location.clone()))
+    });
+    let (_folder, registry) = logged_in(&server);
+    let source = registry.source(&name(&server.image("a:1")));
+    source.blob(&blob).unwrap().read_to_end(&mut Vec::new()).unwrap();
+    assert!(server.seen("GET", "/blobs/")[0].headers.contains_key("authorization"));
+    assert!(!storage.seen("GET", "/bucket")[0].headers.contains_key("authorization"));
+}
+
+#[test]
+fn a_password_that_the_registry_sends_back_is_not_shown() {
+    let server = FaultyServer::start(|request| {
+        let sent = request.headers.get("authorization").cloned().unwrap_or_default();
+        let body = format!("hunter22 is wrong, and so is {sent}");
+        let answer = Answer::status(401).with("WWW-Authenticate", r#"Basic realm="x""#);
+        Some(answer.body(body))
+    });
+    let (_folder, registry) = logged_in(&server);
+    let text = shown(registry.source(&name(&server.image("a:1"))).root().unwrap_err());
+    assert!(text.contains("is wrong, and so is Basic ***"), "{text}");
+    assert!(!text.contains("hunter22") && !text.contains("bWU6"), "{text}");
+}
+
+/// A client that knows the user `me` and the password `hunter22`.
+fn logged_in(server: &FaultyServer) -> (tempfile::TempDir, Registry) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.json");
+    let text = format!(r#"{{"auths":{{"{}":{{"auth":"bWU6aHVudGVyMjI="}}}}}}"#, server.address());
+    std::fs::write(&config, text).unwrap();
+    let registry = client_with(server.address(), CredentialFiles::at([config]));
+    (folder, registry)
 }
 
 #[test]
@@ -204,6 +242,31 @@ fn a_base_that_is_not_ours_to_read_does_not_stop_the_push() {
         &Progress::silent(),
     );
     pushed.unwrap();
+}
+
+#[test]
+fn an_identity_token_is_exchanged() {
+    let server = FaultyServer::start(|request| {
+        if request.is("POST", "/token") {
+            let form = String::from_utf8_lossy(&request.body).into_owned();
+            let is_right = ["grant_type=refresh_token", "refresh_token=r3fresh", "service=harbor"];
+            return Some(match is_right.iter().all(|part| form.contains(part)) {
+                true => Answer::status(200).body(r#"{"access_token":"t0ken"}"#),
+                false => Answer::status(400).body(form),
+            });
+        }
+        let is_known = request.headers.get("authorization").is_some_and(|value| value == "Bearer t0ken");
+        let challenge =
+            format!(r#"Bearer realm="http://{}/token",service="harbor""#, request.headers["host"]);
+        (!is_known).then(|| Answer::status(401).with("WWW-Authenticate", challenge))
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.json");
+    let text = format!(r#"{{"auths":{{"{}":{{"identitytoken":"r3fresh"}}}}}}"#, server.address());
+    std::fs::write(&config, text).unwrap();
+    let registry = client_with(server.address(), CredentialFiles::at([config]));
+    push(&registry, &image(), &[&server.image("a:1")]).unwrap();
+    assert_eq!(server.seen("POST", "/token").len(), 1);
 }
 
 #[test]
