@@ -1,0 +1,172 @@
+//! Commits that a checkout would get wrong, or that somebody made to hurt.
+
+use std::fs;
+
+use carafe_builder::git::{CommitId, GitError, Remote};
+use gix::objs::{Kind, Write};
+
+use crate::support::{Repository, Scripted, Server, Shelf, git, task, told};
+
+const POINTER: &str = "version https://git-lfs.github.com/spec/v1\n\
+    oid sha256:0000000000000000000000000000000000000000000000000000000000000000\nsize 7\n";
+
+/// Fetches by both backends and expects both to fail, with nothing in the store.
+fn refused(repository: &Repository, commit: &CommitId) -> [GitError; 2] {
+    let server = Server::new(&repository.served(), None);
+    [repository.by_file(), server.remote("app.git")].map(|remote| {
+        let shelf = Shelf::new();
+        let error = shelf.store.fetch(&remote, commit, &task()).unwrap_err();
+        assert_eq!(shelf.entries(), [""; 0]);
+        told(&error);
+        error
+    })
+}
+
+/// An object of the bare repository, unchecked.
+fn object(repository: &Repository, kind: Kind, content: &[u8]) -> String {
+    let bare = gix::open_opts(repository.bare(), gix::open::Options::isolated()).unwrap();
+    bare.objects.write_buf(kind, content).unwrap().to_string()
+}
+
+fn tree(repository: &Repository, entries: &[(&str, &str, &str)]) -> String {
+    let mut content = Vec::new();
+    for (mode, name, id) in entries {
+        content.extend_from_slice(format!("{mode} {name}\0").as_bytes());
+        content.extend((0..40).step_by(2).map(|at| u8::from_str_radix(&id[at..at + 2], 16).unwrap()));
+    }
+    object(repository, Kind::Tree, &content)
+}
+
+/// A commit of this tree, on the branch `bad`.
+fn commit(repository: &Repository, tree: &str) -> CommitId {
+    let id = git(&repository.bare(), &["commit-tree", "-m", "bad", tree]);
+    git(&repository.bare(), &["update-ref", "refs/heads/bad", &id]);
+    id.parse().unwrap()
+}
+
+#[test]
+fn a_submodule_is_named_with_its_address() {
+    let repository = Repository::new();
+    let head = repository.head();
+    repository.write(
+        ".gitmodules",
+        "[submodule \"lib\"]\n\tpath = vendor/lib\n\turl = https://robot:t0ken22@example.org/lib.git\n",
+    );
+    repository.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{head},vendor/lib")]);
+    repository.git(&["add", ".gitmodules"]);
+    repository.git(&["commit", "--quiet", "--message=submodule"]);
+    repository.push();
+    for error in refused(&repository, &repository.head()) {
+        let text = told(&error);
+        assert!(text.contains("`vendor/lib`") && text.contains("https://example.org/lib.git"), "{text}");
+        assert!(!text.contains("t0ken22"), "{text}");
+    }
+}
+
+#[test]
+fn an_lfs_pointer_is_named() {
+    let repository = Repository::new();
+    repository.write(".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n");
+    repository.write("public/model.bin", POINTER);
+    for error in refused(&repository, &repository.commit("lfs")) {
+        assert!(matches!(&error, GitError::Lfs { path, .. } if path == "public/model.bin"), "{error:?}");
+    }
+}
+
+#[test]
+fn what_looks_like_a_pointer_without_the_attribute_is_a_file() {
+    let repository = Repository::new();
+    repository.write("tests/pointer.txt", POINTER);
+    let commit = repository.commit("a test of some tool");
+    Shelf::new().store.fetch(&repository.by_file(), &commit, &task()).unwrap();
+}
+
+#[test]
+fn names_that_leave_their_folder_are_refused() {
+    let repository = Repository::new();
+    let blob = object(&repository, Kind::Blob, b"x");
+    for name in ["..", ".", ".git", ".GIT", "a/b", "a\nb"] {
+        let inner = tree(&repository, &[("100644", name, &blob)]);
+        let outer = tree(&repository, &[("40000", "app", &inner)]);
+        refused(&repository, &commit(&repository, &outer));
+    }
+}
+
+#[test]
+fn a_tree_that_multiplies_is_refused() {
+    let repository = Repository::new();
+    let names: Vec<String> = (10..60).map(|n| n.to_string()).collect();
+    let blob = object(&repository, Kind::Blob, b"x");
+    let level = |mode, id: &str| {
+        let entries: Vec<_> = names.iter().map(|name| (mode, name.as_str(), id)).collect();
+        tree(&repository, &entries)
+    };
+    let mut id = level("100644", &blob);
+    for _ in 0..5 {
+        id = level("40000", &id);
+    }
+    for error in refused(&repository, &commit(&repository, &id)) {
+        assert!(matches!(error, GitError::Limit { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn a_tree_without_a_bottom_is_refused() {
+    let repository = Repository::new();
+    let mut id = tree(&repository, &[("100644", "x", &object(&repository, Kind::Blob, b"x"))]);
+    for _ in 0..205 {
+        id = tree(&repository, &[("40000", "d", &id)]);
+    }
+    for error in refused(&repository, &commit(&repository, &id)) {
+        assert!(matches!(error, GitError::Limit { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn a_commit_that_is_none_is_refused() {
+    let repository = Repository::new();
+    let tree: CommitId = repository.git(&["rev-parse", "HEAD^{tree}"]).parse().unwrap();
+    refused(&repository, &tree);
+}
+
+#[test]
+fn a_time_before_all_archives_is_refused() {
+    let repository = Repository::new();
+    let tree = repository.git(&["rev-parse", "HEAD^{tree}"]);
+    let text = format!("tree {tree}\nauthor a <a> -5 +0000\ncommitter a <a> -5 +0000\n\nbad\n");
+    let id = object(&repository, Kind::Commit, text.as_bytes());
+    git(&repository.bare(), &["update-ref", "refs/heads/bad", &id]);
+    refused(&repository, &id.parse().unwrap());
+}
+
+#[test]
+fn a_repository_with_a_hole_is_refused() {
+    let repository = Repository::new();
+    let blob = repository.git(&["rev-parse", "HEAD:app/hooks.py"]);
+    let (folder, file) = blob.split_at(2);
+    fs::remove_file(repository.bare().join("objects").join(folder).join(file)).unwrap();
+    refused(&repository, &repository.head());
+}
+
+#[test]
+fn a_server_of_something_else_is_refused() {
+    let server = Scripted::new(|_| {
+        let page = "<html>no git here</html>";
+        format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{page}", page.len())
+    });
+    let remote = Remote::parse(&server.url("app")).unwrap();
+    let error = carafe_builder::git::resolve(&remote, "main").unwrap_err();
+    assert!(matches!(error, GitError::NotARepository { .. }), "{error:?}");
+    told(&error);
+}
+
+#[test]
+fn a_server_that_hangs_up_is_an_error() {
+    for answer in
+        ["", "HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\n\r\n001e# se"]
+    {
+        let server = Scripted::new(move |_| answer.to_owned());
+        let remote = Remote::parse(&server.url("app")).unwrap();
+        told(&carafe_builder::git::resolve(&remote, "main").unwrap_err());
+    }
+}

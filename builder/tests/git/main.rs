@@ -1,0 +1,9 @@
+//! Git against real servers: `git http-backend` on loopback, `file://`, paths.
+
+mod credentials;
+mod fetch;
+mod hostile;
+mod local;
+mod publish;
+mod resolve;
+mod support;

@@ -1,0 +1,126 @@
+//! Names become commits.
+
+use carafe_builder::git::{GitError, RefKind, Remote, contains, resolve};
+
+use crate::support::{Repository, Server, told};
+
+/// Every way to the same repository.
+fn ways(repository: &Repository, server: &Server) -> [Remote; 3] {
+    [repository.by_file(), repository.by_path(), server.remote("app.git")]
+}
+
+#[test]
+fn branches_and_tags_are_found_and_annotated_tags_peeled() {
+    let repository = Repository::new();
+    let first = repository.head();
+    repository.git(&["tag", "light"]);
+    repository.git(&["tag", "--annotate", "--message=x", "heavy"]);
+    repository.git(&["tag", "--annotate", "--message=x", "tag-of-tag", "heavy"]);
+    let second = repository.commit("second");
+    let server = Server::new(&repository.served(), None);
+    for remote in ways(&repository, &server) {
+        for (name, kind, commit) in [
+            ("main", RefKind::Branch, &second),
+            ("light", RefKind::Tag, &first),
+            ("heavy", RefKind::Tag, &first),
+            ("tag-of-tag", RefKind::Tag, &first),
+        ] {
+            let found = resolve(&remote, name).unwrap();
+            assert_eq!((found.kind, &found.commit), (kind, commit), "{name} in {remote}");
+        }
+    }
+}
+
+#[test]
+fn a_branch_goes_before_a_tag_of_its_name() {
+    let repository = Repository::new();
+    repository.git(&["tag", "--annotate", "--message=x", "both"]);
+    repository.git(&["branch", "both"]);
+    let second = repository.commit("second");
+    repository.git(&["branch", "--force", "both", "HEAD"]);
+    repository.push();
+    let server = Server::new(&repository.served(), None);
+    for remote in ways(&repository, &server) {
+        let found = resolve(&remote, "both").unwrap();
+        assert_eq!((found.kind, &found.commit), (RefKind::Branch, &second), "{remote}");
+    }
+}
+
+#[test]
+fn an_unknown_name_is_told_with_names_like_it() {
+    let repository = Repository::new();
+    repository.git(&["branch", "version-15"]);
+    repository.push();
+    let server = Server::new(&repository.served(), None);
+    for remote in ways(&repository, &server) {
+        let error = resolve(&remote, "verison-15").unwrap_err();
+        assert!(matches!(error, GitError::UnknownRef { .. }), "{error}");
+        assert!(told(&error).contains("`version-15`"), "{}", told(&error));
+    }
+}
+
+#[test]
+fn an_empty_repository_has_no_names() {
+    let repository = Repository::empty();
+    let server = Server::new(&repository.served(), None);
+    for remote in ways(&repository, &server) {
+        let error = resolve(&remote, "main").unwrap_err();
+        assert!(matches!(error, GitError::UnknownRef { .. }), "{error}");
+    }
+}
+
+#[test]
+fn no_repository_is_told_apart_from_no_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::new(folder.path(), None);
+    let nothing = format!("file://{}/none.git", folder.path().display());
+    for remote in [server.remote("none.git"), Remote::parse(&nothing).unwrap()] {
+        let error = resolve(&remote, "main").unwrap_err();
+        assert!(matches!(error, GitError::NotARepository { .. }), "{error:?}");
+        told(&error);
+    }
+    // Nobody listens on a port that was just given back.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let remote = Remote::parse(&format!("http://127.0.0.1:{port}/app")).unwrap();
+    let error = resolve(&remote, "main").unwrap_err();
+    assert!(matches!(error, GitError::Unreachable { .. }), "{error:?}");
+    assert!(told(&error).contains(&port.to_string()));
+}
+
+#[test]
+fn a_commit_is_on_a_branch_or_not() {
+    let repository = Repository::new();
+    let first = repository.head();
+    repository.git(&["tag", "v1"]);
+    repository.commit("second");
+    repository.git(&["checkout", "--quiet", "-b", "other", first.as_str()]);
+    let other = repository.commit("elsewhere");
+    let server = Server::new(&repository.served(), None);
+    repository.git(&[
+        "--git-dir",
+        repository.bare().to_str().unwrap(),
+        "config",
+        "uploadpack.allowFilter",
+        "true",
+    ]);
+    for remote in ways(&repository, &server) {
+        let (main, tag) = (resolve(&remote, "main").unwrap(), resolve(&remote, "v1").unwrap());
+        let on = |reference, commit| {
+            let scratch = tempfile::tempdir().unwrap();
+            contains(&remote, reference, commit, scratch.path()).unwrap()
+        };
+        assert!(on(&main, &first) && on(&main, &main.commit), "{remote}");
+        assert!(!on(&main, &other), "{remote}");
+        assert!(on(&tag, &first) && !on(&tag, &main.commit), "{remote}");
+    }
+}
+
+#[test]
+fn history_is_read_from_a_server_without_filters() {
+    let repository = Repository::new();
+    let first = repository.head();
+    repository.commit("second");
+    let scratch = tempfile::tempdir().unwrap();
+    let main = resolve(&repository.by_file(), "main").unwrap();
+    assert!(contains(&repository.by_file(), &main, &first, scratch.path()).unwrap());
+}
