@@ -201,18 +201,26 @@ fn sync(path: &Path) -> Result<(), CacheError> {
     rustix::fs::syncfs(&folder).map_err(|error| CacheError::io("sync", path)(error.into()))
 }
 
-/// Removes a tree in which a build may have left folders without write permission.
+/// Removes a tree in which a build may have left folders that their owner may not even read.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
     if fs::remove_dir_all(path).is_ok() {
         return Ok(());
     }
-    for entry in walkdir::WalkDir::new(path).into_iter().flatten() {
-        if entry.file_type().is_dir() {
-            let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700));
+    open_up(path)?;
+    fs::remove_dir_all(path)
+}
+
+/// Lets the owner into every folder beneath.
+fn open_up(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
         }
     }
-    fs::remove_dir_all(path)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -278,6 +286,8 @@ mod tests {
         fs::create_dir_all(&inner).unwrap();
         fs::write(inner.join("file"), "").unwrap();
         fs::set_permissions(&inner, fs::Permissions::from_mode(0o555)).unwrap();
+        fs::create_dir(folder.path().join("a/c")).unwrap();
+        fs::set_permissions(folder.path().join("a/c"), fs::Permissions::from_mode(0o000)).unwrap();
         remove_tree(&folder.path().join("a")).unwrap();
         assert!(!folder.path().join("a").exists());
     }

@@ -11,4 +11,5 @@ pub mod git;
 pub mod lock;
 pub mod progress;
 pub mod runtime;
+pub mod sandbox;
 pub mod secret;

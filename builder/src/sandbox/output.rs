@@ -1,0 +1,189 @@
+//! From a child's bytes to lines that may be shown.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+
+use super::error::StepError;
+use crate::secret::Redactor;
+
+/// Cuts a stream into lines, cleans and redacts them, and hands each to the log and to whoever
+/// watches.
+///
+/// A line is valid UTF-8 without control characters and escape sequences, of at most
+/// [`Lines::LONGEST`] bytes (what is longer is cut and says so). After a carriage return the line
+/// starts again, as on a terminal.
+pub(super) struct Lines<'a> {
+    redactor: &'a Redactor,
+    on_line: &'a mut dyn FnMut(&str),
+    log: &'a mut dyn Write,
+    /// In bytes. So much more of a line is kept than is shown, so that no secret is cut in half
+    /// before it is found.
+    longest_secret: usize,
+    line: Vec<u8>,
+    cut: usize,
+    after_return: bool,
+    tail: VecDeque<String>,
+}
+
+impl<'a> Lines<'a> {
+    /// In bytes.
+    pub const LONGEST: usize = 8 << 10;
+
+    pub fn new(redactor: &'a Redactor, on_line: &'a mut dyn FnMut(&str), log: &'a mut dyn Write) -> Self {
+        let lengths = redactor.secrets().iter().map(|secret| secret.expose().len());
+        let longest_secret = lengths.max().unwrap_or(0);
+        let (line, tail) = (Vec::new(), VecDeque::new());
+        Self { redactor, on_line, log, longest_secret, line, cut: 0, after_return: false, tail }
+    }
+
+    /// Takes the next bytes. Fails only when the log cannot be written.
+    pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for byte in bytes {
+            match byte {
+                b'\n' => self.end_line()?,
+                b'\r' => self.after_return = true,
+                _ => self.push_byte(*byte),
+            }
+        }
+        self.log.flush()
+    }
+
+    fn push_byte(&mut self, byte: u8) {
+        if std::mem::take(&mut self.after_return) {
+            self.line.clear();
+            self.cut = 0;
+        }
+        if self.line.len() < Self::LONGEST + self.longest_secret {
+            self.line.push(byte);
+        } else {
+            self.cut += 1;
+        }
+    }
+
+    fn end_line(&mut self) -> io::Result<()> {
+        let raw = std::mem::take(&mut self.line);
+        let clean = self.redactor.redact(&clean(&String::from_utf8_lossy(&raw)));
+        // What was cut may have been the end of a secret.
+        let whole = clean.len().saturating_sub(if self.cut > 0 { self.longest_secret } else { 0 });
+        let shown = &clean[..clean.floor_char_boundary(whole.min(Self::LONGEST))];
+        let cut = self.cut + clean.len() - shown.len();
+        let line = if cut > 0 { format!("{shown} [{cut} bytes cut]") } else { shown.to_owned() };
+        (self.cut, self.after_return) = (0, false);
+        writeln!(self.log, "{line}")?;
+        (self.on_line)(&line);
+        if !line.trim().is_empty() {
+            self.tail.push_back(line);
+        }
+        if self.tail.len() > StepError::TAIL {
+            self.tail.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Ends the last line, if it has no end, and returns the last lines that are not blank.
+    pub fn finish(mut self) -> io::Result<Vec<String>> {
+        if !self.line.is_empty() {
+            self.end_line()?;
+        }
+        self.log.flush()?;
+        Ok(self.tail.into())
+    }
+}
+
+/// The text without escape sequences and control characters; a tab stays.
+fn clean(text: &str) -> String {
+    const ESCAPE: char = '\x1b';
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(next) = rest.next() {
+        match next {
+            ESCAPE => skip_escape(&mut rest),
+            '\t' => clean.push('\t'),
+            other if other.is_control() => {}
+            other => clean.push(other),
+        }
+    }
+    clean
+}
+
+/// What follows an ESC: `[` up to a letter, `]` and its like up to BEL or ST, else one character.
+fn skip_escape(rest: &mut std::str::Chars<'_>) {
+    match rest.next() {
+        Some('[') => {
+            rest.find(|next| matches!(next, '\x40'..='\x7e'));
+        }
+        Some(']' | 'P' | 'X' | '^' | '_') => {
+            let mut last = ' ';
+            rest.find(|next| {
+                *next == '\x07' || std::mem::replace(&mut last, *next) == '\x1b' && *next == '\\'
+            });
+        }
+        Some('(' | ')' | '*' | '+' | '#' | ' ') => {
+            rest.next();
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    fn lines(chunks: &[&[u8]]) -> Vec<String> {
+        let redactor = Redactor::new([Secret::new("hunter22")]);
+        let (mut seen, mut log) = (Vec::new(), Vec::new());
+        let mut on_line = |line: &str| seen.push(line.to_owned());
+        let mut lines = Lines::new(&redactor, &mut on_line, &mut log);
+        chunks.iter().for_each(|chunk| lines.push(chunk).unwrap());
+        lines.finish().unwrap();
+        let logged = String::from_utf8(log).unwrap();
+        assert!(logged.lines().eq(&seen), "the log differs: {logged}");
+        seen
+    }
+
+    #[test]
+    fn ends_of_lines() {
+        assert_eq!(lines(&[b"a\nb\r\n\nla", b"st"]), ["a", "b", "", "last"]);
+    }
+
+    #[test]
+    fn progress_shows_its_last_state() {
+        assert_eq!(lines(&[b"10 %\r50 %\r", b"100 %\ndone\r\r\n"]), ["100 %", "done"]);
+    }
+
+    #[test]
+    fn nothing_that_moves_a_terminal_passes() {
+        let text = b"\x1b[1;31mred\x1b[0m \x1b]0;title\x07a\x1b]8;;http://x\x1b\\b\x07\x08 \xc2\x9b2J\xff\tz";
+        assert_eq!(lines(&[text]), ["red ab 2J\u{fffd}\tz"]);
+    }
+
+    #[test]
+    fn a_secret_is_found_across_chunks_and_colours() {
+        assert_eq!(lines(&[b"hunt", b"er22 hun\x1b[0mter22\n"]), ["*** ***"]);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_and_never_within_a_secret() {
+        let mut long = b"hunter22 hunter22 ".to_vec();
+        long.resize(Lines::LONGEST + 3, b'x');
+        long.extend(b"hunter22 and more");
+        long.extend([b'y'; 100]);
+        let seen = lines(&[&long, b"\nnext\n"]);
+        assert!(seen[0].len() < Lines::LONGEST + 32 && seen[0].ends_with(" bytes cut]"));
+        assert!(!seen[0].contains("hunt"), "{}", &seen[0][Lines::LONGEST - 32..]);
+        assert_eq!(seen[1], "next");
+    }
+
+    #[test]
+    fn the_tail_is_bounded_and_not_blank() {
+        let redactor = Redactor::default();
+        let (mut on_line, mut log) = (|_: &str| {}, Vec::new());
+        let mut lines = Lines::new(&redactor, &mut on_line, &mut log);
+        for number in 0..100 {
+            lines.push(format!("{number}\n\n").as_bytes()).unwrap();
+        }
+        let tail = lines.finish().unwrap();
+        assert_eq!((tail.len(), tail[0].as_str()), (StepError::TAIL, "80"));
+    }
+}

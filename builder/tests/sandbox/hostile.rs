@@ -1,0 +1,121 @@
+//! What a hostile app's build script would try.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use carafe_builder::sandbox::{Isolation, Network};
+
+use crate::machine::{Machine, contents};
+
+pub fn trials() -> Vec<(&'static str, fn())> {
+    vec![
+        ("has_no_privileges", has_no_privileges),
+        ("cannot_see_this_machine", cannot_see_this_machine),
+        ("inherits_no_open_files", inherits_no_open_files),
+        ("cannot_change_the_kernel", cannot_change_the_kernel),
+        ("cannot_make_namespaces_or_mounts", cannot_make_namespaces_or_mounts),
+        ("cannot_look_into_the_first_process", cannot_look_into_the_first_process),
+        ("links_in_the_build_root_lead_nowhere", links_in_the_build_root_lead_nowhere),
+    ]
+}
+
+fn has_no_privileges() {
+    let machine = Machine::new();
+    let lines = machine.sh("grep -E '^(Cap|NoNewPrivs|Groups)' /proc/self/status; ulimit -c").well();
+    for name in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert!(lines.contains(&format!("{name}:\t0000000000000000")), "{name}: {lines:?}");
+    }
+    assert!(lines.contains(&"NoNewPrivs:\t1".to_owned()), "{lines:?}");
+    assert!(lines.contains(&"0".to_owned()), "{lines:?}");
+    if rustix::process::geteuid().is_root() {
+        assert!(lines.iter().any(|line| line.trim() == "Groups:"), "{lines:?}");
+    }
+}
+
+fn cannot_see_this_machine() {
+    let machine = Machine::new();
+    let folder = machine.folder.0.display();
+    let script = format!(
+        "ls -A / | tr '\\n' ' '; echo; ls /proc | grep -c '^[0-9]*$' ; cat {folder}/log 2>/dev/null; ls /proc/1/root 2>/dev/null; \
+         ls -A /.. | tr '\\n' ' '; grep -c {folder} /proc/self/mountinfo; ls /tmp"
+    );
+    let lines = machine.sh(&script).well();
+    assert!(
+        lines[0]
+            .split(' ')
+            .all(|name| ["bin", "dev", "etc", "home", "lib", "lib64", "proc", "run", "tmp", "usr", ""]
+                .contains(&name)),
+        "{lines:?}"
+    );
+    let processes: u32 = lines[1].parse().unwrap();
+    assert!(processes < 8, "{lines:?}");
+}
+
+fn inherits_no_open_files() {
+    // Not closed on exec, as a folder that a runner left open in carafe.
+    let leaked = fs::File::open("/").unwrap();
+    rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
+    for machine in [Machine::new(), Machine::in_place()] {
+        let lines =
+            machine.python("import os; print(sorted(map(int, os.listdir('/proc/self/fd')))[:-1])").well();
+        assert_eq!(lines, ["[0, 1, 2]"]);
+    }
+}
+
+/// To the kernel, who is root outside is root in files like these, capabilities or not.
+fn cannot_change_the_kernel() {
+    let machine = Machine::new();
+    let before = fs::read("/proc/sys/kernel/core_pattern").unwrap();
+    let script = "
+for file in /proc/sys/kernel/core_pattern /proc/sys/vm/drop_caches /proc/sysrq-trigger /proc/sys/user/max_user_namespaces; do
+    (echo 1 > $file) 2>/dev/null && echo wrote $file
+done
+head -c 1 /proc/kcore /proc/kpagecount 2>/dev/null | grep -v '==>' | wc -c
+find /proc -maxdepth 1 -name '[a-z]*' -type f -writable ! -path '/proc/pressure/*' 2>/dev/null
+true";
+    let lines = machine.sh(script).well();
+    assert_eq!(fs::read("/proc/sys/kernel/core_pattern").unwrap(), before);
+    assert!(lines.iter().all(|line| !line.starts_with("wrote")), "{lines:?}");
+}
+
+fn cannot_make_namespaces_or_mounts() {
+    let machine = Machine::new();
+    for command in [
+        "unshare -U true",
+        "unshare -m true",
+        "mount -t tmpfs none /mnt",
+        "umount /proc",
+        "mount -o remount,rw /usr",
+        "hostname other",
+    ] {
+        let ran = machine.sh(&format!("mkdir -p /mnt; {command} 2>/dev/null"));
+        assert!(ran.result.is_err(), "`{command}` is possible");
+    }
+}
+
+fn cannot_look_into_the_first_process() {
+    let machine = Machine::new();
+    let script = "cat /proc/1/environ /proc/1/maps /proc/1/mem 2>/dev/null; ls -A /proc/1/fd /proc/1/root 2>/dev/null; readlink /proc/1/exe; true";
+    assert_eq!(machine.sh(script).well(), [""; 0]);
+}
+
+fn links_in_the_build_root_lead_nowhere() {
+    let mut outside = std::path::PathBuf::new();
+    let machine = Machine::made(Isolation::Namespaces, |config| {
+        outside = config.scratch.parent().unwrap().join("outside");
+        for name in ["home", "dev/shm", "proc", "tmp", "run"] {
+            fs::create_dir_all(outside.join(name)).unwrap();
+        }
+        fs::write(outside.join("resolv.conf"), "outside").unwrap();
+        let root = &config.root;
+        for name in ["home", "dev", "proc", "tmp", "run"] {
+            symlink(outside.join(name), root.join(name)).unwrap();
+        }
+        symlink(outside.join("resolv.conf"), root.join("etc/resolv.conf")).unwrap();
+        symlink(outside.join("passwd"), root.join("etc/passwd")).unwrap();
+    });
+    let before = contents(&outside);
+    // Whether such a root can be used is not promised; that nothing outside is touched is.
+    let _ = machine.run("echo x > /tmp/x; echo x > ~/x", |step| step.network = Network::None);
+    assert!(contents(&outside) == before, "something outside changed");
+}

@@ -1,0 +1,51 @@
+//! The sandbox, tried from inside. Run as root, it runs itself once more as an ordinary user.
+//!
+//! It has a `main` of its own because this executable is its own launcher.
+
+mod ending;
+mod hostile;
+mod machine;
+mod seen_inside;
+mod unavailable;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+fn main() -> ExitCode {
+    if let Some(code) = carafe_builder::sandbox::launched() {
+        return code;
+    }
+    if let Some(code) = ending::is_victim().or_else(unavailable::is_probe) {
+        return code;
+    }
+    let arguments = Arguments::from_args();
+    let mut trials =
+        [seen_inside::trials(), ending::trials(), hostile::trials(), unavailable::trials()].concat();
+    trials.push(("as_an_ordinary_user", as_an_ordinary_user));
+    let trials = trials.into_iter().map(|(name, run)| {
+        Trial::test(name, move || {
+            run();
+            Ok::<(), Failed>(())
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+/// All of this again, without root: from a copy that such a user may read.
+fn as_an_ordinary_user() {
+    const ORDINARY: u32 = 54321;
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = folder.path().join("sandbox");
+    fs::copy(machine::launcher(), &copy).unwrap();
+    let output = Command::new(copy).uid(ORDINARY).gid(ORDINARY).current_dir("/").output().unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+}
