@@ -3,14 +3,16 @@
 mod unpack_support;
 
 use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use carafe_layers::digest::Digest;
-use carafe_layers::oci::media_type;
-use carafe_layers::unpack::{UnpackError, UnpackLimits};
+use carafe_layers::oci::{Descriptor, media_type};
+use carafe_layers::source::{ImageSource, SourceError};
+use carafe_layers::unpack::{UnpackError, UnpackLimits, unpack_image};
 use tar::{EntryType, Header};
 use tempfile::{TempDir, tempdir};
-use unpack_support::{Memory, Tar, gzip, listing};
+use unpack_support::{Memory, Tar, gzip, listing, zstd};
 
 /// A folder with a file beside the root, which nothing may touch.
 struct Jail {
@@ -308,6 +310,62 @@ fn tampered_blobs_are_told_by_their_digest() {
             let got = tampered(media_type, blob, change);
             assert!(got.contains(words), "{got}");
         }
+    }
+}
+
+/// An image whose layers cannot be read to the end.
+struct Unreachable(Memory);
+
+impl ImageSource for Unreachable {
+    fn name(&self) -> String {
+        self.0.name()
+    }
+
+    fn root(&self) -> Result<(Descriptor, Vec<u8>), SourceError> {
+        self.0.root()
+    }
+
+    fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
+        self.0.manifest(descriptor)
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, SourceError> {
+        let beginning = self.0.blob(descriptor)?.take(20);
+        Ok(Box::new(beginning.chain(Reset { told: false })))
+    }
+}
+
+/// A connection that breaks once, and then looks closed.
+struct Reset {
+    told: bool,
+}
+
+impl Read for Reset {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        if std::mem::replace(&mut self.told, true) {
+            Ok(0)
+        } else {
+            Err(io::Error::other("no route to host"))
+        }
+    }
+}
+
+#[test]
+fn a_broken_connection_is_told_by_its_own_words() {
+    let tar = Tar::new().file("a", "content").bytes();
+    for (media_type, blob) in [
+        (media_type::LAYER_TAR, tar.clone()),
+        (media_type::LAYER_GZIP, gzip(&tar)),
+        (media_type::LAYER_ZSTD, zstd(&tar)),
+    ] {
+        let image = Memory::stored(vec![(media_type, blob, Digest::of(&tar))]);
+        let (resolved, root) = (image.resolve(), tempdir().unwrap());
+        let unreachable = Unreachable(image);
+        let limits = UnpackLimits::default();
+        let error = unpack_image(&unreachable, &resolved, root.path(), &limits, &|_| ()).unwrap_err();
+        let words = described(&error);
+        assert!(words.starts_with("failed to read `memory layer sha256:"), "{words}");
+        assert!(words.contains("no route to host"), "{words}");
     }
 }
 

@@ -45,16 +45,18 @@ impl Layer<'_> {
     /// then the diff id.
     pub(super) fn send(&self, blob: impl Read, chunks: &SyncSender<Chunk>) -> Result<(), UnpackError> {
         let compression = self.compression()?;
-        let compressed = Cell::new(0);
+        let meter = Meter::default();
         // One byte more than there should be is enough to tell that there is more.
-        let metered = Metered { inner: blob, read: &compressed }.take(self.descriptor.size + 1);
+        let metered = Metered { inner: blob, meter: &meter }.take(self.descriptor.size + 1);
         let mut blob = Hashing::new(metered);
         let mut tar = Hashing::new(compression.reader(&mut blob));
-        let sent = pump(&mut tar, &compressed, chunks);
+        let sent = pump(&mut tar, &meter, chunks);
         let (_, diff_id, _) = tar.finish();
-        if let Ok(Pumped::HungUp) = sent {
-            return Err(self.decompress_error(io::ErrorKind::BrokenPipe.into()));
-        }
+        let sent = match sent {
+            Ok(Pumped::HungUp) => return Err(self.decompress_error(io::ErrorKind::BrokenPipe.into())),
+            Err(error) if meter.failed.get() => return Err(self.read_error(error).into()),
+            sent => sent,
+        };
         io::copy(&mut blob, &mut io::sink()).map_err(|error| self.read_error(error))?;
         let (_, digest, size) = blob.finish();
         self.check_blob(digest, size)?;
@@ -95,30 +97,41 @@ enum Pumped {
     HungUp,
 }
 
-fn pump(tar: &mut impl Read, compressed: &Cell<u64>, chunks: &SyncSender<Chunk>) -> io::Result<Pumped> {
+fn pump(tar: &mut impl Read, meter: &Meter, chunks: &SyncSender<Chunk>) -> io::Result<Pumped> {
     loop {
         let mut bytes = Vec::with_capacity(CHUNK_BYTES);
         let read = tar.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut bytes)?;
         if read == 0 {
             return Ok(Pumped::All);
         }
-        if chunks.send(Chunk { bytes, compressed: compressed.get() }).is_err() {
+        if chunks.send(Chunk { bytes, compressed: meter.read.get() }).is_err() {
             return Ok(Pumped::HungUp);
         }
     }
 }
 
-/// Counts what passes where two readers need to know.
+/// What became of a reader that a decoder has taken.
+#[derive(Default)]
+struct Meter {
+    /// Bytes read.
+    read: Cell<u64>,
+    /// Whether the reader itself failed, so that its error explains the decoder's.
+    failed: Cell<bool>,
+}
+
 struct Metered<'a, R> {
     inner: R,
-    read: &'a Cell<u64>,
+    meter: &'a Meter,
 }
 
 impl<R: Read> Read for Metered<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.read.set(self.read.get() + read as u64);
-        Ok(read)
+        let read = self.inner.read(buffer);
+        match &read {
+            Ok(bytes) => self.meter.read.set(self.meter.read.get() + *bytes as u64),
+            Err(error) => self.meter.failed.set(error.kind() != io::ErrorKind::Interrupted),
+        }
+        read
     }
 }
 
