@@ -21,14 +21,14 @@ pub trait GitBackend: Send + Sync {
     /// caller to check. `task` moves by bytes.
     fn fetch(&self, remote: &Remote, commit: &CommitId, git_dir: &Path, task: &Task) -> Result<(), GitError>;
 
-    /// Whether `tip` of `branch` has `commit` in its history. `scratch` is an empty folder.
+    /// Whether the branch `tip` has `commit` in its history. `scratch` is an empty folder.
     ///
     /// Cost: all commits of the branch, without trees and files where the server can leave them
     /// out (every server of note can; frappe's 40,000 commits are about 15 MB).
     fn is_ancestor(
         &self,
         remote: &Remote,
-        branch: &str,
+        tip: &ResolvedRef,
         commit: &CommitId,
         scratch: &Path,
     ) -> Result<bool, GitError>;
@@ -65,7 +65,7 @@ pub fn contains(
         return Ok(false);
     }
     refs::check_name(&reference.name)?;
-    with_helper(remote, |remote| backend_for(remote).is_ancestor(remote, &reference.name, commit, scratch))
+    with_helper(remote, |remote| backend_for(remote).is_ancestor(remote, reference, commit, scratch))
 }
 
 /// Tries without a credential if none was given, and asks git's credential helper only when the

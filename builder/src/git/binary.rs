@@ -3,12 +3,10 @@
 use std::path::Path;
 
 use super::command::{Finished, Git};
-use super::refs::MOST_REFS;
+use super::refs::{LARGEST_LISTING, MOST_REFS};
 use super::{CommitId, GitBackend, GitError, RefKind, Remote, ResolvedRef};
 use crate::progress::Task;
 
-/// How long one line of a listing may be on average.
-const LISTING_LINE: u64 = 300;
 /// How much a run whose output is not read may print.
 const SILENT: u64 = 1 << 20;
 
@@ -19,7 +17,7 @@ impl GitBackend for GitBinary {
     fn list(&self, remote: &Remote) -> Result<Vec<ResolvedRef>, GitError> {
         let git = Git::new(remote, &format!("reading {remote}"))?;
         let listing = git.args(["ls-remote", "--quiet", "--heads", "--tags"]).url();
-        let finished = listing.run(MOST_REFS as u64 * LISTING_LINE)?;
+        let finished = listing.run(LARGEST_LISTING)?;
         check(remote, "list the branches of", &finished)?;
         parse_listing(remote, &finished.stdout)
     }
@@ -41,7 +39,7 @@ impl GitBackend for GitBinary {
     fn is_ancestor(
         &self,
         remote: &Remote,
-        branch: &str,
+        tip: &ResolvedRef,
         commit: &CommitId,
         scratch: &Path,
     ) -> Result<bool, GitError> {
@@ -50,17 +48,17 @@ impl GitBackend for GitBinary {
         // Old commits may break rules that were made after them; only their names matter here.
         let git = git.args(["-c", "transfer.fsckObjects=false", "clone", "--quiet", "--bare", "--no-local"]);
         let git = git.args(["--filter=tree:0", "--no-tags", "--single-branch", "--template="]);
-        let git = git.arg(format!("--branch={branch}")).url().arg(&git_dir);
+        let git = git.arg(format!("--branch={}", tip.name)).url().arg(&git_dir);
         check(remote, "read the history of", &git.run(SILENT)?)?;
-        walk_finds(remote, &git_dir, branch, commit)
+        walk_finds(remote, &git_dir, &tip.commit, commit)
     }
 }
 
 /// All commits of the branch are there, so this never asks the server for more.
-fn walk_finds(remote: &Remote, git_dir: &Path, branch: &str, commit: &CommitId) -> Result<bool, GitError> {
+fn walk_finds(remote: &Remote, git_dir: &Path, tip: &CommitId, commit: &CommitId) -> Result<bool, GitError> {
     const MOST_COMMITS: u64 = 5_000_000;
     let git = Git::new(remote, "asking whether a commit is on a branch")?.current_dir(git_dir);
-    let git = git.args(["--git-dir=.", "rev-list", &format!("refs/heads/{branch}"), "--"]);
+    let git = git.args(["--git-dir=.", "rev-list", tip.as_str(), "--"]);
     let finished = git.run(MOST_COMMITS * 41)?;
     check(remote, "walk the history of", &finished)?;
     Ok(finished.stdout.split(|&b| b == b'\n').any(|line| line == commit.as_str().as_bytes()))

@@ -9,9 +9,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tempfile::NamedTempFile;
 
 use super::remote::{Credential, Transport};
+use super::verify::LARGEST_PACK;
 use super::{GitError, Remote};
 use crate::secret::Redactor;
 
@@ -20,7 +22,7 @@ const MOST_STDERR: usize = 64 << 10;
 /// How much of it an error shows.
 const MOST_SHOWN: usize = 600;
 /// Environment variables of git's that reach it: how the user's ssh and CA are found.
-const KEPT: [&str; 4] = ["GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH"];
+const KEPT: [&str; 5] = ["GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH"];
 /// Never asks, and gives up on a host that does not answer.
 const SSH: &str = "ssh -oBatchMode=yes -oConnectTimeout=30 -oServerAliveInterval=15 -oServerAliveCountMax=4";
 
@@ -56,12 +58,16 @@ impl Git {
             .map_err(GitError::store("write git's configuration to", &std::env::temp_dir()))?;
         let mut command = isolated();
         command.env("GIT_CONFIG_GLOBAL", config.path());
-        if let Some(file) = &credential {
-            let fd = file.as_raw_fd();
-            // SAFETY: fcntl is async-signal-safe, and the descriptor outlives the child's start,
-            // since `Git` owns it. Only this child gets it: it is close-on-exec everywhere else.
-            unsafe { command.pre_exec(move || keep_open(fd)) };
-        }
+        let fd = credential.as_ref().map(AsRawFd::as_raw_fd);
+        // SAFETY: setrlimit and fcntl are async-signal-safe, and the descriptor outlives the
+        // child's start, since `Git` owns it. Only this child gets it: it is close-on-exec
+        // everywhere else.
+        unsafe {
+            command.pre_exec(move || {
+                limit_files()?;
+                fd.map_or(Ok(()), keep_open)
+            })
+        };
         let why = why.to_owned();
         Ok(Self { command, remote: remote.clone(), why, _config: config, _credential: credential })
     }
@@ -138,6 +144,12 @@ pub(super) fn isolated() -> Command {
         command.env("GIT_SSL_CAINFO", bundle);
     }
     command
+}
+
+/// No server fills the disk: a larger pack ends git.
+fn limit_files() -> std::io::Result<()> {
+    let limit = Some(LARGEST_PACK);
+    Ok(setrlimit(Resource::Fsize, Rlimit { current: limit, maximum: limit })?)
 }
 
 fn keep_open(fd: i32) -> std::io::Result<()> {

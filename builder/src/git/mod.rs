@@ -14,7 +14,6 @@ mod helper;
 mod http;
 mod id;
 mod local;
-mod meter;
 mod publish;
 mod refs;
 mod remote;

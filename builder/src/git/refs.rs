@@ -6,6 +6,8 @@ use super::{CommitId, GitError, Remote};
 
 /// How many references a server may list.
 pub(super) const MOST_REFS: usize = 500_000;
+/// How many bytes they may take.
+pub(super) const LARGEST_LISTING: u64 = 150 << 20;
 /// How many names an error proposes.
 const MOST_NEAR: usize = 5;
 

@@ -12,8 +12,10 @@ use super::{CommitId, GitError, TreeId, bare};
 const MOST_ENTRIES: u64 = 1_000_000;
 /// How many bytes a checkout may take.
 const MOST_BYTES: u64 = 8 << 30;
+/// How many bytes a server may send for one commit, or for the history of a branch.
+pub(super) const LARGEST_PACK: u64 = 16 << 30;
 /// How large a single object may be.
-const LARGEST_OBJECT: u64 = 1 << 30;
+pub(super) const LARGEST_OBJECT: u64 = 1 << 30;
 /// How deep folders may lie in each other.
 const DEEPEST: usize = 200;
 /// No LFS pointer is longer.

@@ -8,7 +8,8 @@ use carafe_builder::git::{
 use carafe_builder::secret::Secret;
 
 use crate::support::{
-    Repository, Scripted, Server, Shelf, TOKEN, TOKEN_IN_URL, files_with, task, told, write,
+    Repository, Scripted, Server, Shelf, TOKEN, TOKEN_IN_URL, child, child_remote, files_with,
+    make_executable, succeed, task, told, write,
 };
 
 const BACKENDS: [&dyn GitBackend; 2] = [&InProcess, &GitBinary];
@@ -134,69 +135,50 @@ fn a_redirect_takes_no_credential_to_another_host() {
     }
 }
 
-/// The environment belongs to the whole process, so the helper is asked by a child.
-const CHILD: &str = "CARAFE_TEST_REMOTE";
-
 #[test]
 fn gits_credential_helper_is_asked_when_the_server_asks() {
-    if let Ok(url) = std::env::var(CHILD) {
-        let remote = Remote::parse(&url).unwrap();
-        assert!(resolve(&remote, "main").is_ok());
+    const TEST: &str = "credentials::gits_credential_helper_is_asked_when_the_server_asks";
+    if let Some(remote) = child_remote() {
+        resolve(&remote, "main").unwrap();
         return;
     }
     let repository = Repository::new();
-    let server = Server::new(&repository.served(), Some(TOKEN));
     let home = tempfile::tempdir().unwrap();
     let asked = home.path().join("asked");
-    let config = format!(
-        "[credential]\n\thelper = \"!f() {{ echo $1 >> {}; echo username=u; echo password={TOKEN}; }}; f\"\n",
-        asked.display()
-    );
+    let answer = format!("echo $1 >> {}; echo username=u; echo password={TOKEN}", asked.display());
+    let config = format!("[credential]\n\thelper = \"!f() {{ {answer}; }}; f\"\n");
     write(&home.path().join(".gitconfig"), &config);
-    let child = |url: &str| {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "credentials::gits_credential_helper_is_asked_when_the_server_asks"]);
-        command.env(CHILD, url).env("HOME", home.path()).env_remove("XDG_CONFIG_HOME");
-        command.env_remove("GIT_CONFIG_GLOBAL").output().unwrap()
-    };
-    let output = child(server.remote("app.git").url());
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    assert_eq!(std::fs::read_to_string(&asked).unwrap(), "get\n");
+    let home = [("HOME", home.path().to_str().unwrap())];
     let public = Server::new(&repository.served(), None);
-    assert!(child(public.remote("app.git").url()).status.success());
-    assert_eq!(std::fs::read_to_string(&asked).unwrap(), "get\n", "a public repository asks nobody");
+    succeed(child(TEST, public.remote("app.git").url(), &home));
+    assert!(!asked.exists(), "a public repository asks nobody");
+    let private = Server::new(&repository.served(), Some(TOKEN));
+    succeed(child(TEST, private.remote("app.git").url(), &home));
+    assert_eq!(std::fs::read_to_string(&asked).unwrap(), "get\n");
 }
 
 #[test]
-fn the_token_is_on_no_command_line() {
-    let repository = Repository::new();
-    let folder = tempfile::tempdir().unwrap();
-    // A git that notes its arguments and environment, and then is git.
-    let log = folder.path().join("log");
-    let shim = folder.path().join("bin/git");
-    let real = String::from_utf8(Command::new("sh").args(["-c", "command -v git"]).output().unwrap().stdout)
-        .unwrap();
-    write(
-        &shim,
-        &format!("#!/bin/sh\necho \"$@\" >> {0}\nenv >> {0}\nexec {1} \"$@\"\n", log.display(), real.trim()),
-    );
-    crate::support::make_executable(&shim);
-    if let Ok(url) = std::env::var(CHILD) {
-        GitBinary.list(&Remote::parse(&url).unwrap()).unwrap();
+fn the_token_is_in_no_argument_and_no_variable_of_git() {
+    const TEST: &str = "credentials::the_token_is_in_no_argument_and_no_variable_of_git";
+    if let Some(remote) = child_remote() {
+        GitBinary.list(&remote).unwrap();
         return;
     }
+    let repository = Repository::new();
+    let folder = tempfile::tempdir().unwrap();
+    let (log, bin) = (folder.path().join("log"), folder.path().join("bin"));
+    // A git that notes its arguments and environment, and then is git. The remote is in a variable
+    // by the test's own doing.
+    let find = Command::new("sh").args(["-c", "command -v git"]).output().unwrap();
+    let git = String::from_utf8(find.stdout).unwrap();
+    let note = format!("(echo \"$@\"; env | grep -v ^CARAFE_TEST_REMOTE=) >> {}", log.display());
+    write(&bin.join("git"), &format!("#!/bin/sh\n{note}\nexec {} \"$@\"\n", git.trim()));
+    make_executable(&bin.join("git"));
     let server = Server::new(&repository.served(), Some(TOKEN));
     let url = format!("http://robot:{TOKEN_IN_URL}@127.0.0.1:{}/app.git", server.port);
-    let path = format!("{}:{}", shim.parent().unwrap().display(), std::env::var("PATH").unwrap());
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "credentials::the_token_is_on_no_command_line"])
-        .envs([(CHILD, url), ("PATH", path)])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    succeed(child(TEST, &url, &[("PATH", &path)]));
     let text = std::fs::read_to_string(&log).unwrap();
     assert!(text.contains("ls-remote"));
-    // The child got the URL through its environment, which is the test's own doing.
-    let seen: Vec<_> = text.lines().filter(|line| !line.starts_with(CHILD)).collect();
-    assert!(!seen.iter().any(|line| line.contains(TOKEN) || line.contains(TOKEN_IN_URL)), "{text}");
+    assert!(!text.contains(TOKEN) && !text.contains(TOKEN_IN_URL), "{text}");
 }

@@ -4,6 +4,7 @@ mod credentials;
 mod fetch;
 mod hostile;
 mod local;
+mod network;
 mod publish;
 mod resolve;
 mod support;

@@ -249,3 +249,32 @@ pub fn files_with(folder: &Path, needle: &str) -> Vec<PathBuf> {
     let files = files.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path);
     files.filter(|path| memchr::memmem::find(&fs::read(path).unwrap(), needle.as_bytes()).is_some()).collect()
 }
+
+/// Names the remote to a child; see [`child`].
+const CHILD: &str = "CARAFE_TEST_REMOTE";
+
+/// Runs one test of this binary again, with other variables: the environment belongs to a whole
+/// process. The test asks [`child_remote`] which of the two it is.
+pub fn child(test: &str, url: &str, variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test]).env(CHILD, url);
+    let proxies = ["NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+    let authorities = ["SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "CURL_CA_BUNDLE"];
+    let configuration = ["XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_SSH"];
+    for name in [&proxies[..], &authorities, &configuration].concat() {
+        command.env_remove(name);
+    }
+    command.envs(variables.iter().copied());
+    command
+}
+
+/// In a child, its remote.
+pub fn child_remote() -> Option<Remote> {
+    std::env::var(CHILD).ok().map(|url| Remote::parse(&url).unwrap())
+}
+
+/// Runs it to its end, which must be a good one.
+pub fn succeed(mut command: Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}

@@ -1,27 +1,24 @@
 //! Repositories over http and https, inside this process.
 
+mod bounded;
+mod meter;
+mod session;
+
 use std::cell::RefCell;
+use std::num::NonZeroU32;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use gix::credentials::{helper, protocol};
-use gix::error::ErrorExt;
 use gix::protocol::handshake::Ref;
-use gix::protocol::transport::client::blocking_io::http;
-use gix::remote::fetch::{Shallow, Tags};
-use gix::remote::{Direction, ref_map};
 
-use super::binary::{GitBinary, split_kind};
-use super::meter::ReadBytes;
-use super::refs::MOST_REFS;
+use self::meter::ReadBytes;
+use self::session::{Session, Want};
+use super::binary::split_kind;
+use super::refs::{LARGEST_LISTING, MOST_REFS};
 use super::remote::Transport;
-use super::{CommitId, GitBackend, GitError, Remote, ResolvedRef, bare, tls};
+use super::verify::LARGEST_PACK;
+use super::{CommitId, GitBackend, GitError, Remote, ResolvedRef, bare};
 use crate::progress::Task;
-
-/// How long the server may be silent, also while it prepares what it sends.
-const SILENCE: Duration = Duration::from_secs(120);
 
 /// gix, with reqwest and rustls.
 ///
@@ -32,18 +29,10 @@ pub struct InProcess;
 
 impl GitBackend for InProcess {
     fn list(&self, remote: &Remote) -> Result<Vec<ResolvedRef>, GitError> {
-        let folder =
-            tempfile::tempdir().map_err(GitError::store("create a folder in", &std::env::temp_dir()))?;
-        bare::create(folder.path())?;
-        let repository = bare::open(folder.path())?;
         let login = Login::new(remote);
         let specs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
-        let listed = (|| {
-            let there = at(&repository, remote, &specs)?;
-            let connection = connect(&there, &login)?;
-            Ok(connection.ref_map(gix::progress::Discard, ref_map::Options::default())?.0.remote_refs)
-        })();
-        let refs: Vec<Ref> = listed.map_err(|error| login.explain("list the branches of", error))?;
+        let listed = Session::open(&login, LARGEST_LISTING).and_then(|mut session| session.list(&specs));
+        let refs = listed.map_err(|error| login.explain("list the branches of", error))?;
         if refs.len() > MOST_REFS {
             let what = format!("the branches and tags of {remote}");
             return Err(GitError::Limit { what, limit: MOST_REFS as u64, unit: "references" });
@@ -52,79 +41,43 @@ impl GitBackend for InProcess {
     }
 
     fn fetch(&self, remote: &Remote, commit: &CommitId, git_dir: &Path, task: &Task) -> Result<(), GitError> {
-        let repository = bare::open(git_dir)?;
         let login = Login::new(remote);
-        let fetched = (|| {
-            let there = at(&repository, remote, &[commit.as_str()])?;
-            let prepared = connect(&there, &login)?
-                .prepare_fetch(gix::progress::Discard, ref_map::Options::default())?
-                .with_shallow(Shallow::DepthAtRemote(std::num::NonZeroU32::MIN));
-            prepared.receive(ReadBytes::new(task.meter()), &AtomicBool::new(false))
-        })();
+        let id = bare::object_id(commit.as_str());
+        let want = Want { commit: id, depth: Some(NonZeroU32::MIN), filter: None };
+        let fetched = Session::open(&login, LARGEST_PACK)
+            .and_then(|mut session| session.fetch(want, git_dir, ReadBytes::new(task.meter())));
         match fetched {
-            Ok(_) => Ok(()),
             Err(error) if refuses_commit(&error) => {
                 Err(GitError::UnknownCommit { url: remote.url().to_owned(), commit: commit.clone() })
             }
-            Err(error) => Err(login.explain("fetch from", error)),
+            other => other.map_err(|error| login.explain("fetch from", error)),
         }
     }
 
-    /// By the git binary: gix cannot leave trees and files out.
     fn is_ancestor(
         &self,
         remote: &Remote,
-        branch: &str,
+        tip: &ResolvedRef,
         commit: &CommitId,
         scratch: &Path,
     ) -> Result<bool, GitError> {
-        GitBinary.is_ancestor(remote, branch, commit, scratch)
+        bare::create(scratch)?;
+        let login = Login::new(remote);
+        let tip = bare::object_id(tip.commit.as_str());
+        let want = Want { commit: tip, depth: None, filter: Some("tree:0") };
+        Session::open(&login, LARGEST_PACK)
+            .and_then(|mut session| session.fetch(want, scratch, gix::progress::Discard))
+            .map_err(|error| login.explain("read the history of", error))?;
+        let wanted = bare::object_id(commit.as_str());
+        let failed = || GitError::store("walk the history in", scratch);
+        let repository = bare::open(scratch)?;
+        for next in repository.rev_walk([tip]).all().map_err(failed())? {
+            if next.map_err(failed())?.id == wanted {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
-}
-
-type Connection<'a, 'auth, 'repo> = gix::remote::Connection<
-    'a,
-    'auth,
-    'repo,
-    Box<dyn gix::protocol::transport::client::blocking_io::Transport + Send>,
->;
-
-fn at<'repo>(
-    repository: &'repo gix::Repository,
-    remote: &Remote,
-    specs: &[&str],
-) -> gix::Result<gix::Remote<'repo>> {
-    repository
-        .remote_at_without_url_rewrite(remote.url())?
-        .with_fetch_tags(Tags::None)
-        .with_refspecs(specs, Direction::Fetch)
-}
-
-fn connect<'a, 'repo>(
-    there: &'a gix::Remote<'repo>,
-    login: &'a Login,
-) -> gix::Result<Connection<'a, 'a, 'repo>> {
-    tls::install_tls();
-    let connection = there.connect(Direction::Fetch)?;
-    let backend = http::reqwest::Options {
-        configure_client: Some(Box::new(|builder| {
-            let builder = builder.timeout(SILENCE);
-            Ok(match std::env::var_os("GIT_SSL_CAINFO") {
-                Some(path) => builder.tls_certs_merge(authorities(Path::new(&path))?),
-                None => builder,
-            })
-        })),
-        configure_request: None,
-    };
-    let options = http::Options { backend: Some(Arc::new(Mutex::new(backend))), ..Default::default() };
-    let connection = connection.with_transport_options(Box::new(options));
-    Ok(connection.with_credentials(move |action| Ok(login.answer(action))))
-}
-
-fn authorities(bundle: &Path) -> gix::Result<Vec<reqwest::Certificate>> {
-    let pem = std::fs::read(bundle)
-        .map_err(|error| gix::error::message!("failed to read `{}`: {error}", bundle.display()).raise())?;
-    reqwest::Certificate::from_pem_bundle(&pem).map_err(gix::Error::from_error)
 }
 
 fn resolved(listed: &Ref) -> Option<ResolvedRef> {

@@ -1,0 +1,181 @@
+//! One conversation with one repository over http.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use gix::error::ErrorExt;
+use gix::odb::pack::Bundle;
+use gix::odb::pack::bundle::write;
+use gix::progress::{Discard, NestedProgress};
+use gix::protocol::fetch::{
+    Arguments, Context, Negotiate, Options, Response, Shallow, Tags, negotiate, refmap,
+};
+use gix::protocol::handshake::Ref;
+use gix::protocol::transport::client::TransportWithoutIO;
+use gix::protocol::transport::client::blocking_io::http;
+use gix::protocol::transport::{Protocol, Service};
+use gix::protocol::{Handshake, handshake};
+
+use super::Login;
+use super::bounded::Bounded;
+use crate::git::tls;
+use crate::git::verify::LARGEST_OBJECT;
+
+/// How long the server may be silent, also while it prepares what it sends.
+const SILENCE: Duration = Duration::from_secs(120);
+
+/// What to bring: one commit, and what the server need not send with it.
+pub(super) struct Want {
+    pub commit: gix::ObjectId,
+    /// This many generations; all if `None`.
+    pub depth: Option<std::num::NonZeroU32>,
+    /// git's object filter, used where the server has filters.
+    pub filter: Option<&'static str>,
+}
+
+pub(super) struct Session {
+    transport: http::Transport<Bounded>,
+    handshake: Handshake,
+}
+
+impl Session {
+    /// Opens the repository; each answer may have `limit` bytes.
+    pub fn open(login: &Login, limit: u64) -> gix::Result<Self> {
+        tls::install_tls();
+        let url = gix::url::parse(login.remote.url())?;
+        let mut transport = http::Transport::new_http(Bounded::new(limit), url, Protocol::V2, false);
+        transport.configure(&options())?;
+        let handshake = handshake(
+            &mut transport,
+            Service::UploadPack,
+            |action| Ok(login.answer(action)),
+            Vec::new(),
+            &mut Discard,
+        )?;
+        Ok(Self { transport, handshake })
+    }
+
+    /// The references that match git's refspecs.
+    pub fn list(&mut self, specs: &[&str]) -> gix::Result<Vec<Ref>> {
+        let parse = |spec: &&str| {
+            gix::refspec::parse((*spec).into(), gix::refspec::parse::Operation::Fetch)
+                .map(|spec| spec.to_owned())
+        };
+        let fetch_refspecs = specs.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let context = refmap::init::Context { fetch_refspecs, extra_refspecs: Vec::new() };
+        let listing = self.handshake.prepare_lsrefs_or_extract_refmap(agent(), true, context)?;
+        Ok(listing.fetch_blocking(Discard, &mut self.transport, false)?.remote_refs)
+    }
+
+    /// Brings a pack into the bare repository, indexed, every object's name computed from its
+    /// content.
+    pub fn fetch<P>(&mut self, mut want: Want, git_dir: &Path, progress: P) -> gix::Result<()>
+    where
+        P: NestedProgress,
+        P::SubProgress: 'static,
+    {
+        let shallow = want.depth.map_or(Shallow::NoChange, Shallow::DepthAtRemote);
+        let options = Options {
+            shallow_file: git_dir.join("shallow"),
+            shallow: &shallow,
+            tags: Tags::None,
+            reject_shallow_remote: false,
+        };
+        let context = Context {
+            handshake: &mut self.handshake,
+            transport: &mut self.transport,
+            user_agent: agent(),
+            trace_packetlines: false,
+        };
+        let folder = git_dir.join("objects/pack");
+        let received = gix::protocol::fetch(
+            &mut want,
+            |pack, progress, interrupt| {
+                let options = write::Options {
+                    alloc_limit_bytes: usize::try_from(LARGEST_OBJECT).ok(),
+                    ..Default::default()
+                };
+                let hash = gix::hash::Kind::Sha1;
+                let bases = None::<gix::objs::find::Never>;
+                let written = Bundle::write_to_directory(
+                    pack,
+                    Some(&folder),
+                    progress,
+                    interrupt,
+                    bases,
+                    hash,
+                    options,
+                )?;
+                // It keeps git's garbage collector away until a reference is written; none runs here.
+                if let Some(keep) = written.keep_path {
+                    std::fs::remove_file(keep).map_err(gix::Error::from_error)?;
+                }
+                Ok(true)
+            },
+            progress,
+            &AtomicBool::new(false),
+            context,
+            options,
+        )?;
+        match received {
+            Some(_) => Ok(()),
+            None => Err(gix::error::message!("the server sent no pack").raise()),
+        }
+    }
+}
+
+/// There is nothing to negotiate: this side has nothing.
+impl Negotiate for Want {
+    fn mark_complete_and_common_ref(&mut self) -> gix::Result<negotiate::Action> {
+        Ok(negotiate::Action::MustNegotiate { remote_ref_target_known: Vec::new() })
+    }
+
+    fn add_wants(&mut self, arguments: &mut Arguments, _: &[bool]) -> bool {
+        arguments.want(self.commit);
+        if let Some(filter) = self.filter.filter(|_| arguments.can_use_filter()) {
+            arguments.filter(filter);
+        }
+        true
+    }
+
+    fn one_round(
+        &mut self,
+        _: &mut negotiate::one_round::State,
+        _: &mut Arguments,
+        _: Option<&Response>,
+    ) -> gix::Result<(negotiate::Round, bool)> {
+        let nothing = negotiate::Round {
+            haves_sent: 0,
+            in_vain: 0,
+            haves_to_send: 0,
+            previous_response_had_at_least_one_in_common: false,
+        };
+        Ok((nothing, true))
+    }
+}
+
+fn agent() -> (&'static str, Option<String>) {
+    ("agent", Some(gix::protocol::agent(concat!("carafe-", env!("CARGO_PKG_VERSION")))))
+}
+
+fn options() -> http::Options {
+    let client = http::reqwest::Options {
+        configure_client: Some(Box::new(|builder| {
+            let builder = builder.timeout(SILENCE);
+            Ok(match std::env::var_os("GIT_SSL_CAINFO") {
+                Some(path) => builder.tls_certs_merge(authorities(Path::new(&path))?),
+                None => builder,
+            })
+        })),
+        configure_request: None,
+    };
+    http::Options { backend: Some(Arc::new(Mutex::new(client))), ..Default::default() }
+}
+
+fn authorities(bundle: &Path) -> gix::Result<Vec<reqwest::Certificate>> {
+    let pem = std::fs::read(bundle)
+        .map_err(|error| gix::error::message!("failed to read `{}`: {error}", bundle.display()).raise())?;
+    reqwest::Certificate::from_pem_bundle(&pem).map_err(gix::Error::from_error)
+}
