@@ -57,8 +57,8 @@ pub struct InjectedFile {
 pub struct SandboxConfig {
     /// How far it is kept from this machine.
     pub isolation: Isolation,
-    /// The unpacked build root: the overlay's lower layer, never written. Unused with
-    /// [`Isolation::None`].
+    /// The unpacked build root: the overlay's lower layer, never written. Its files belong to
+    /// whoever runs carafe, or they cannot be changed inside. Unused with [`Isolation::None`].
     pub root: PathBuf,
     /// An empty folder of this run, on a disk with room: everything that is written inside,
     /// `/tmp` included, lands beneath it. It must not lie on an overlay itself.

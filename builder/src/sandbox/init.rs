@@ -16,8 +16,8 @@ use rustix::process::{
 use super::config::Limits;
 use super::error::Ending;
 use super::memory::{descendants, held_by};
-use super::privileges;
 use super::wire::{Description, Report, Setup, SetupError, Verb};
+use super::{privileges, seccomp};
 
 /// How often memory is looked at.
 const SAMPLE: Duration = Duration::from_millis(200);
@@ -42,8 +42,9 @@ fn spawn(description: &Description) -> Result<Child, SetupError> {
     entered.map_err(SetupError::on(Verb::Enter, cwd))?;
     let mut command = Command::new(&argv[0]);
     command.args(&argv[1..]).current_dir(cwd).env_clear().envs(env).stdin(Stdio::null());
+    let filter = seccomp::filter();
     // SAFETY: between fork and exec only system calls are made. There is one thread, too.
-    unsafe { command.pre_exec(privileges::give_up) };
+    unsafe { command.pre_exec(move || privileges::give_up(&filter)) };
     command.spawn().map_err(SetupError::at(Setup::Exec { program: argv[0].clone() }))
 }
 

@@ -12,9 +12,9 @@
 //! them dies, the kernel ends all that it had started, and the mounts go with their namespace.
 //!
 //! What it does not keep away: with [`Network::Host`] a step reaches all that this machine
-//! reaches, its loopback and its abstract sockets included. The kernel's whole interface of
-//! system calls is open to an unprivileged process inside. Who builds hostile apps as root risks
-//! more than who builds them as an ordinary user.
+//! reaches, its loopback and its abstract sockets included. A list of system calls is denied, but
+//! most of the kernel's interface is open to an unprivileged process. Who builds hostile apps as
+//! root risks more than who builds them as an ordinary user.
 
 mod account;
 mod blockers;
@@ -30,6 +30,7 @@ mod namespaces;
 mod output;
 mod privileges;
 mod running;
+mod seccomp;
 mod wire;
 
 use std::fs;
@@ -80,7 +81,8 @@ impl Sandbox {
     /// characters, to `on_line` and to the step's log. Blocks; must not be called by two threads
     /// of one sandbox at once.
     ///
-    /// When this returns, no process of the step is left, however it ended.
+    /// When this returns, no process of the step is left, however it ended. (Without isolation
+    /// one exception: someone killed the launcher itself with SIGKILL.)
     pub fn run(&self, step: &Step, on_line: &mut dyn FnMut(&str)) -> Result<Outcome, SandboxError> {
         absolute(&step.cwd)?;
         let outcome = running::run(&self.config, step, &self.describe(step), on_line)?;

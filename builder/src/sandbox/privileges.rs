@@ -8,9 +8,11 @@ use rustix::thread::{
     set_capabilities, set_no_new_privs,
 };
 
+use super::seccomp;
+
 /// Gives up every privilege, and everything inherited from this machine but the standard streams.
-/// To be called in the child, between fork and exec; it allocates nothing.
-pub(super) fn give_up() -> io::Result<()> {
+/// To be called in the child, between fork and exec, with [`seccomp::filter`]; it allocates nothing.
+pub(super) fn give_up(filter: &[libc::sock_filter]) -> io::Result<()> {
     setsid()?;
     join_empty_keyring();
     // No capability bit beyond the last that this kernel knows can be asked for.
@@ -28,7 +30,8 @@ pub(super) fn give_up() -> io::Result<()> {
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
     set_no_new_privs(true)?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
-    close_inherited()
+    close_inherited()?;
+    seccomp::apply(filter)
 }
 
 /// The session's keyring may hold keys of whoever runs carafe. Kernels and containers without

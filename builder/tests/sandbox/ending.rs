@@ -8,7 +8,8 @@ use std::time::Duration;
 use carafe_builder::sandbox::{Ending, Isolation, Limits, SandboxError, Setup};
 
 use crate::machine::{
-    Folder, Machine, PATIENCE, TOKEN, is_running, launcher, unique_sleep, wait_until_gone, wait_until_running,
+    Folder, Machine, PATIENCE, TOKEN, is_running, launcher, process_with, unique_sleep, wait_until_gone,
+    wait_until_running,
 };
 
 pub fn trials() -> Vec<(&'static str, fn())> {
@@ -28,6 +29,7 @@ pub fn trials() -> Vec<(&'static str, fn())> {
         ("cancelling_in_place", || cancelling(Isolation::None)),
         ("killed_carafe_leaves_nothing", || killed_carafe_leaves_nothing(Isolation::Namespaces)),
         ("killed_carafe_leaves_nothing_in_place", || killed_carafe_leaves_nothing(Isolation::None)),
+        ("a_launcher_killed_from_outside_takes_all_with_it", a_launcher_killed_from_outside),
         ("what_a_build_made_unreadable_can_be_removed", what_a_build_made_unreadable_can_be_removed),
     ]
 }
@@ -203,6 +205,32 @@ fn killed_carafe_leaves_nothing(isolation: Isolation) {
     wait_until_gone(&sleep);
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(line.trim()), "{mounts}");
+}
+
+fn a_launcher_killed_from_outside() {
+    let machine = Machine::new();
+    let sleep = unique_sleep();
+    let marker = format!("sleep\0{sleep}");
+    let other = std::thread::spawn({
+        let marker = marker.clone();
+        move || {
+            wait_until_running(&marker);
+            let mut pid = process_with(&marker).unwrap();
+            while let Some(parent) = parent_of(pid).filter(|parent| *parent != std::process::id()) {
+                pid = parent;
+            }
+            let launcher = rustix::process::Pid::from_raw(pid as i32).unwrap();
+            rustix::process::kill_process(launcher, rustix::process::Signal::KILL).unwrap();
+        }
+    });
+    assert_eq!(machine.sh(&format!("sleep {sleep}; true")).ending(), Ending::Lost);
+    other.join().unwrap();
+    wait_until_gone(&marker);
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 fn what_a_build_made_unreadable_can_be_removed() {

@@ -187,13 +187,15 @@ pub fn wait_until_running(marker: &str) {
 }
 
 pub fn is_running(marker: &str) -> bool {
-    fs::read_dir("/proc").unwrap().flatten().any(|entry| {
-        let name = entry.file_name();
-        let is_process = name.to_string_lossy().bytes().all(|byte| byte.is_ascii_digit());
-        is_process && {
-            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            line.windows(marker.len()).any(|part| part == marker.as_bytes())
-        }
+    process_with(marker).is_some()
+}
+
+/// A process with `marker` in its command line (whose arguments end in NUL).
+pub fn process_with(marker: &str) -> Option<u32> {
+    fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        line.windows(marker.len()).any(|part| part == marker.as_bytes()).then_some(pid)
     })
 }
 

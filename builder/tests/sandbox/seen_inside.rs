@@ -17,6 +17,7 @@ pub fn trials() -> Vec<(&'static str, fn())> {
         ("files_are_injected_once", files_are_injected_once),
         ("the_environment_is_fixed", the_environment_is_fixed),
         ("has_devices_and_shared_memory", has_devices_and_shared_memory),
+        ("a_broken_pipe_ends_who_writes_to_it", a_broken_pipe_ends_who_writes_to_it),
         ("python_has_process_pools", python_has_process_pools),
         ("has_no_input_and_no_terminal", has_no_input_and_no_terminal),
         ("has_only_its_own_loopback", has_only_its_own_loopback),
@@ -140,6 +141,12 @@ fn has_devices_and_shared_memory() {
                   echo y > /dev/shm/y; cat /dev/shm/y; echo z | cat /dev/stdin; ls /dev/fd/1; echo out > /dev/stderr; \
                   (echo > /dev/full) 2>/dev/null || echo full";
     assert_eq!(machine.sh(script).well(), ["3", "3", "y", "z", "/dev/fd/1", "out", "full"]);
+}
+
+/// Rust ignores the signal, and a child would inherit that.
+fn a_broken_pipe_ends_who_writes_to_it() {
+    let machine = Machine::new();
+    assert_eq!(machine.sh("{ yes; echo $? > /tmp/status; } | head -1; cat /tmp/status").well(), ["y", "141"]);
 }
 
 fn python_has_process_pools() {
