@@ -1,0 +1,237 @@
+//! bench 5, unmodified: `bench init`, then `bench build`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::diagnose::Diagnosis;
+use super::redirect::{Redirect, apps_json, git_config, redirects};
+use super::{
+    BENCH_DIR, BenchError, BuildInputs, HOME_DIR, Recipe, SandboxAdditions, app_name, environment, tools,
+};
+use crate::canonical::{self, BenchTree};
+use crate::progress::Task;
+use crate::sandbox::{Bind, Ending, InjectedFile, Limits, Network, Sandbox, SandboxError, Step};
+
+/// Looking for tools takes no longer.
+const PROBE_LIMITS: Limits = Limits { wall: std::time::Duration::from_secs(120), memory: None };
+
+/// Runs `bench init` with each app redirected to this machine, then `bench build` without any
+/// network.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BenchInit;
+
+impl Recipe for BenchInit {
+    fn sandbox_additions(&self, inputs: &BuildInputs<'_>) -> Result<SandboxAdditions, BenchError> {
+        let redirects = checked_redirects(inputs)?;
+        let repositories = redirects.iter().zip(&inputs.apps);
+        let mut binds: Vec<Bind> =
+            repositories.map(|(redirect, app)| bind(&app.repository, redirect.repository(), false)).collect();
+        binds.extend(inputs.downloads.iter().map(|folder| bind(folder, environment::downloads(), true)));
+        let files = [
+            (environment::git_config(), git_config(&redirects), 0o644),
+            (environment::apps_json(), apps_json(&redirects), 0o644),
+            (environment::yarn_shell(), environment::yarn_shell_script(inputs.node_heap_mib), 0o755),
+        ];
+        let files = files.map(|(path, content, mode)| InjectedFile {
+            path: path.into(),
+            content: content.into_bytes(),
+            mode,
+        });
+        let epoch = inputs.lock.source_date_epoch;
+        let env = environment::variables(epoch, inputs.node_heap_mib, inputs.downloads.is_some());
+        Ok(SandboxAdditions { binds, files: files.into(), env })
+    }
+
+    fn build(&self, inputs: &BuildInputs<'_>, sandbox: &Sandbox, task: &Task) -> Result<(), BenchError> {
+        let redirects = checked_redirects(inputs)?;
+        let bench = sandbox.host_path(Path::new(BENCH_DIR));
+        run(inputs, sandbox, task, "bench init", init(&redirects), HOME_DIR, Network::Host)?;
+        check_apps(&bench, &redirects)?;
+        let tree = BenchTree::new(&bench, inputs.lock.apps.clone());
+        canonical::order_apps(&tree)?;
+        let build = ["bench", "build", "--production"].map(str::to_owned).to_vec();
+        run(inputs, sandbox, task, "bench build", build, BENCH_DIR, Network::None)?;
+        check_assets(&bench)
+    }
+
+    fn probe_tools(&self, sandbox: &Sandbox, log: &Path) -> Result<BTreeMap<String, String>, BenchError> {
+        let step = Step {
+            name: "look for tools".to_owned(),
+            argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), tools::script()],
+            cwd: "/".into(),
+            env: BTreeMap::new(),
+            network: Network::None,
+            limits: PROBE_LIMITS,
+            log: log.to_owned(),
+        };
+        let mut lines = Vec::new();
+        sandbox.run(&step, &mut |line| lines.push(line.to_owned()))?;
+        let (found, missing) = tools::parse(lines.iter().map(String::as_str));
+        if missing.is_empty() {
+            Ok(found)
+        } else {
+            Err(BenchError::ToolsMissing { tools: missing.join(", ") })
+        }
+    }
+}
+
+/// No step may depend on what its caller did not check: the lock is a file that anyone can edit.
+fn checked_redirects(inputs: &BuildInputs<'_>) -> Result<Vec<Redirect>, BenchError> {
+    let names = || inputs.apps.iter().map(|app| app.locked.name.as_str());
+    if let Some(name) = names().find(|name| !app_name::is_package_name(name)) {
+        return Err(BenchError::AppName { name: carafe_layers::path::printable(name.as_bytes()) });
+    }
+    if names().next() != Some("frappe") {
+        return Err(BenchError::FrappeNotFirst);
+    }
+    Ok(redirects(inputs.apps.iter().map(|app| &app.locked)))
+}
+
+fn bind(source: &Path, target: String, writable: bool) -> Bind {
+    Bind { source: source.to_owned(), target: target.into(), writable }
+}
+
+fn init(redirects: &[Redirect]) -> Vec<String> {
+    let frappe = &redirects[0];
+    let mut argv = vec!["bench".to_owned(), "init".to_owned()];
+    if redirects.len() > 1 {
+        argv.extend(["--apps_path".to_owned(), environment::apps_json()]);
+    }
+    argv.extend(["--frappe-path", &frappe.url, "--frappe-branch", &frappe.branch].map(str::to_owned));
+    let rest = [
+        "--no-procfile",
+        "--no-backups",
+        "--skip-redis-config-generation",
+        "--skip-assets",
+        "--verbose",
+        BENCH_DIR,
+    ];
+    argv.extend(rest.map(str::to_owned));
+    argv
+}
+
+fn run(
+    inputs: &BuildInputs<'_>,
+    sandbox: &Sandbox,
+    task: &Task,
+    name: &str,
+    argv: Vec<String>,
+    cwd: &str,
+    network: Network,
+) -> Result<(), BenchError> {
+    let log = inputs.logs.join(format!("{}.log", name.replace(' ', "-")));
+    let step = Step {
+        name: name.to_owned(),
+        argv,
+        cwd: cwd.into(),
+        env: BTreeMap::new(),
+        network,
+        limits: inputs.limits,
+        log: log.clone(),
+    };
+    let mut diagnosis = Diagnosis::default();
+    let ran = sandbox.run(&step, &mut |line| {
+        diagnosis.watch(line);
+        task.output(line);
+    });
+    ran.map(drop).map_err(|error| explain(error, &diagnosis, &log))
+}
+
+/// Adds what the output tells to an exit status that alone tells nothing.
+fn explain(error: SandboxError, diagnosis: &Diagnosis, log: &Path) -> BenchError {
+    let by_itself = matches!(&error, SandboxError::Step(step) if matches!(step.ending, Ending::Exit(_)));
+    match diagnosis.help() {
+        Some(help) if by_itself => {
+            let help = format!("{help}; the whole log is at `{}`", log.display());
+            BenchError::Known { source: error, help }
+        }
+        _ => BenchError::Sandbox(error),
+    }
+}
+
+/// bench says nothing, and ends with 0, when there was a bench already.
+fn check_apps(bench: &Path, redirects: &[Redirect]) -> Result<(), BenchError> {
+    let folder = |app: &Redirect| bench.join("apps").join(&app.name);
+    match redirects.iter().find(|app| !is_folder(&folder(app))) {
+        Some(app) => Err(BenchError::AppNotInstalled { name: app.name.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn is_folder(path: &PathBuf) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
+}
+
+/// Some versions of frappe print an error and end with 0.
+fn check_assets(bench: &Path) -> Result<(), BenchError> {
+    if bench.join("sites/assets/assets.json").is_file() { Ok(()) } else { Err(BenchError::NoAssets) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::BenchApp;
+    use crate::lock::tests::sample;
+
+    fn additions(names: [&str; 2]) -> Result<SandboxAdditions, BenchError> {
+        let mut lock = sample();
+        for (app, name) in lock.apps.iter_mut().zip(names) {
+            app.name = name.to_owned();
+        }
+        let apps = lock.apps.iter().map(|app| BenchApp {
+            locked: app.clone(),
+            repository: format!("/host/{}.git", app.name).into(),
+        });
+        let inputs = BuildInputs {
+            apps: apps.collect(),
+            lock: &lock,
+            limits: PROBE_LIMITS,
+            node_heap_mib: 1500,
+            downloads: Some("/host/downloads".into()),
+            logs: "/host/logs".into(),
+        };
+        BenchInit.sandbox_additions(&inputs)
+    }
+
+    #[test]
+    fn the_sandbox_gets_repositories_and_downloads() {
+        let additions = additions(["frappe", "local"]).unwrap();
+        let binds: Vec<_> = additions
+            .binds
+            .iter()
+            .map(|bind| format!("{} {} {}", bind.source.display(), bind.target.display(), bind.writable))
+            .collect();
+        assert_eq!(
+            binds,
+            [
+                "/host/frappe.git /home/frappe/.carafe/apps/frappe.git false",
+                "/host/local.git /home/frappe/.carafe/apps/local.git false",
+                "/host/downloads /home/frappe/.carafe/downloads true",
+            ]
+        );
+        let config =
+            additions.files.iter().find(|file| file.path == Path::new(&additions.env["GIT_CONFIG_GLOBAL"]));
+        assert!(config.is_some());
+    }
+
+    #[test]
+    fn a_lock_that_was_edited_is_refused() {
+        assert!(matches!(additions(["frappe", "../x"]), Err(BenchError::AppName { .. })));
+        assert!(matches!(additions(["frappe", "--help"]), Err(BenchError::AppName { .. })));
+        assert!(matches!(additions(["local", "frappe"]), Err(BenchError::FrappeNotFirst)));
+    }
+
+    #[test]
+    fn bench_is_called_so() {
+        let lock = sample();
+        let redirects = redirects(lock.apps.iter());
+        assert_eq!(
+            init(&redirects).join(" "),
+            "bench init --apps_path /home/frappe/.carafe/apps.json \
+             --frappe-path https://github.com/frappe/frappe.git --frappe-branch v15.55.1 \
+             --no-procfile --no-backups --skip-redis-config-generation --skip-assets --verbose \
+             /home/frappe/frappe-bench"
+        );
+        assert!(!init(&redirects[..1]).contains(&"--apps_path".to_owned()));
+    }
+}
