@@ -115,11 +115,6 @@ impl Bucket {
         Ok(entry)
     }
 
-    /// The entry `key`, if it is there.
-    pub fn get(&self, key: &str) -> Option<PathBuf> {
-        Some(self.path.join(key)).filter(|entry| entry.is_dir())
-    }
-
     fn lock(&self, key: &str) -> Result<File, CacheError> {
         let path = self.path.join(format!(".{key}.lock"));
         open_locked(&path, FlockOperation::LockExclusive).map_err(CacheError::io("lock", &path))

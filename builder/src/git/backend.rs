@@ -24,7 +24,7 @@ pub trait GitBackend: Send + Sync {
     /// Whether the branch `tip` has `commit` in its history. `scratch` is an empty folder.
     ///
     /// Cost: all commits of the branch, without trees and files where the server can leave them
-    /// out (every server of note can; frappe's 40,000 commits are about 15 MB).
+    /// out (every server of note can; frappe's 46,000 commits are 15 MB).
     fn is_ancestor(
         &self,
         remote: &Remote,

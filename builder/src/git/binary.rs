@@ -103,26 +103,36 @@ fn refuses_commit(stderr: &str) -> bool {
 
 /// Turns what git says into what went wrong. LC_ALL=C keeps its words stable.
 fn check(remote: &Remote, verb: &'static str, finished: &Finished) -> Result<(), GitError> {
-    if finished.success {
-        return Ok(());
-    }
-    let (url, reason) = (remote.url().to_owned(), finished.stderr.clone());
-    let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
-    let refused = says(&["Authentication failed", "returned error: 403", "Permission denied (publickey"]);
-    Err(if refused && (remote.credential().is_some() || !says(&["Authentication failed"])) {
-        GitError::CredentialRefused { url }
-    } else if refused || says(&["could not read Username", "could not read Password"]) {
-        GitError::CredentialMissing { url }
-    } else if says(&["does not appear to be a git", "not a git repository", "' not found", "is this a git"]) {
-        GitError::NotARepository { url, reason }
-    } else if says(&[
+    const DENIED: [&str; 4] =
+        ["Authentication failed", "could not read Username", "could not read Password", "error: 403"];
+    const NO_REPOSITORY: [&str; 5] = [
+        "does not appear to be a git",
+        "not a git repository",
+        "is this a git",
+        "' not found",
+        "Repository not found",
+    ];
+    const NO_ANSWER: [&str; 6] = [
         "unable to access",
         "Could not resolve",
         "Connection refused",
         "timed out",
         "Host key verification failed",
         "Network is unreachable",
-    ]) {
+    ];
+    if finished.success {
+        return Ok(());
+    }
+    let (url, reason) = (remote.url().to_owned(), finished.stderr.clone());
+    let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    let (denied, has_credential) = (says(&DENIED), remote.credential().is_some());
+    Err(if says(&["Permission denied (publickey"]) || denied && has_credential {
+        GitError::CredentialRefused { url }
+    } else if denied {
+        GitError::CredentialMissing { url }
+    } else if says(&NO_REPOSITORY) {
+        GitError::NotARepository { url, reason }
+    } else if says(&NO_ANSWER) {
         GitError::Unreachable { url, reason }
     } else {
         GitError::Failed { verb, url, reason }

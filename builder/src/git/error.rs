@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::remote::RemoteError;
+use super::verify::Submodule;
 use super::{CommitId, RefKind};
 use crate::cache::CacheError;
 
@@ -64,7 +65,7 @@ pub enum GitError {
     /// The server refused the credential.
     #[error("failed to open {url}: the server refused the credential")]
     #[diagnostic(help(
-        "check that the token is valid, has not expired, and may read this repository's contents"
+        "check that the token (for ssh: the key) is valid, has not expired, and may read this repository"
     ))]
     CredentialRefused {
         /// Where.
@@ -100,18 +101,16 @@ pub enum GitError {
         reason: String,
     },
     /// An app's tree has a submodule, which would become an empty folder.
-    #[error("failed to take commit {commit} whole: `{path}` is a submodule{of}", of = of_url(url))]
+    #[error("failed to take commit {commit} whole: `{}` is a submodule{}", submodule.path, of_url(&submodule.url))]
     #[diagnostic(help(
-        "submodules are not fetched, and bench does not fetch them either; make the submodule's \
-         files part of the app"
+        "submodules are not fetched, nor does bench fetch them; if the app builds without it, say \
+         `without-submodules = [{:?}]` beside its `url` in carafe.toml", submodule.path
     ))]
     Submodule {
         /// The app's commit.
         commit: CommitId,
-        /// The submodule's folder.
-        path: String,
-        /// What `.gitmodules` says, if it says anything.
-        url: Option<String>,
+        /// Which.
+        submodule: Submodule,
     },
     /// An app's tree has a file that lies in an LFS store.
     #[error("failed to take commit {commit} whole: `{path}` is a Git LFS pointer, not the file")]
@@ -169,7 +168,9 @@ pub enum GitError {
     },
     /// git failed in another way.
     #[error("failed to {verb} {url}: {reason}")]
-    #[diagnostic(help("`git ls-remote <address>` on this machine may show more"))]
+    #[diagnostic(help(
+        "see that the disk has room; `git ls-remote <address>` on this machine may show more"
+    ))]
     Failed {
         /// What was tried.
         verb: &'static str,

@@ -11,8 +11,8 @@ use std::process::Command;
 use gix::objs::tree::{self, EntryKind};
 
 use super::publish::link_objects;
-use super::store::find;
-use super::{Checkout, CommitId, GitError, Store, bare, command, verify};
+use super::store::{find, finish};
+use super::{Checkout, CommitId, GitError, Store, bare, command};
 use crate::progress::Task;
 
 /// The time of a folder that no commit dates: 1980-01-01, the earliest that every archive can hold.
@@ -53,7 +53,7 @@ impl Store {
     }
 
     /// A subfolder of a commit as a commit of its own, with the time of the whole; `None` when
-    /// there is no such folder.
+    /// there is no such folder. Submodules beneath it are listed in the result, not refused.
     pub fn subfolder(&self, checkout: &Checkout, path: &str) -> Result<Option<Checkout>, GitError> {
         let source = bare::open(&checkout.git_dir)?;
         let Some((tree, mode)) = find(&source, checkout, path)? else { return Ok(None) };
@@ -73,10 +73,9 @@ impl Store {
     /// Checks a repository and moves it into the store.
     fn adopt(&self, git_dir: &Path, commit: &CommitId) -> Result<Checkout, GitError> {
         let git_dir = self.commits.entry(commit.as_str(), |entry| {
-            verify::whole(git_dir, commit)?;
             bare::create(entry)?;
             link_objects(git_dir, entry).map_err(GitError::store("move the objects of", git_dir))?;
-            bare::detach_head(entry, commit)
+            finish(entry, commit)
         })?;
         self.open(git_dir, commit)
     }

@@ -30,3 +30,4 @@ pub use refs::{RefKind, ResolvedRef};
 pub use remote::{Credential, Remote, RemoteError, Transport};
 pub use store::{Checkout, Entry, Store};
 pub use tls::install_tls;
+pub use verify::Submodule;

@@ -1,12 +1,17 @@
 //! Pinned commits in the cache.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::backend::{backend_for, with_helper};
-use super::{CommitId, GitError, Remote, TreeId, bare, verify};
+use super::verify::{self, Submodule};
+use super::{CommitId, GitError, Remote, TreeId, bare};
 use crate::cache::{Bucket, Cache, CacheError};
 use crate::progress::Task;
 
+/// Beside git's own files, in a repository whose commit has submodules.
+const SUBMODULES: &str = "submodules.json";
 /// How large a file may be that is read without a checkout.
 const LARGEST_READ: u64 = 16 << 20;
 
@@ -21,6 +26,8 @@ pub struct Checkout {
     pub tree: TreeId,
     /// Its committer's time, in seconds since 1970.
     pub time: i64,
+    /// Folders that stay empty in a clone: those that the caller allowed to.
+    pub submodules: Vec<Submodule>,
 }
 
 /// An entry of a folder in a commit.
@@ -49,21 +56,35 @@ impl Store {
 
     /// The commit, fetched if it is not here yet. What is published is whole: see [`GitError`] for
     /// what is refused. `task` moves by bytes read.
+    ///
+    /// A submodule is refused, since its folder would be empty: see [`Store::fetch_without`].
     pub fn fetch(&self, remote: &Remote, commit: &CommitId, task: &Task) -> Result<Checkout, GitError> {
+        self.fetch_without(remote, commit, &[], task)
+    }
+
+    /// The same, except that the submodules whose paths are in `may_be_empty` are no error: some
+    /// apps build without theirs, as they do with bench alone, which fetches none.
+    pub fn fetch_without(
+        &self,
+        remote: &Remote,
+        commit: &CommitId,
+        may_be_empty: &[String],
+        task: &Task,
+    ) -> Result<Checkout, GitError> {
         let git_dir = self.commits.entry(commit.as_str(), |folder| {
             with_helper(remote, |remote| {
                 bare::create(folder)?;
                 backend_for(remote).fetch(remote, commit, folder, task)
             })?;
-            verify::whole(folder, commit)?;
-            bare::detach_head(folder, commit)
+            finish(folder, commit)
         })?;
-        self.open(git_dir, commit)
-    }
-
-    /// The commit, if it is here already: for a run that may not use the network.
-    pub fn get(&self, commit: &CommitId) -> Result<Option<Checkout>, GitError> {
-        self.commits.get(commit.as_str()).map(|git_dir| self.open(git_dir, commit)).transpose()
+        let checkout = self.open(git_dir, commit)?;
+        match checkout.submodules.iter().find(|submodule| !may_be_empty.contains(&submodule.path)) {
+            Some(submodule) => {
+                Err(GitError::Submodule { commit: commit.clone(), submodule: submodule.clone() })
+            }
+            None => Ok(checkout),
+        }
     }
 
     /// A file's content; `None` when there is no such file, or it is a folder or a link. `path` is
@@ -104,7 +125,28 @@ impl Store {
 
     pub(super) fn open(&self, git_dir: PathBuf, commit: &CommitId) -> Result<Checkout, GitError> {
         let facts = verify::facts(&bare::open(&git_dir)?, commit)?;
-        Ok(Checkout { git_dir, commit: commit.clone(), tree: facts.tree, time: facts.time })
+        let submodules = read_submodules(&git_dir)?;
+        Ok(Checkout { git_dir, commit: commit.clone(), tree: facts.tree, time: facts.time, submodules })
+    }
+}
+
+/// Checks a repository that was just filled, and notes what was found.
+pub(super) fn finish(git_dir: &Path, commit: &CommitId) -> Result<(), GitError> {
+    let submodules = verify::whole(git_dir, commit)?;
+    if !submodules.is_empty() {
+        let path = git_dir.join(SUBMODULES);
+        let text = serde_json::to_vec(&submodules).map_err(GitError::store("write", &path))?;
+        fs::write(&path, text).map_err(GitError::store("write", &path))?;
+    }
+    bare::detach_head(git_dir, commit)
+}
+
+fn read_submodules(git_dir: &Path) -> Result<Vec<Submodule>, GitError> {
+    let path = git_dir.join(SUBMODULES);
+    match fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text).map_err(GitError::store("read", &path)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(GitError::store("read", &path)(error)),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use gix::objs::tree::EntryKind;
 use gix::objs::{Kind, TreeRefIter};
+use serde::{Deserialize, Serialize};
 
 use super::{CommitId, GitError, TreeId, bare};
 
@@ -16,6 +17,8 @@ const MOST_BYTES: u64 = 8 << 30;
 pub(super) const LARGEST_PACK: u64 = 16 << 30;
 /// How large a single object may be.
 pub(super) const LARGEST_OBJECT: u64 = 1 << 30;
+/// How many submodules are listed.
+const MOST_SUBMODULES: u64 = 1000;
 /// How deep folders may lie in each other.
 const DEEPEST: usize = 200;
 /// No LFS pointer is longer.
@@ -45,9 +48,9 @@ pub(super) fn facts(repository: &gix::Repository, commit: &CommitId) -> Result<F
 }
 
 /// Reads every object of the commit, and checks that it is there, that its content has its name,
-/// that no path escapes or hides, and that nothing would be left out of a checkout: a submodule,
-/// or a file that Git LFS keeps elsewhere.
-pub(super) fn whole(git_dir: &Path, commit: &CommitId) -> Result<Facts, GitError> {
+/// that no path escapes or hides, and that no file is elsewhere, with Git LFS. Returns the
+/// submodules, whose folders a plain clone leaves empty.
+pub(super) fn whole(git_dir: &Path, commit: &CommitId) -> Result<Vec<Submodule>, GitError> {
     let repository = bare::open(git_dir)?;
     let facts = facts(&repository, commit)?;
     let mut walk = Walk {
@@ -56,14 +59,24 @@ pub(super) fn whole(git_dir: &Path, commit: &CommitId) -> Result<Facts, GitError
         seen: HashSet::new(),
         entries: 0,
         bytes: 0,
+        submodules: Vec::new(),
         pointer: None,
         uses_lfs: false,
     };
     walk.folder(bare::object_id(facts.tree.as_str()), "", 0)?;
     match walk.pointer {
         Some(path) if walk.uses_lfs => Err(GitError::Lfs { commit: commit.clone(), path }),
-        _ => Ok(facts),
+        _ => Ok(walk.submodules),
     }
+}
+
+/// A folder whose content is a commit of another repository.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Submodule {
+    /// The folder.
+    pub path: String,
+    /// Where the other repository is, without credentials, if `.gitmodules` says it.
+    pub url: Option<String>,
 }
 
 struct Walk<'a> {
@@ -73,6 +86,7 @@ struct Walk<'a> {
     seen: HashSet<gix::ObjectId>,
     entries: u64,
     bytes: u64,
+    submodules: Vec<Submodule>,
     /// The first file that looks like an LFS pointer. Without an attribute that says so it is a
     /// plain file, as in the tests of a tool.
     pointer: Option<String>,
@@ -98,7 +112,7 @@ impl Walk<'_> {
             }
             match entry.mode.kind() {
                 EntryKind::Tree => self.folder(entry.oid.to_owned(), &path, depth + 1)?,
-                EntryKind::Commit => return Err(self.submodule(&path)),
+                EntryKind::Commit => self.submodule(path)?,
                 EntryKind::Blob | EntryKind::BlobExecutable | EntryKind::Link => {
                     self.file(entry.oid.to_owned(), &path)?;
                 }
@@ -126,9 +140,13 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn submodule(&self, path: &str) -> GitError {
-        let url = submodule_url(self.repository, self.commit, path);
-        GitError::Submodule { commit: self.commit.clone(), path: path.to_owned(), url }
+    fn submodule(&mut self, path: String) -> Result<(), GitError> {
+        if self.submodules.len() as u64 == MOST_SUBMODULES {
+            return Err(self.limit("submodules", MOST_SUBMODULES));
+        }
+        let url = submodule_url(self.repository, self.commit, &path);
+        self.submodules.push(Submodule { path, url });
+        Ok(())
     }
 
     fn bad(&self, reason: String) -> GitError {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use carafe_builder::git::{CommitId, GitError, Remote};
+use carafe_builder::git::{CommitId, GitError, RefKind, Remote};
 use gix::objs::{Kind, Write};
 
 use crate::support::{Repository, Scripted, Server, Shelf, git, task, told};
@@ -45,7 +45,7 @@ fn commit(repository: &Repository, tree: &str) -> CommitId {
 }
 
 #[test]
-fn a_submodule_is_named_with_its_address() {
+fn a_submodule_is_refused_by_name_unless_its_folder_may_be_empty() {
     let repository = Repository::new();
     let head = repository.head();
     repository.write(
@@ -56,11 +56,26 @@ fn a_submodule_is_named_with_its_address() {
     repository.git(&["add", ".gitmodules"]);
     repository.git(&["commit", "--quiet", "--message=submodule"]);
     repository.push();
-    for error in refused(&repository, &repository.head()) {
-        let text = told(&error);
+    let shelf = Shelf::new();
+    let fetch = |may_be_empty: &[&str]| {
+        let may_be_empty: Vec<String> = may_be_empty.iter().map(|path| (*path).to_owned()).collect();
+        shelf.store.fetch_without(&repository.by_file(), &repository.head(), &may_be_empty, &task())
+    };
+    // Refused again when the commit is in the store.
+    for refusal in [fetch(&[]), fetch(&[]), fetch(&["vendor"])] {
+        let text = told(&refusal.unwrap_err());
         assert!(text.contains("`vendor/lib`") && text.contains("https://example.org/lib.git"), "{text}");
-        assert!(!text.contains("t0ken22"), "{text}");
+        assert!(
+            text.contains("without-submodules = [\"vendor/lib\"]") && !text.contains("t0ken22"),
+            "{text}"
+        );
     }
+    let checkout = fetch(&["vendor/lib"]).unwrap();
+    assert_eq!(checkout.submodules.len(), 1);
+    let published = shelf.folder.path().join("published.git");
+    shelf.store.publish_as(&checkout, &published, "main", RefKind::Branch).unwrap();
+    git(shelf.folder.path(), &["clone", "--quiet", published.to_str().unwrap(), "clone"]);
+    assert!(shelf.folder.path().join("clone/vendor/lib").is_dir());
 }
 
 #[test]
