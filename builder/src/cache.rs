@@ -88,6 +88,11 @@ pub struct Bucket {
 }
 
 impl Bucket {
+    /// Its folder, for what is no entry (logs).
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The entry `key` (letters, digits, `-`, `_`, `.`), made by `make` in an empty folder if it
     /// is not there. Idempotent; of several callers one makes it and the others wait. What `make`
     /// leaves behind when it fails is removed.

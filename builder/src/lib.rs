@@ -13,3 +13,4 @@ pub mod progress;
 pub mod runtime;
 pub mod sandbox;
 pub mod secret;
+pub mod spec;

@@ -26,6 +26,7 @@ pub use binary::GitBinary;
 pub use error::GitError;
 pub use http::InProcess;
 pub use id::{CommitId, ParseIdError, TreeId};
+pub(crate) use refs::check_name;
 pub use refs::{RefKind, ResolvedRef};
 pub use remote::{Credential, Remote, RemoteError, Transport};
 pub use store::{Checkout, Entry, Store};

@@ -33,7 +33,7 @@ pub struct ResolvedRef {
 }
 
 /// Checks a name before it reaches a server or a command line.
-pub(super) fn check_name(name: &str) -> Result<(), GitError> {
+pub(crate) fn check_name(name: &str) -> Result<(), GitError> {
     let valid = gix::validate::reference::name_partial(name.into()).is_ok();
     if !valid || name.starts_with('-') || name.starts_with("refs/") || name == "HEAD" {
         let name = name.chars().take(200).flat_map(char::escape_debug).collect();

@@ -3,6 +3,8 @@
 //! It is plain TOML, written by [`Lock::to_toml`] alone: fixed order, no time, no path of the
 //! machine, no credential. The same pins always give the same bytes.
 
+mod pin;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +13,8 @@ use carafe_layers::format::FormatVersion;
 use serde::{Deserialize, Serialize};
 
 use crate::git::{CommitId, RefKind, TreeId};
+
+pub use pin::{MAX_PARALLEL_FETCHES, Moving, PinnedApp, fetch, pin};
 
 /// The version of the lock file itself, as apart from the format-version of the image's bytes.
 pub const LOCK_VERSION: u32 = 1;
@@ -38,6 +42,9 @@ pub struct Lock {
     pub base_image: LockedImage,
     /// Versions of the tools in the build image, by name.
     pub tools: BTreeMap<String, String>,
+    /// Environment variables that the spec gives to bench, such as `UV_EXCLUDE_NEWER`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
     /// Frappe first, then the apps in the order of the spec, which is the order of installation.
     #[serde(rename = "app")]
     pub apps: Vec<LockedApp>,
@@ -254,6 +261,7 @@ pub(crate) mod tests {
             build_image: image("docker.io/frappe/build:version-15"),
             base_image: image("docker.io/frappe/base:version-15"),
             tools: BTreeMap::from([("bench".into(), "5.31.1".into())]),
+            env: BTreeMap::from([("UV_EXCLUDE_NEWER".into(), "2026-01-31T00:00:00Z".into())]),
             apps: vec![app("frappe", git), app("local", LockedSource::Local { path: "apps/local".into() })],
         }
     }

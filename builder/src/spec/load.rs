@@ -1,0 +1,250 @@
+//! From files, flags and environment to one [`Spec`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::app_url::Environment;
+use super::file::{AppTable, File};
+use super::quantity::{ByteSize, parse_duration};
+use super::{
+    AppSource, AppSpec, DEFAULT_FILE, DEFAULT_TIMEOUT, ImageSpec, MAX_SPEC_BYTES, Origin, Spec, SpecError,
+    apps_json,
+};
+use crate::secret::Secret;
+
+/// frappe_docker's own default.
+const DEFAULT_FRAPPE_URL: &str = "https://github.com/frappe/frappe";
+
+/// What the flags and the environment ask for; each overrides the file.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// `--spec`.
+    pub spec: Option<PathBuf>,
+    /// `--apps` or `APPS_JSON_BASE64`.
+    pub apps: Option<AppsInput>,
+    /// `--frappe-path` or `FRAPPE_PATH`.
+    pub frappe_path: Option<String>,
+    /// `--frappe-branch` or `FRAPPE_BRANCH`.
+    pub frappe_branch: Option<String>,
+    /// `--build-image`.
+    pub build_image: Option<String>,
+    /// `--base-image`.
+    pub base_image: Option<String>,
+    /// `--tag`.
+    pub tags: Vec<String>,
+    /// `--insecure-registry`.
+    pub insecure_registries: Vec<String>,
+}
+
+/// An apps.json.
+#[derive(Clone, Debug)]
+pub enum AppsInput {
+    /// At this path.
+    File(PathBuf),
+    /// In base64, as frappe_docker's build argument. It may hold tokens.
+    Base64(Secret),
+}
+
+impl Spec {
+    /// Reads everything that `wishes` name; `env` reads the environment (for `${TOKEN}`).
+    pub fn load(wishes: &Wishes, env: Environment) -> Result<Self, SpecError> {
+        let (file, folder, whole) = read_file(wishes)?;
+        let frappe = frappe(&file, wishes, &whole, env)?;
+        let mut apps = vec![frappe];
+        apps.extend(other_apps(&file, wishes, &whole, &folder, env)?);
+        check_apps(&apps)?;
+
+        let default_tag = default_image_tag(&apps[0]);
+        let image = |flag: &str, wish: &Option<String>, key: &Option<toml::Spanned<String>>, kind: &str| {
+            image(flag, wish.as_deref(), key.as_ref(), &whole, kind, default_tag.as_deref())
+        };
+        let build_image = image("--build-image", &wishes.build_image, &file.image.build_image, "build")?;
+        let base_image = image("--base-image", &wishes.base_image, &file.image.base_image, "base")?;
+        let (timeout, memory) = limits(&file, &whole)?;
+        let env = environment(&file, &whole)?;
+        let insecure = file.registry.iter().filter(|(_, table)| table.insecure).map(|(host, _)| host);
+        let insecure_registries: BTreeSet<_> = insecure.chain(&wishes.insecure_registries).cloned().collect();
+        let tags = if wishes.tags.is_empty() { file.image.tags } else { wishes.tags.clone() };
+        Ok(Self { apps, build_image, base_image, tags, timeout, memory, env, insecure_registries, folder })
+    }
+}
+
+/// The spec's file, its folder, and its text. Without `--spec` the file may be missing.
+fn read_file(wishes: &Wishes) -> Result<(File, PathBuf, Origin), SpecError> {
+    let default = Path::new(DEFAULT_FILE);
+    let path = match &wishes.spec {
+        Some(path) => path,
+        None if default.exists() => default,
+        None => return Ok((File::default(), PathBuf::from("."), Origin::whole("command line", ""))),
+    };
+    let text = read_text(path)?;
+    let whole = Origin::whole(&path.display().to_string(), &text);
+    let file = File::parse(&text, &whole)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    Ok((file, folder.unwrap_or(Path::new(".")).to_owned(), whole))
+}
+
+fn read_text(path: &Path) -> Result<String, SpecError> {
+    let origin = Origin::whole(&path.display().to_string(), "");
+    let fail = |error: std::io::Error| {
+        origin.error(format!("failed to read the file: {error}"), "check the path, and that you may read it")
+    };
+    let size = std::fs::metadata(path).map_err(fail)?.len();
+    if size > MAX_SPEC_BYTES {
+        return Err(origin.error(format!("it has {size} bytes, over the limit of {MAX_SPEC_BYTES}"), ""));
+    }
+    std::fs::read_to_string(path).map_err(fail)
+}
+
+fn frappe(file: &File, wishes: &Wishes, whole: &Origin, env: Environment) -> Result<AppSpec, SpecError> {
+    let (mut table, mut origin) = match &file.frappe {
+        Some(table) => (table.get_ref().clone(), whole.at(table.span())),
+        None => (AppTable::default(), Origin::whole("frappe", "")),
+    };
+    if let Some(url) = &wishes.frappe_path {
+        (table.url, table.path) = (Some(url.clone()), None);
+        origin = Origin::whole("--frappe-path", url);
+    }
+    if let Some(branch) = &wishes.frappe_branch {
+        (table.branch, table.commit) = (Some(branch.clone()), None);
+        origin = Origin::whole("--frappe-branch", branch);
+    }
+    if table.path.is_none() && table.url.is_none() {
+        table.url = Some(DEFAULT_FRAPPE_URL.to_owned());
+    }
+    if table.path.is_none() && table.branch.is_none() && table.commit.is_none() {
+        let help = "name it: `--frappe-branch version-15` (or FRAPPE_BRANCH), or `[frappe] branch = …` in carafe.toml";
+        return Err(origin.error("which frappe is not said", help));
+    }
+    table.into_app(origin, env)
+}
+
+fn other_apps(
+    file: &File,
+    wishes: &Wishes,
+    whole: &Origin,
+    folder: &Path,
+    env: Environment,
+) -> Result<Vec<AppSpec>, SpecError> {
+    match (&wishes.apps, &file.apps) {
+        (Some(AppsInput::File(path)), _) => {
+            apps_json::parse(&path.display().to_string(), &read_text(path)?, env)
+        }
+        (Some(AppsInput::Base64(text)), _) => {
+            let name = "APPS_JSON_BASE64";
+            let help = "make it with `base64 -w0 apps.json`";
+            let fail = |message| Origin::whole(name, "").error(message, help);
+            let bytes = decode_base64(text.expose()).ok_or_else(|| fail("it is not base64"))?;
+            let text = String::from_utf8(bytes).map_err(|_| fail("what it holds is not text"))?;
+            apps_json::parse(name, &text, env)
+        }
+        (None, Some(path)) if file.app.is_empty() => {
+            let path = folder.join(path.get_ref());
+            apps_json::parse(&path.display().to_string(), &read_text(&path)?, env)
+        }
+        (None, Some(path)) => {
+            let help = "keep one of them: `apps` names an apps.json, `[[app]]` lists the apps here";
+            Err(whole.at(path.span()).error("`apps` and `[[app]]` stand together", help))
+        }
+        (None, None) => {
+            let apps = file.app.iter();
+            apps.map(|app| app.get_ref().clone().into_app(whole.at(app.span()), env)).collect()
+        }
+    }
+}
+
+/// Padding optional, white space ignored, as `base64 --decode --ignore-garbage` takes it.
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig};
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let text: String = text.split_ascii_whitespace().collect();
+    GeneralPurpose::new(&base64::alphabet::STANDARD, config).decode(text).ok()
+}
+
+/// One entry for each repository, and frappe only in its own place.
+fn check_apps(apps: &[AppSpec]) -> Result<(), SpecError> {
+    let mut seen = BTreeSet::from([apps[0].identity()]);
+    for app in &apps[1..] {
+        let identity = app.identity();
+        let is_git = matches!(app.source, AppSource::Git { .. });
+        if is_git && identity.rsplit('/').next() == Some("frappe") {
+            let help = "take it out: frappe is installed first, from `[frappe]` or --frappe-path and --frappe-branch";
+            return Err(app.origin.error("frappe stands among the apps", help));
+        }
+        if !seen.insert(identity) {
+            return Err(app
+                .origin
+                .error(format!("`{}` stands here twice", app.label()), "remove one of the two"));
+        }
+    }
+    Ok(())
+}
+
+fn image(
+    flag: &str,
+    wish: Option<&str>,
+    key: Option<&toml::Spanned<String>>,
+    whole: &Origin,
+    kind: &str,
+    default_tag: Option<&str>,
+) -> Result<ImageSpec, SpecError> {
+    if let Some(reference) = wish {
+        return Ok(ImageSpec { reference: reference.to_owned(), origin: Origin::whole(flag, reference) });
+    }
+    if let Some(key) = key {
+        return Ok(ImageSpec { reference: key.get_ref().clone(), origin: whole.at(key.span()) });
+    }
+    let Some(tag) = default_tag else {
+        let help = format!("name it: `{flag} IMAGE`, or `[image] {kind}-image = …` in carafe.toml");
+        return Err(whole.at(0..0).error(format!("the {kind} image is not said"), help));
+    };
+    let reference = format!("docker.io/frappe/{kind}:{tag}");
+    let origin = Origin::whole(&format!("default of {flag}"), &reference);
+    Ok(ImageSpec { reference, origin })
+}
+
+/// frappe_docker tags its images with frappe's branches and tags.
+fn default_image_tag(frappe: &AppSpec) -> Option<String> {
+    match &frappe.source {
+        AppSource::Git { name, .. } => name.clone().filter(|name| !name.contains('/')),
+        AppSource::Local { .. } => None,
+    }
+}
+
+/// Variables for bench: names as shells have them, values without control characters.
+fn environment(file: &File, whole: &Origin) -> Result<BTreeMap<String, String>, SpecError> {
+    let is_name = |name: &str| {
+        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            && !name.starts_with(|first: char| first.is_ascii_digit())
+            && !name.is_empty()
+    };
+    let checked = file.build.env.iter().map(|(name, value)| {
+        match is_name(name.get_ref()) && !value.contains(char::is_control) {
+            true => Ok((name.get_ref().clone(), value.clone())),
+            false => {
+                Err(whole.at(name.span()).error("no environment variable", "write it as NAME = \"value\""))
+            }
+        }
+    });
+    checked.collect()
+}
+
+fn limits(file: &File, whole: &Origin) -> Result<(std::time::Duration, Option<ByteSize>), SpecError> {
+    let timeout = match &file.build.timeout {
+        None => DEFAULT_TIMEOUT,
+        Some(text) => parse_duration(text.get_ref()).ok_or_else(|| {
+            whole.at(text.span()).error("no duration", "write it as \"90s\", \"15m\" or \"2h\"")
+        })?,
+    };
+    let memory =
+        match &file.build.memory {
+            None => None,
+            Some(text) => Some(ByteSize::parse(text.get_ref()).ok_or_else(|| {
+                whole.at(text.span()).error("no size", "write it as \"512MiB\" or \"4GiB\"")
+            })?),
+        };
+    Ok((timeout, memory))
+}
+
+#[cfg(test)]
+mod tests;

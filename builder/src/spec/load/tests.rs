@@ -1,0 +1,102 @@
+use super::*;
+
+const BASES: &str = "[image]\nbuild-image = \"oci:b\"\nbase-image = \"oci:r\"\n";
+
+fn load(toml: &str) -> Result<Spec, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("carafe.toml");
+    std::fs::write(&path, toml).unwrap();
+    let wishes = Wishes { spec: Some(path), ..Wishes::default() };
+    Spec::load(&wishes, &|_| None).map_err(|error| {
+        let folder = format!("{}/", folder.path().display());
+        error.to_string().replace(&folder, "")
+    })
+}
+
+fn frappe(rest: &str) -> String {
+    format!("{BASES}[frappe]\nbranch = \"v15\"\n{rest}")
+}
+
+#[test]
+fn a_whole_spec() {
+    let spec = load(&frappe(
+        "[[app]]\nurl = \"frappe/payments@main\"\n[[app]]\npath = \"apps/x\"\n\
+         [build]\ntimeout = \"5m\"\nmemory = \"1GiB\"\n[registry.\"localhost:5000\"]\ninsecure = true\n",
+    ))
+    .unwrap();
+    let labels: Vec<_> = spec.apps.iter().map(AppSpec::label).collect();
+    assert_eq!(labels, [DEFAULT_FRAPPE_URL, "https://github.com/frappe/payments", "apps/x"]);
+    assert_eq!(spec.timeout.as_secs(), 300);
+    assert_eq!(spec.memory, Some(ByteSize(1 << 30)));
+    assert!(spec.insecure_registries.contains("localhost:5000"));
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_line() {
+    let twice = "[[app]]\nurl = \"https://h/o/a\"\nbranch = \"x\"\n[[app]]\nurl = \"https://h/o/a.git\"\nbranch = \"y\"\n";
+    for (text, message) in [
+        (frappe("[[app]]\nurl = 1\n"), "carafe.toml:7:7: invalid type"),
+        (frappe("[biuld]\n"), "carafe.toml:6:2: unknown field `biuld`"),
+        (frappe("x ="), "carafe.toml:6:"),
+        (frappe(twice), "carafe.toml:9:1: `https://h/o/a.git` stands here twice"),
+        (
+            frappe("[[app]]\nurl = \"frappe/frappe\"\nbranch = \"x\"\n"),
+            "carafe.toml:6:1: frappe stands among",
+        ),
+        (frappe("[[app]]\nurl = \"frappe/x\"\n"), "carafe.toml:6:1: an app needs a `branch`"),
+        (frappe("[[app]]\npath = \"x\"\nbranch = \"y\"\n"), "carafe.toml:6:1: a `path` goes with no"),
+        (frappe("[[app]]\nurl = \"frappe/x\"\nbranch = \"-x\"\n"), "carafe.toml:6:1: failed to read `-x`"),
+        (frappe("[build]\ntimeout = \"soon\"\n"), "carafe.toml:7:11: no duration"),
+        (frappe("[build.env]\n\"A=B\" = \"x\"\n"), "carafe.toml:7:1: no environment variable"),
+        (BASES.to_owned(), "frappe: which frappe is not said"),
+        (
+            frappe(&format!("[[app]]\nurl = \"frappe/x\"\nbranch = \"{}\"\n", "a".repeat(40))),
+            "carafe.toml:6:1: a commit stands where",
+        ),
+    ] {
+        let error = load(&text).map(|_| ()).unwrap_err();
+        assert!(error.starts_with(message), "{text}\n{error}");
+    }
+}
+
+#[test]
+fn frappe_dockers_inputs_are_enough() {
+    let json = "W3sidXJsIjogImh0dHBzOi8vdTp0MGtlbkBoL28vYSIsICJicmFuY2giOiAibWFpbiJ9XQ==";
+    let wishes = Wishes {
+        apps: Some(AppsInput::Base64(Secret::new(json))),
+        frappe_branch: Some("version-15".into()),
+        tags: vec!["r/x:1".into()],
+        ..Wishes::default()
+    };
+    let spec = Spec::load(&wishes, &|_| None).unwrap();
+    assert_eq!(spec.build_image.reference, "docker.io/frappe/build:version-15");
+    assert_eq!(spec.base_image.reference, "docker.io/frappe/base:version-15");
+    assert_eq!(spec.apps[1].label(), "https://h/o/a");
+    assert_eq!(spec.redactor().redact("t0ken"), "***");
+}
+
+#[test]
+fn a_token_is_in_no_message_and_no_checksum() {
+    let with = |url: &str| frappe(&format!("[[app]]\nurl = \"{url}\"\nbranch = \"main\"\n"));
+    let spec = load(&with("https://u:t0ken@h/o/a")).unwrap();
+    assert_eq!(spec.checksum(), load(&with("https://h/o/a")).unwrap().checksum());
+    assert!(!format!("{spec:?}").contains("t0ken"));
+}
+
+#[test]
+fn the_checksum_follows_what_is_locked() {
+    let spec = load(&frappe("")).unwrap();
+    let tagged = load(&frappe("[build]\ntimeout = \"5m\"\n")).unwrap();
+    assert_eq!(spec.checksum(), tagged.checksum());
+    let other = load(&frappe("").replace("v15", "v16")).unwrap();
+    assert_ne!(spec.checksum(), other.checksum());
+    let env = load(&frappe("[build.env]\nUV_EXCLUDE_NEWER = \"2026-01-31\"\n")).unwrap();
+    assert_ne!(spec.checksum(), env.checksum());
+}
+
+#[test]
+fn base64_as_people_make_it() {
+    assert_eq!(decode_base64("Y2Fy\nYWZl").as_deref(), Some(&b"carafe"[..]));
+    assert_eq!(decode_base64("YQ==").as_deref(), Some(&b"a"[..]));
+    assert_eq!(decode_base64("%%"), None);
+}
