@@ -1,3 +1,11 @@
-//! Carafe's command line, pipeline and registry client, as a library so that tests can reach them.
+//! Carafe turns a Frappe `apps.json` into an OCI image with a digest that anyone can check.
+//!
+//! Read [`pipeline`] first: it is the whole way on one screen. The command line ([`cli`]) turns
+//! arguments into its inputs, [`report`] shows what it does, [`registry`] speaks to registries.
 
+pub mod cli;
+pub mod images;
+pub mod pipeline;
 pub mod registry;
+pub mod report;
+mod stages;

@@ -1,2 +1,11 @@
-//! x
-fn main() {}
+//! The program: nothing but the way into [`carafe`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // A sandbox is entered from a process with one thread: before anything starts a second one.
+    if let Some(code) = carafe_builder::sandbox::launched() {
+        return code;
+    }
+    carafe::cli::main()
+}

@@ -1,0 +1,87 @@
+//! The command line: arguments in, exit code out.
+
+mod build;
+mod inputs;
+mod inspect;
+mod lock;
+mod push;
+mod stop;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit codes, the same for every command.
+pub mod exit {
+    /// Done.
+    pub const DONE: u8 = 0;
+    /// Failed.
+    pub const FAILED: u8 = 1;
+    /// Wrong usage.
+    pub const USAGE: u8 = 2;
+    /// Checked, and different.
+    pub const DIFFERENT: u8 = 3;
+    /// Stopped by Ctrl-C or a signal, as shells have it.
+    pub const STOPPED: u8 = 130;
+}
+
+/// Turns a Frappe apps.json into an OCI image with a digest that anyone can check:
+/// no Docker, no daemon, no root.
+#[derive(Parser)]
+#[command(name = "carafe", version, max_term_width = 100, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  carafe lock                          pin every name in carafe.toml
+  carafe build --push                  build what is locked and push it to the spec's tags
+  carafe build --apps apps.json --frappe-branch v15.55.1 -t registry.example.com/erp:1 --push
+  carafe inspect registry.example.com/erp:1
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 checked and different.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Pin every name (branch, tag, image) and write carafe.lock
+    Lock(lock::LockArguments),
+    /// Build the image that the spec and its lock describe
+    Build(build::BuildArguments),
+    /// Push an image from an OCI layout or a docker archive to a registry
+    Push(push::PushArguments),
+    /// Show what is in an image, layer by layer, and the lock that made it
+    Inspect(inspect::InspectArguments),
+}
+
+/// Runs the program and says how it went.
+pub fn main() -> ExitCode {
+    install_error_style();
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Lock(arguments) => lock::run(&arguments),
+        Command::Build(arguments) => build::run(&arguments),
+        Command::Push(arguments) => push::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
+    };
+    match result {
+        _ if stop::requested() => ExitCode::from(exit::STOPPED),
+        Ok(code) => ExitCode::from(code),
+        Err(report) => {
+            eprintln!("{report:?}");
+            ExitCode::from(exit::FAILED)
+        }
+    }
+}
+
+/// Errors are read in terminals and in CI logs: no links, and lines that can be copied whole.
+fn install_error_style() {
+    let style = |_: &_| -> Box<dyn miette::ReportHandler> {
+        Box::new(
+            miette::MietteHandlerOpts::new().terminal_links(false).context_lines(1).wrap_lines(false).build(),
+        )
+    };
+    // It fails only when a style was installed before: then that one stays.
+    let _ = miette::set_hook(Box::new(style));
+}

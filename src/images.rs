@@ -1,0 +1,140 @@
+//! Images by name, wherever they are: a registry, an OCI layout, a docker archive.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use carafe_layers::archive::ArchiveSource;
+use carafe_layers::digest::Digest;
+use carafe_layers::layout::LayoutSource;
+use carafe_layers::oci::Descriptor;
+use carafe_layers::source::{ImageSource, SourceError};
+
+use crate::registry::{ParseReferenceError, Reference, Registry};
+
+/// A name of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageName {
+    /// In a registry.
+    Registry(Reference),
+    /// `oci:FOLDER[:REF]`, or just the path of a folder that is a layout.
+    Layout {
+        /// The folder.
+        path: PathBuf,
+        /// Which of its images.
+        reference: Option<String>,
+    },
+    /// `docker-archive:FILE[:TAG]` or `oci-archive:FILE[:REF]`.
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// Which of its images.
+        reference: Option<String>,
+    },
+}
+
+impl FromStr for ImageName {
+    type Err = ParseReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ParseReferenceError> {
+        if let Some(rest) = text.strip_prefix("oci:") {
+            let (path, reference) = split_path(rest);
+            return Ok(Self::Layout { path, reference });
+        }
+        if let Some(rest) = text.strip_prefix("docker-archive:").or_else(|| text.strip_prefix("oci-archive:"))
+        {
+            let (path, reference) = split_path(rest);
+            return Ok(Self::Archive { path, reference });
+        }
+        if Path::new(text).join("oci-layout").is_file() {
+            return Ok(Self::Layout { path: PathBuf::from(text), reference: None });
+        }
+        text.parse().map(Self::Registry)
+    }
+}
+
+/// `PATH[:NAME]`: as in skopeo, a path has no colon.
+fn split_path(text: &str) -> (PathBuf, Option<String>) {
+    match text.split_once(':') {
+        Some((path, name)) => (PathBuf::from(path), Some(name.to_owned())),
+        None => (PathBuf::from(text), None),
+    }
+}
+
+impl ImageName {
+    /// The same name, with a relative path taken from `folder`.
+    pub fn relative_to(self, folder: &Path) -> Self {
+        match self {
+            Self::Layout { path, reference } => Self::Layout { path: folder.join(path), reference },
+            Self::Archive { path, reference } => Self::Archive { path: folder.join(path), reference },
+            registry => registry,
+        }
+    }
+
+    /// Opens it. `pinned` asks a registry for that digest whatever the tag says by now.
+    pub fn open(
+        &self,
+        registry: &Registry,
+        pinned: Option<Digest>,
+    ) -> Result<Arc<dyn ImageSource>, SourceError> {
+        Ok(match self {
+            Self::Registry(reference) => {
+                let reference = pinned.map_or_else(|| reference.clone(), |digest| reference.pinned(digest));
+                Arc::new(registry.source(&reference))
+            }
+            Self::Layout { path, reference } => Arc::new(LayoutSource::open(path, reference.as_deref())?),
+            Self::Archive { path, reference } => Arc::new(ArchiveSource::open(path, reference.as_deref())?),
+        })
+    }
+}
+
+/// The blobs of a new image: its own lie in a layout, its base's where the base is.
+pub struct Layered {
+    /// Has our blobs.
+    pub layout: LayoutSource,
+    /// Has the base's.
+    pub base: Arc<dyn ImageSource>,
+}
+
+impl ImageSource for Layered {
+    fn name(&self) -> String {
+        self.layout.name()
+    }
+
+    fn root(&self) -> Result<(Descriptor, Vec<u8>), SourceError> {
+        self.layout.root()
+    }
+
+    fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
+        self.layout.manifest(descriptor)
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, SourceError> {
+        match self.layout.blob(descriptor) {
+            Err(SourceError::NotFound { .. }) => self.base.blob(descriptor),
+            found => found,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_names_are_told_apart() {
+        let layout = |path: &str, reference: Option<&str>| ImageName::Layout {
+            path: path.into(),
+            reference: reference.map(str::to_owned),
+        };
+        for (text, name) in [
+            ("oci:a/b", layout("a/b", None)),
+            ("oci:a/b:latest", layout("a/b", Some("latest"))),
+            ("oci:b:reg.example/x:1", layout("b", Some("reg.example/x:1"))),
+        ] {
+            assert_eq!(text.parse::<ImageName>().unwrap(), name, "{text}");
+        }
+        assert!(matches!("a/b:1".parse().unwrap(), ImageName::Registry(_)));
+    }
+}

@@ -1,0 +1,70 @@
+//! The rows of the layer table: of an image, and of what a push did.
+
+use std::collections::BTreeSet;
+
+use carafe_layers::digest::Digest;
+use carafe_layers::source::ResolvedImage;
+use serde_json::{Value, json};
+
+use super::LayerRow;
+use crate::registry::{Delivery, PushReport};
+
+/// What the history of a layer of ours begins with.
+const OURS: &str = "carafe: ";
+/// How a layer that is not ours is called.
+const BASE: &str = "base";
+
+/// One row for each layer of an image, with what `pushed` says of it.
+pub fn image_rows(image: &ResolvedImage, pushed: &[PushReport]) -> Vec<LayerRow> {
+    let mut histories = image.config.history.iter().filter(|entry| !entry.empty_layer);
+    let rows = image.manifest.layers.iter().map(|layer| {
+        let made_by = histories.next().and_then(|entry| entry.created_by.as_deref()).unwrap_or_default();
+        LayerRow {
+            name: made_by.strip_prefix(OURS).unwrap_or(BASE).to_owned(),
+            size: layer.size,
+            digest: layer.digest,
+            fate: fates(pushed, &layer.digest),
+        }
+    });
+    rows.collect()
+}
+
+/// What became of a blob, in every place that it was pushed to.
+pub fn fates(pushed: &[PushReport], blob: &Digest) -> String {
+    let all = pushed.iter().flat_map(|report| &report.blobs);
+    let fates: BTreeSet<String> =
+        all.filter(|one| one.descriptor.digest == *blob).map(|one| fate(&one.delivery)).collect();
+    fates.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+fn fate(delivery: &Delivery) -> String {
+    match delivery {
+        Delivery::Sent => "sent".to_owned(),
+        Delivery::Mounted { from } => format!("mounted from {from}"),
+        Delivery::Skipped => "skipped, it was there".to_owned(),
+    }
+}
+
+/// Every name under which a push left the image, by tag and digest.
+pub fn pushed_names(pushed: &[PushReport]) -> Vec<String> {
+    let names = pushed.iter().flat_map(|report| match report.tags.as_slice() {
+        [] => vec![format!("{}@{}", report.target, report.digest)],
+        tags => tags.iter().map(|tag| format!("{}:{tag}@{}", report.target, report.digest)).collect(),
+    });
+    names.collect()
+}
+
+/// What a push did, for machines.
+pub fn push_json(report: &PushReport) -> Value {
+    let blobs = report.blobs.iter().map(|blob| {
+        let (delivery, from) = match &blob.delivery {
+            Delivery::Sent => ("sent", None),
+            Delivery::Mounted { from } => ("mounted", Some(from.to_string())),
+            Delivery::Skipped => ("skipped", None),
+        };
+        let (digest, size) = (blob.descriptor.digest, blob.descriptor.size);
+        json!({"digest": digest, "size": size, "delivery": delivery, "from": from})
+    });
+    let blobs: Vec<_> = blobs.collect();
+    json!({"repository": report.target.to_string(), "digest": report.digest, "tags": report.tags, "blobs": blobs})
+}

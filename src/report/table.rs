@@ -1,0 +1,56 @@
+//! The table of layers that ends a build, a push and an inspection.
+
+use carafe_builder::spec::format_bytes;
+use carafe_layers::digest::Digest;
+
+/// One line of the table.
+pub struct LayerRow {
+    /// What the layer holds, such as `env`; `base` for the base image's.
+    pub name: String,
+    /// Compressed size in bytes.
+    pub size: u64,
+    /// The compressed blob's digest.
+    pub digest: Digest,
+    /// What became of it: sent, mounted, skipped; empty where nothing did.
+    pub fate: String,
+}
+
+/// Hexadecimal digits of a digest that a table shows.
+const SHORT_DIGEST: usize = 12;
+
+/// The rows under a heading, and their sum. Every line ends with a line feed.
+pub fn layer_table(rows: &[LayerRow]) -> String {
+    let total: u64 = rows.iter().map(|row| row.size).sum();
+    let name_width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max("layer".len());
+    let mut lines = vec![format!("{:<name_width$}  {:>8}  {:<SHORT_DIGEST$}", "layer", "size", "digest")];
+    lines.extend(rows.iter().map(|row| {
+        let hex = row.digest.hex();
+        let size = format_bytes(row.size);
+        format!("{:<name_width$}  {size:>8}  {}  {}", row.name, &hex[..SHORT_DIGEST], row.fate)
+    }));
+    lines.push(format!("{:<name_width$}  {:>8}", "total", format_bytes(total)));
+    lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_up_and_sums() {
+        let row = |name: &str, size, fate: &str| LayerRow {
+            name: name.into(),
+            size,
+            digest: Digest::of(name.as_bytes()),
+            fate: fate.into(),
+        };
+        let table =
+            layer_table(&[row("base", 98_000_000, "mounted"), row("node_modules/frappe", 1_234, "sent")]);
+        insta::assert_snapshot!(table, @r"
+        layer                    size  digest
+        base                    98 MB  aa9dcb42ae39  mounted
+        node_modules/frappe    1.2 kB  7c2bdbe5d3a9  sent
+        total                   98 MB
+        ");
+    }
+}

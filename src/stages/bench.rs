@@ -1,0 +1,131 @@
+//! Sources → BuiltTree: bench in its sandbox, and what it left settled.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use carafe_builder::bench::{
+    BENCH_DIR, BenchApp, BenchInit, BuildInputs, Recipe, SandboxAdditions, published_ref,
+};
+use carafe_builder::cache::{Scratch, remove_tree};
+use carafe_builder::lock::{Lock, PinnedApp};
+use carafe_builder::progress::{Stage, Unit};
+use carafe_builder::runtime::{self, BuiltTree};
+use carafe_builder::sandbox::{Limits, Sandbox, SandboxConfig, machine_memory};
+use carafe_builder::secret::Redactor;
+use carafe_builder::spec::Spec;
+use miette::{Context as _, IntoDiagnostic};
+
+use crate::pipeline::{BuildRoot, Context, Sources};
+
+/// The share of the memory that Node's heap may take; bench takes as much of the host's.
+const NODE_HEAP_PERCENT: u64 = 75;
+
+/// This program, also when the file that it was started from is replaced meanwhile.
+const SELF: &str = "/proc/self/exe";
+
+/// Builds whose logs are kept.
+const KEPT_LOGS: usize = 20;
+
+/// Builds the bench of the lock.
+pub fn build(
+    spec: &Spec,
+    lock: &Lock,
+    sources: &Sources,
+    scratch: &Scratch,
+    context: &Context,
+) -> miette::Result<BuiltTree> {
+    let memory = spec.memory.map(|size| size.0);
+    let heap = memory.unwrap_or(u64::MAX).min(machine_memory()) / 100 * NODE_HEAP_PERCENT;
+    let inputs = BuildInputs {
+        lock,
+        apps: publish(&sources.apps, scratch, context)?,
+        limits: Limits { wall: spec.timeout, memory },
+        node_heap_mib: heap >> 20,
+        downloads: Some(downloads(lock, context)?),
+        logs: logs(context)?,
+    };
+    let mut additions = BenchInit.sandbox_additions(&inputs)?;
+    additions.env.extend(lock.env.clone());
+    let sandbox = open(&sources.build_root, additions, spec.redactor(), scratch, context)?;
+    let task = context.progress.task(Stage::Build, "bench", None, Unit::Items);
+    BenchInit.build(&inputs, &sandbox, &task)?;
+    let scripts = scratch.path().join("scripts");
+    let tree = runtime::finish(&sandbox.host_path(Path::new(BENCH_DIR)), lock, &scripts)?;
+    task.finish(format!("{} apps built", lock.apps.len()));
+    Ok(tree)
+}
+
+/// The versions of the tools in a build root.
+pub fn probe_tools(root: &BuildRoot, context: &Context) -> miette::Result<BTreeMap<String, String>> {
+    let scratch = context.cache.scratch()?;
+    let additions = SandboxAdditions { binds: Vec::new(), files: Vec::new(), env: BTreeMap::new() };
+    let sandbox = open(root, additions, Redactor::default(), &scratch, context)?;
+    Ok(BenchInit.probe_tools(&sandbox, &scratch.path().join("tools.log"))?)
+}
+
+fn open(
+    root: &BuildRoot,
+    additions: SandboxAdditions,
+    redactor: Redactor,
+    scratch: &Scratch,
+    context: &Context,
+) -> miette::Result<Sandbox> {
+    let folder = scratch.path().join("sandbox");
+    create(&folder)?;
+    let mut env: BTreeMap<String, String> = root.env.iter().cloned().collect();
+    env.extend(additions.env);
+    Ok(Sandbox::open(SandboxConfig {
+        isolation: context.isolation,
+        root: root.path.clone(),
+        scratch: folder,
+        binds: additions.binds,
+        files: additions.files,
+        env,
+        redactor,
+        launcher: SELF.into(),
+        cancel: context.cancel.clone(),
+    })?)
+}
+
+/// A repository for each app that holds its pinned commit under the name that bench asks for.
+fn publish(apps: &[PinnedApp], scratch: &Scratch, context: &Context) -> miette::Result<Vec<BenchApp>> {
+    let folder = scratch.path().join("repositories");
+    create(&folder)?;
+    let publish = |app: &PinnedApp| {
+        let repository = folder.join(format!("{}.git", app.locked.name));
+        let (kind, name) = published_ref(&app.locked);
+        context.commits.publish_as(&app.checkout, &repository, &name, kind)?;
+        Ok(BenchApp { locked: app.locked.clone(), repository })
+    };
+    apps.iter().map(publish).collect()
+}
+
+/// What bench downloads is kept for the next build of the same lock: see docs/adr/0004.
+fn downloads(lock: &Lock, context: &Context) -> miette::Result<PathBuf> {
+    let bucket = context.cache.bucket("downloads", 1)?;
+    bucket.entry(&lock.digest().hex(), |_| Ok(()))
+}
+
+/// A folder for this build's logs; of the older ones only the newest are kept.
+fn logs(context: &Context) -> miette::Result<PathBuf> {
+    let bucket = context.cache.bucket("logs", 1)?;
+    let mut old: Vec<PathBuf> =
+        fs::read_dir(bucket.path()).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    old.sort();
+    for folder in old.iter().rev().skip(KEPT_LOGS) {
+        // A log that cannot be removed is in nobody's way.
+        let _ = remove_tree(folder);
+    }
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let folder = bucket.path().join(format!("{:012}-{}", now.as_secs(), std::process::id()));
+    create(&folder)?;
+    Ok(folder)
+}
+
+fn create(folder: &Path) -> miette::Result<()> {
+    fs::create_dir_all(folder)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("failed to create `{}`", folder.display()))
+}

@@ -1,0 +1,90 @@
+//! Lock → Sources: the pinned commits, the unpacked build image, the base image's documents.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use carafe_builder::lock::{self, LockedImage};
+use carafe_builder::progress::{Stage, Unit};
+use carafe_builder::sandbox::Isolation;
+use carafe_builder::spec::Spec;
+use carafe_layers::source::{ImageSource, ResolvedImage, resolve};
+use carafe_layers::unpack::{UnpackLimits, unpack_image};
+use miette::{Context as _, IntoDiagnostic, miette};
+
+use super::lock::Locked;
+use crate::images::ImageName;
+use crate::pipeline::{BuildRoot, Context, Sources};
+
+/// The version of what lies in the cache under `roots`.
+const ROOTS_VERSION: u32 = 1;
+
+/// Brings everything that a build reads; apps and images side by side.
+pub fn fetch(spec: &Spec, locked: &Locked, context: &Context) -> miette::Result<Sources> {
+    thread::scope(|scope| {
+        let root = scope.spawn(|| build_root(spec, &locked.lock.build_image, context));
+        let base = scope.spawn(|| image(spec, &locked.lock.base_image, context));
+        let apps = match &locked.apps {
+            Some(apps) => apps.clone(),
+            None => lock::fetch(spec, &locked.lock.apps, &context.commits, &context.progress)?,
+        };
+        let build_root = root.join().expect("unpacking does not panic")?;
+        let (base, base_source) = base.join().expect("resolving does not panic")?;
+        Ok(Sources { apps, build_root, base, base_source })
+    })
+}
+
+/// An image at its locked digest.
+fn image(
+    spec: &Spec,
+    locked: &LockedImage,
+    context: &Context,
+) -> miette::Result<(ResolvedImage, Arc<dyn ImageSource>)> {
+    let name: ImageName = locked.reference.parse()?;
+    let source = name.relative_to(&spec.folder).open(&context.registry, Some(locked.digest))?;
+    let resolved = resolve(&*source, &context.platform)?;
+    if resolved.root.digest != locked.digest {
+        return Err(miette!(
+            help = "if the change is wanted, run `carafe lock`",
+            "`{}` is {} now, the lock says {}",
+            locked.reference,
+            resolved.root.digest,
+            locked.digest
+        ));
+    }
+    Ok((resolved, source))
+}
+
+/// The build image, unpacked once into the cache. Without a sandbox it is this machine itself.
+pub fn build_root(spec: &Spec, locked: &LockedImage, context: &Context) -> miette::Result<BuildRoot> {
+    if context.isolation == Isolation::None {
+        return Ok(BuildRoot { path: "/".into(), env: Vec::new() });
+    }
+    let (image, source) = image(spec, locked, context)?;
+    let bucket = context.cache.bucket("roots", ROOTS_VERSION)?;
+    let entry =
+        bucket.entry(&image.descriptor.digest.hex(), |folder| unpack(&*source, &image, folder, context))?;
+    let env = image.config.config.env.iter();
+    let env = env.filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.into(), value.into()));
+    Ok(BuildRoot { path: entry.join("root"), env: env.collect() })
+}
+
+fn unpack(
+    source: &dyn ImageSource,
+    image: &ResolvedImage,
+    folder: &Path,
+    context: &Context,
+) -> miette::Result<()> {
+    let root = folder.join("root");
+    std::fs::create_dir(&root)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("failed to create `{}`", root.display()))?;
+    let total = image.manifest.layers.iter().map(|layer| layer.size).sum();
+    let task = context.progress.task(Stage::Fetch, "build image", Some(total), Unit::Bytes);
+    let done = std::cell::Cell::new(0);
+    let unpacked = unpack_image(source, image, &root, &UnpackLimits::default(), &|bytes| {
+        task.advance(bytes.saturating_sub(done.replace(bytes)));
+    })?;
+    task.finish(format!("{} entries unpacked", unpacked.entries));
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! Spec → Lock: read the lock file, or pin every name now.
+
+use std::sync::Arc;
+
+use carafe_builder::lock::{LOCK_VERSION, Lock, LockedImage, Moving, PinnedApp, pin};
+use carafe_builder::spec::{ImageSpec, Spec};
+use carafe_layers::format::FormatVersion;
+use carafe_layers::source::ImageSource;
+use miette::miette;
+
+use super::{bench, fetch};
+use crate::images::ImageName;
+use crate::pipeline::{Context, LockOptions};
+
+/// A lock, and what was fetched while it was made.
+pub struct Locked {
+    /// The lock.
+    pub lock: Lock,
+    /// The apps, where they had to be fetched for the lock.
+    pub apps: Option<Vec<PinnedApp>>,
+}
+
+/// The lock for a build: the file's, if it fits the spec; else one that is made now, as far as
+/// the options allow.
+pub fn obtain(spec: &Spec, options: &LockOptions, context: &Context) -> miette::Result<Locked> {
+    if options.renew {
+        let locked = make(spec, Moving::Allowed, context)?;
+        locked.lock.write(&options.path)?;
+        return Ok(locked);
+    }
+    if let Some(lock) = Lock::read(&options.path)? {
+        check(&lock, spec, options)?;
+        return Ok(Locked { lock, apps: None });
+    }
+    let moving = if options.locked { Moving::Refused } else { Moving::TagsOnly };
+    make(spec, moving, context)
+}
+
+/// Whether the lock was made from this spec.
+pub fn check(lock: &Lock, spec: &Spec, options: &LockOptions) -> miette::Result<()> {
+    if lock.spec == spec.checksum() && lock.apps.len() == spec.apps.len() {
+        return Ok(());
+    }
+    Err(miette!(
+        help = "run `carafe lock`, look at the difference, and commit it",
+        "the spec has moved away from `{}`",
+        options.path.display()
+    ))
+}
+
+/// Pins everything.
+pub fn make(spec: &Spec, moving: Moving, context: &Context) -> miette::Result<Locked> {
+    let build_image = pin_image(&spec.build_image, spec, moving, context)?;
+    let base_image = pin_image(&spec.base_image, spec, moving, context)?;
+    let apps = pin(spec, &context.commits, moving, &context.progress)?;
+    let root = fetch::build_root(spec, &build_image, context)?;
+    let tools = bench::probe_tools(&root, context)?;
+    let lock = Lock {
+        version: LOCK_VERSION,
+        format_version: FormatVersion::CURRENT,
+        spec: spec.checksum(),
+        source_date_epoch: apps.iter().map(|app| app.locked.time).max().unwrap_or_default(),
+        build_image,
+        base_image,
+        tools,
+        env: spec.env.clone(),
+        apps: apps.iter().map(|app| app.locked.clone()).collect(),
+    };
+    Ok(Locked { lock, apps: Some(apps) })
+}
+
+fn pin_image(
+    image: &ImageSpec,
+    spec: &Spec,
+    moving: Moving,
+    context: &Context,
+) -> miette::Result<LockedImage> {
+    let name: ImageName = image.reference.parse().map_err(|error| image.origin.wrap(error))?;
+    if moving == Moving::Refused && matches!(&name, ImageName::Registry(name) if name.digest().is_none()) {
+        let help = "write it as `name@sha256:…`, or run `carafe lock` and commit carafe.lock";
+        let message = format!("`{}` names no digest, and there is no lock", image.reference);
+        return Err(image.origin.error(message, help).into());
+    }
+    let source: Arc<dyn ImageSource> = name
+        .relative_to(&spec.folder)
+        .open(&context.registry, None)
+        .map_err(|error| image.origin.wrap(error))?;
+    let (root, _) = source.root().map_err(|error| image.origin.wrap(error))?;
+    Ok(LockedImage { reference: image.reference.clone(), digest: root.digest })
+}
