@@ -1,0 +1,158 @@
+//! The example apps, served by a real git server with a token, and `carafe` run on them.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use super::registry::RegistryServer;
+
+/// What the git server wants to see, and nothing may ever show.
+pub const TOKEN: &str = "tok-5f2c9e71b0a84d";
+
+/// One test's folder, with the spec in it, and the servers that all tests share.
+pub struct Demo {
+    folder: tempfile::TempDir,
+    /// Where the example apps are: `http://127.0.0.1:port`.
+    pub git: String,
+    /// A registry of this test's own.
+    pub registry: RegistryServer,
+}
+
+/// The repository's root.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Where `scripts/demo-bases` put the base images.
+pub fn bases() -> PathBuf {
+    let cache =
+        std::env::var_os("CARAFE_DEMO_CACHE").map_or_else(|| root().join(".cache/demo"), PathBuf::from);
+    assert!(
+        cache.join("build-image/index.json").is_file(),
+        "`make bases` makes the base images; `make test` does it first"
+    );
+    cache
+}
+
+/// A cache that all builds of one test program share.
+pub fn shared_cache() -> &'static Path {
+    static CACHE: OnceLock<tempfile::TempDir> = OnceLock::new();
+    CACHE.get_or_init(|| tempfile::tempdir_in(scratch()).unwrap()).path()
+}
+
+/// On a disk: a build writes gigabytes, and an overlay needs a file system below it that is none.
+pub fn scratch() -> PathBuf {
+    std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
+}
+
+/// Bare repositories of the example apps.
+pub fn repositories() -> &'static Path {
+    static REPOSITORIES: OnceLock<tempfile::TempDir> = OnceLock::new();
+    REPOSITORIES
+        .get_or_init(|| {
+            let folder = tempfile::tempdir_in(scratch()).unwrap();
+            let made = Command::new(root().join("scripts/demo-repos")).arg(folder.path()).output().unwrap();
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+            folder
+        })
+        .path()
+}
+
+/// Serves `folder` until this process ends (the server ends with its stdin).
+pub fn serve_git(folder: &Path) -> (Child, String) {
+    let mut child = Command::new(root().join("tests/support/git-server"))
+        .arg(folder)
+        .env("GIT_SERVER_TOKEN", TOKEN)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let port = line.trim().strip_prefix("port ").expect("the server says its port").to_owned();
+    (child, format!("http://127.0.0.1:{port}"))
+}
+
+fn git_server() -> &'static str {
+    static SERVER: OnceLock<(Child, String)> = OnceLock::new();
+    &SERVER.get_or_init(|| serve_git(repositories())).1
+}
+
+impl Demo {
+    /// With the example's spec: the three apps, the token in each URL.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir_in(scratch()).unwrap();
+        let demo = Self { folder, git: git_server().to_owned(), registry: RegistryServer::start() };
+        demo.write("carafe.toml", &demo.spec(&demo.app("greetings", "main")));
+        demo
+    }
+
+    /// A spec: frappe and what `apps` adds.
+    pub fn spec(&self, apps: &str) -> String {
+        let (bases, registry) = (bases(), self.registry.address());
+        let (frappe, tag) = (self.url("frappe"), self.registry.image("demo/greetings:1"));
+        format!(
+            "[image]\ntags = [\"{tag}\"]\n\
+             build-image = \"oci:{0}/build-image\"\nbase-image = \"oci:{0}/base-image\"\n\
+             [frappe]\nurl = \"{frappe}\"\nbranch = \"main\"\n{apps}\
+             [build]\ntimeout = \"10m\"\nmemory = \"3GiB\"\n\
+             [registry.\"{registry}\"]\ninsecure = true\n",
+            bases.display()
+        )
+    }
+
+    /// An app's table in a spec.
+    pub fn app(&self, name: &str, branch: &str) -> String {
+        format!("[[app]]\nurl = \"{}\"\nbranch = \"{branch}\"\n", self.url(name))
+    }
+
+    /// An app's URL with the token.
+    pub fn url(&self, name: &str) -> String {
+        self.git.replace("http://", &format!("http://ci:{TOKEN}@")) + &format!("/{name}.git")
+    }
+
+    /// A file or folder of this test.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file of this test.
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// `carafe` in this test's folder, with the shared cache and little else in its environment.
+    pub fn carafe(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_carafe"));
+        command.args(arguments).current_dir(self.folder.path()).env_clear();
+        let keep = ["PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+        command.envs(std::env::vars().filter(|(name, _)| keep.contains(&name.as_str())));
+        command.env("CARAFE_CACHE_DIR", shared_cache()).env("NO_COLOR", "1").stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it, asserts that it succeeds, and returns stdout.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        succeed(&mut self.carafe(arguments))
+    }
+
+    /// Runs it, asserts that it ends with `code`, and returns stderr.
+    pub fn fail(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.carafe(arguments).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{stderr}");
+        assert!(!stderr.contains(TOKEN), "{stderr}");
+        stderr
+    }
+}
+
+/// Runs a command, asserts that it succeeds, and returns stdout.
+pub fn succeed(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    assert!(status.success(), "{command:?}: {status}\n{}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).unwrap()
+}

@@ -1,0 +1,91 @@
+//! What others say of an image of ours.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::demo::{Demo, succeed};
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn blob(layout: &Path, digest: &Value) -> std::path::PathBuf {
+    layout.join("blobs").join(digest.as_str().unwrap().replace(':', "/"))
+}
+
+/// skopeo's copy of what was pushed.
+fn pulled(demo: &Demo) -> std::path::PathBuf {
+    let layout = demo.path("pulled");
+    let from = format!("docker://{}", demo.registry.image("demo/greetings:1"));
+    let to = format!("oci:{}:1", layout.display());
+    succeed(Command::new("skopeo").args(["copy", "--quiet", "--src-tls-verify=false", &from, &to]));
+    layout
+}
+
+#[test]
+fn an_image_is_what_frappe_docker_and_other_tools_expect() {
+    let demo = Demo::new();
+    demo.run(&["lock", "--quiet"]);
+    let stdout = demo.run(&["build", "--push"]);
+    let (name, digest) = stdout.trim_end().split_once('@').unwrap();
+    assert_eq!(name, demo.registry.image("demo/greetings:1"));
+
+    let layout = pulled(&demo);
+    let index = json(&layout.join("index.json"));
+    assert_eq!(index["manifests"][0]["digest"], digest, "skopeo keeps every byte");
+    let manifest = json(&blob(&layout, &index["manifests"][0]["digest"]));
+    let config = json(&blob(&layout, &manifest["config"]["digest"]));
+    assert_eq!(config["config"]["User"], "frappe");
+    assert_eq!(config["config"]["WorkingDir"], "/home/frappe/frappe-bench");
+    assert_eq!(config["config"]["Entrypoint"], serde_json::json!(["/usr/local/bin/entrypoint.sh"]));
+    assert_eq!(config["config"]["Cmd"], serde_json::json!(["start.sh"]));
+    let volumes: Vec<_> = config["config"]["Volumes"].as_object().unwrap().keys().collect();
+    assert_eq!(volumes, ["/home/frappe/frappe-bench/logs", "/home/frappe/frappe-bench/sites"]);
+
+    gnu_tar_reads_every_layer(&layout, &manifest);
+    the_tree_is_as_compose_wants_it(&demo, &layout);
+    let lock =
+        demo.run(&["inspect", "--lock", stdout.trim_end(), "--insecure-registry", demo.registry.address()]);
+    assert_eq!(lock, fs::read_to_string(demo.path("carafe.lock")).unwrap());
+}
+
+fn gnu_tar_reads_every_layer(layout: &Path, manifest: &Value) {
+    for layer in manifest["layers"].as_array().unwrap() {
+        let listed = Command::new("tar").arg("-tzf").arg(blob(layout, &layer["digest"])).output().unwrap();
+        assert!(
+            listed.status.success() && listed.stderr.is_empty(),
+            "{}",
+            String::from_utf8_lossy(&listed.stderr)
+        );
+    }
+}
+
+fn the_tree_is_as_compose_wants_it(demo: &Demo, layout: &Path) {
+    let bundle = demo.path("bundle");
+    let image = format!("{}:1", layout.display());
+    succeed(Command::new("umoci").args(["unpack", "--rootless", "--image", &image]).arg(&bundle));
+    let bench = bundle.join("rootfs/home/frappe/frappe-bench");
+    let read = |path: &str| fs::read_to_string(bench.join(path)).unwrap();
+    let list = |path: &str| {
+        let names = fs::read_dir(bench.join(path)).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(list("apps"), ["frappe", "greetings"]);
+    assert_eq!(list("logs"), [""; 0]);
+    assert_eq!(list("sites"), ["apps.json", "apps.txt", "common_site_config.json"]);
+    assert_eq!(read("sites/apps.txt"), "frappe\ngreetings");
+    assert_eq!(read("sites/common_site_config.json").trim(), "{}");
+    let lock: toml::Table = toml::from_str(&fs::read_to_string(demo.path("carafe.lock")).unwrap()).unwrap();
+    let told: Value = serde_json::from_str(&read("sites/apps.json")).unwrap();
+    for app in lock["app"].as_array().unwrap() {
+        let name = app["name"].as_str().unwrap();
+        assert_eq!(told[name]["resolution"]["commit_hash"], app["commit"].as_str().unwrap(), "{name}");
+    }
+    assert!(bench.join("assets/assets.json").is_file());
+    assert!(!bench.join("apps/frappe/.git").exists());
+}

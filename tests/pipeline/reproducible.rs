@@ -1,0 +1,84 @@
+//! One lock, one digest: whoever builds it, and from wherever.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use crate::demo::{Demo, TOKEN, succeed};
+
+const ANYONE: &str = "65533";
+
+/// `sha256:…` from the line that ends a build.
+fn digest(stdout: &str) -> &str {
+    stdout.trim_end().rsplit_once('@').unwrap().1
+}
+
+fn is_root() -> bool {
+    succeed(Command::new("id").arg("-u")).trim() == "0"
+}
+
+#[test]
+fn another_user_umask_time_zone_and_a_cold_cache_give_the_same_digest() {
+    let demo = Demo::new();
+    demo.run(&["lock", "--quiet"]);
+    let first = demo.run(&["build", "--quiet", "--output", "first"]);
+
+    let elsewhere = demo.path("elsewhere");
+    std::fs::create_dir_all(elsewhere.join("home")).unwrap();
+    for name in ["carafe.toml", "carafe.lock"] {
+        std::fs::copy(demo.path(name), elsewhere.join(name)).unwrap();
+    }
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 077; exec \"$@\"", "sh"]);
+    if is_root() {
+        // The folders above must let an ordinary user through.
+        std::fs::set_permissions(demo.path(""), PermissionsExt::from_mode(0o755)).unwrap();
+        succeed(Command::new("chown").args(["-R", ANYONE]).arg(&elsewhere));
+        command.args([
+            "setpriv",
+            &format!("--reuid={ANYONE}"),
+            &format!("--regid={ANYONE}"),
+            "--clear-groups",
+        ]);
+    }
+    command.arg(env!("CARGO_BIN_EXE_carafe")).args(["build", "--quiet"]).current_dir(&elsewhere).env_clear();
+    let keep = ["PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+    command.envs(std::env::vars().filter(|(name, _)| keep.contains(&name.as_str())));
+    command.env("HOME", elsewhere.join("home")).env("TZ", "Asia/Tokyo").env("LANG", "de_DE.UTF-8");
+    let second = succeed(&mut command);
+    assert_eq!(digest(&first), digest(&second));
+}
+
+#[test]
+fn a_rebuild_after_one_app_changed_moves_that_apps_layers_alone() {
+    let demo = Demo::new();
+    let local = demo.path("apps/greetings");
+    std::fs::create_dir_all(local.parent().unwrap()).unwrap();
+    let source = crate::demo::root().join("examples/demo/apps/greetings");
+    succeed(Command::new("cp").args(["-r", "--no-preserve=mode,ownership"]).arg(source).arg(&local));
+    demo.write("carafe.toml", &demo.spec("[[app]]\npath = \"apps/greetings\"\n"));
+    demo.run(&["lock", "--quiet"]);
+    let layers = |json: &str| -> Vec<(String, String)> {
+        let result: serde_json::Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        result["layers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| (text(&one["name"]), text(&one["digest"])))
+            .collect()
+    };
+    let before = layers(&demo.run(&["build", "--json", "--output", "before"]));
+
+    demo.write("apps/greetings/greetings/said.py", "WORD = 'hello again'\n");
+    let stderr = demo.fail(1, &["build", "--output", "after"]);
+    assert!(stderr.contains("is not what the lock says") && stderr.contains("carafe lock"), "{stderr}");
+    demo.run(&["lock", "--quiet"]);
+    let after = layers(&demo.run(&["build", "--json", "--output", "after"]));
+    let changed: Vec<&str> =
+        before.iter().zip(&after).filter(|(a, b)| a != b).map(|((name, _), _)| name.as_str()).collect();
+    assert!(changed.contains(&"apps/greetings"), "{changed:?}");
+    for kept in ["env", "node_modules/frappe", "apps/frappe"] {
+        assert!(!changed.contains(&kept), "{changed:?}");
+    }
+    assert!(!std::fs::read_to_string(demo.path("carafe.lock")).unwrap().contains(TOKEN));
+}
