@@ -1,0 +1,34 @@
+# `make demo` and `make test` do all their own set-up on a fresh Debian or Ubuntu with Rust.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+export CARAFE_DEMO_CACHE ?= $(CURDIR)/.cache/demo
+
+.PHONY: help demo test test-user lint packages bases clean
+
+help:
+	@echo 'make demo   build a runnable image, push it, pull it, run it, fetch a page from it'
+	@echo 'make test   every test, as root (where we are root) and as an ordinary user'
+	@echo 'make lint   fmt, clippy, cargo-deny, and no C compiler in the tree'
+	@echo 'make clean  remove what the above left in this folder'
+
+packages:
+	scripts/setup-packages
+
+bases: packages
+	scripts/demo-bases
+
+demo: bases
+	cargo build --quiet
+	scripts/demo
+
+test: bases
+	cargo test --workspace
+	scripts/test-as-user
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	scripts/check-dependencies
+
+clean:
+	rm -rf target .cache
