@@ -1,5 +1,7 @@
 //! What well-known failures of a build mean, told from its output.
 
+use crate::sandbox::Network;
+
 /// Parts of a line, and what the user can do about it. All parts must be there, in any case of
 /// letters. The first match from the top wins over later ones.
 struct Cause {
@@ -63,21 +65,33 @@ const CAUSES: &[Cause] = &[
     cause(&["couldn't find any versions for"], PACKAGE),
 ];
 
+/// Instead of [`NETWORK`], where there is none on purpose.
+const OFFLINE: &str = "`bench build` has no network, so that an image is made of what was locked: an app's build script downloads something, and should have it in its package.json or its repository";
+
 /// Watches a build's output for what explains its end.
-#[derive(Default)]
-pub(super) struct Diagnosis(Option<usize>);
+pub(super) struct Diagnosis {
+    network: Network,
+    known: Option<usize>,
+}
 
 impl Diagnosis {
+    /// Of a step with this network.
+    pub fn new(network: Network) -> Self {
+        Self { network, known: None }
+    }
+
     /// One more line.
     pub fn watch(&mut self, line: &str) {
         let line = line.to_lowercase();
         let known = CAUSES.iter().position(|cause| cause.parts.iter().all(|part| line.contains(part)));
-        self.0 = [self.0, known].into_iter().flatten().min();
+        self.known = [self.known, known].into_iter().flatten().min();
     }
 
     /// What the user can do, if what was seen is well known.
     pub fn help(&self) -> Option<&'static str> {
-        self.0.map(|at| CAUSES[at].help)
+        let help = CAUSES[self.known?].help;
+        let on_purpose = help == NETWORK && self.network == Network::None;
+        Some(if on_purpose { OFFLINE } else { help })
     }
 }
 
@@ -86,7 +100,7 @@ mod tests {
     use super::*;
 
     fn help(lines: &[&str]) -> Option<&'static str> {
-        let mut diagnosis = Diagnosis::default();
+        let mut diagnosis = Diagnosis::new(Network::Host);
         lines.iter().for_each(|line| diagnosis.watch(line));
         diagnosis.help()
     }
@@ -119,6 +133,13 @@ mod tests {
             assert_eq!(help(&[line]), Some(expected), "{line}");
         }
         assert_eq!(help(&["warning unmet peer dependency", "error: exit 1"]), None);
+    }
+
+    #[test]
+    fn a_build_without_network_is_told_so() {
+        let mut diagnosis = Diagnosis::new(Network::None);
+        diagnosis.watch("Error: getaddrinfo ENOTFOUND fonts.example.com");
+        assert_eq!(diagnosis.help(), Some(OFFLINE));
     }
 
     #[test]

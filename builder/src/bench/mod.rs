@@ -76,8 +76,9 @@ pub trait Recipe {
     fn sandbox_additions(&self, inputs: &BuildInputs<'_>) -> Result<SandboxAdditions, BenchError>;
 
     /// Makes the bench, apps installed and assets built, in a sandbox that was opened with the
-    /// additions. What it leaves is for [`crate::runtime::finish`].
-    fn build(&self, inputs: &BuildInputs<'_>, sandbox: &Sandbox, task: &Task) -> Result<(), BenchError>;
+    /// additions. Where it is on this machine, for [`crate::runtime::finish`]: a real folder, not
+    /// one that a hostile build linked to.
+    fn build(&self, inputs: &BuildInputs<'_>, sandbox: &Sandbox, task: &Task) -> Result<PathBuf, BenchError>;
 
     /// The versions of the tools that decide what comes out, by name, in any sandbox over the
     /// build root. Uses no network. An error names those without which nothing can be built.
@@ -121,6 +122,15 @@ pub enum BenchError {
     #[error("failed to build the bench: the first app of the lock is not frappe")]
     #[diagnostic(help("the lock was edited: write it anew with `carafe lock`"))]
     FrappeNotFirst,
+    /// bench ended well, but where the bench should be is none.
+    #[error("failed to find the bench: `{}` in the sandbox is not a folder that the build made", folder.display())]
+    #[diagnostic(help(
+        "the build image may hold a bench already: use one without; or an app's build script put a link there"
+    ))]
+    NoBench {
+        /// Inside.
+        folder: PathBuf,
+    },
     /// bench ended well and did not install an app.
     #[error("failed to install `{name}`: bench ended well, but made no folder apps/{name}")]
     #[diagnostic(help("the build image may hold a bench at {BENCH_DIR} already: use one without"))]

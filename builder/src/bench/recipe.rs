@@ -42,16 +42,18 @@ impl Recipe for BenchInit {
         Ok(SandboxAdditions { binds, files: files.into(), env })
     }
 
-    fn build(&self, inputs: &BuildInputs<'_>, sandbox: &Sandbox, task: &Task) -> Result<(), BenchError> {
+    fn build(&self, inputs: &BuildInputs<'_>, sandbox: &Sandbox, task: &Task) -> Result<PathBuf, BenchError> {
         let redirects = checked_redirects(inputs)?;
-        let bench = sandbox.host_path(Path::new(BENCH_DIR));
         run(inputs, sandbox, task, "bench init", init(&redirects), HOME_DIR, Network::Host)?;
+        let bench = bench_folder(sandbox)?;
         check_apps(&bench, &redirects)?;
         let tree = BenchTree::new(&bench, inputs.lock.apps.clone());
         canonical::order_apps(&tree)?;
         let build = ["bench", "build", "--production"].map(str::to_owned).to_vec();
         run(inputs, sandbox, task, "bench build", build, BENCH_DIR, Network::None)?;
-        check_assets(&bench)
+        let bench = bench_folder(sandbox)?;
+        check_assets(&bench)?;
+        Ok(bench)
     }
 
     fn probe_tools(&self, sandbox: &Sandbox, log: &Path) -> Result<BTreeMap<String, String>, BenchError> {
@@ -129,10 +131,13 @@ fn run(
         limits: inputs.limits,
         log: log.clone(),
     };
-    let mut diagnosis = Diagnosis::default();
+    let mut diagnosis = Diagnosis::new(network);
     let ran = sandbox.run(&step, &mut |line| {
-        diagnosis.watch(line);
-        task.output(line);
+        // yarn names each file that it copies: that is for the log.
+        if !line.starts_with("verbose ") {
+            diagnosis.watch(line);
+            task.output(line);
+        }
     });
     ran.map(drop).map_err(|error| explain(error, &diagnosis, &log))
 }
@@ -149,6 +154,20 @@ fn explain(error: SandboxError, diagnosis: &Diagnosis, log: &Path) -> BenchError
     }
 }
 
+/// The bench on this machine: real folders all the way. A build script that put a link in the place
+/// of one would have carafe change, and pack, whatever of this machine it points at.
+fn bench_folder(sandbox: &Sandbox) -> Result<PathBuf, BenchError> {
+    let bench = sandbox.host_path(Path::new(BENCH_DIR));
+    // Without isolation there is nothing to break out of, and /home may well be a link.
+    let isolated = bench != Path::new(BENCH_DIR);
+    let folders = Path::new(BENCH_DIR).ancestors().take_while(|folder| folder.parent().is_some());
+    let depth = if isolated { usize::MAX } else { 1 };
+    match folders.take(depth).find(|folder| !is_folder(&sandbox.host_path(folder))) {
+        Some(folder) => Err(BenchError::NoBench { folder: folder.to_owned() }),
+        None => Ok(bench),
+    }
+}
+
 /// bench says nothing, and ends with 0, when there was a bench already.
 fn check_apps(bench: &Path, redirects: &[Redirect]) -> Result<(), BenchError> {
     let folder = |app: &Redirect| bench.join("apps").join(&app.name);
@@ -158,7 +177,7 @@ fn check_apps(bench: &Path, redirects: &[Redirect]) -> Result<(), BenchError> {
     }
 }
 
-fn is_folder(path: &PathBuf) -> bool {
+fn is_folder(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
 }
 
@@ -172,6 +191,8 @@ mod tests {
     use super::*;
     use crate::bench::BenchApp;
     use crate::lock::tests::sample;
+    use crate::sandbox::{CancelToken, Isolation, SandboxConfig};
+    use crate::secret::Redactor;
 
     fn additions(names: [&str; 2]) -> Result<SandboxAdditions, BenchError> {
         let mut lock = sample();
@@ -219,6 +240,38 @@ mod tests {
         assert!(matches!(additions(["frappe", "../x"]), Err(BenchError::AppName { .. })));
         assert!(matches!(additions(["frappe", "--help"]), Err(BenchError::AppName { .. })));
         assert!(matches!(additions(["local", "frappe"]), Err(BenchError::FrappeNotFirst)));
+    }
+
+    #[test]
+    fn a_bench_that_is_a_link_into_this_machine_is_none() {
+        let (scratch, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let sandbox = Sandbox::open(SandboxConfig {
+            isolation: Isolation::Namespaces,
+            root: "/".into(),
+            scratch: scratch.path().to_owned(),
+            binds: Vec::new(),
+            files: Vec::new(),
+            env: BTreeMap::new(),
+            redactor: Redactor::default(),
+            launcher: "/proc/self/exe".into(),
+            cancel: CancelToken::default(),
+        })
+        .unwrap();
+        assert!(matches!(bench_folder(&sandbox), Err(BenchError::NoBench { .. })));
+        let (home, bench) = (sandbox.host_path(Path::new(HOME_DIR)), sandbox.host_path(Path::new(BENCH_DIR)));
+        std::fs::create_dir_all(&bench).unwrap();
+        assert_eq!(bench_folder(&sandbox).unwrap(), bench);
+
+        std::fs::remove_dir(&bench).unwrap();
+        std::os::unix::fs::symlink(theirs.path(), &bench).unwrap();
+        let error = bench_folder(&sandbox).unwrap_err().to_string();
+        assert!(error.contains("`/home/frappe/frappe-bench` in the sandbox"), "{error}");
+
+        std::fs::create_dir(theirs.path().join("frappe-bench")).unwrap();
+        std::fs::remove_dir_all(&home).unwrap();
+        std::os::unix::fs::symlink(theirs.path(), &home).unwrap();
+        let error = bench_folder(&sandbox).unwrap_err().to_string();
+        assert!(error.contains("`/home/frappe` in the sandbox"), "{error}");
     }
 
     #[test]

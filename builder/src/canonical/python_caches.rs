@@ -24,7 +24,8 @@ fn is_cache(entry: &DirEntry) -> bool {
     if entry.file_type().is_dir() {
         return entry.file_name() == "__pycache__";
     }
-    entry.path().extension() == Some(OsStr::new("pyc")) && entry.path().with_extension("py").exists()
+    let source = entry.path().with_extension("py");
+    entry.path().extension() == Some(OsStr::new("pyc")) && source.symlink_metadata().is_ok()
 }
 
 #[cfg(test)]

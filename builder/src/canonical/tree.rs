@@ -3,8 +3,10 @@
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
+use carafe_layers::format::MODE_PLAIN;
 use carafe_layers::path::printable;
 use walkdir::{DirEntry, WalkDir};
 
@@ -25,7 +27,8 @@ pub struct BenchTree {
 }
 
 impl BenchTree {
-    /// The bench at `root` on this machine, built from `apps`, frappe first.
+    /// The bench at `root` on this machine, built from `apps`, frappe first. `root` itself must be
+    /// no link, nor anything above it that a build could have changed.
     pub fn new(root: impl Into<PathBuf>, apps: impl Into<Vec<LockedApp>>) -> Self {
         Self { root: root.into(), apps: apps.into() }
     }
@@ -88,7 +91,10 @@ impl BenchTree {
     pub fn write(&self, path: &Path, content: impl AsRef<[u8]>) -> Result<(), CanonicalError> {
         let host = self.host(path)?;
         let folder = host.parent().unwrap_or(&self.root);
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io_error("write", path))?;
+        let mut file = tempfile::Builder::new()
+            .permissions(fs::Permissions::from_mode(MODE_PLAIN))
+            .tempfile_in(folder)
+            .map_err(io_error("write", path))?;
         io::Write::write_all(&mut file, content.as_ref()).map_err(io_error("write", path))?;
         file.persist(&host).map_err(|error| io_error("write", path)(error.error))?;
         Ok(())
