@@ -157,7 +157,8 @@ fn checkout(
     progress: &Progress,
 ) -> Result<Checkout, SpecError> {
     let label = app.label();
-    let short = label.rsplit('/').next().unwrap_or(label);
+    let last = label.rsplit('/').next().unwrap_or(label);
+    let short = last.strip_suffix(".git").unwrap_or(last);
     let task = progress.task(Stage::Fetch, short, None, Unit::Bytes);
     let checkout = match (&app.source, wanted) {
         (AppSource::Git { remote, .. }, Some(wanted)) => store.fetch(remote, wanted.commit, &task),
