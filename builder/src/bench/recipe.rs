@@ -136,8 +136,7 @@ fn run(
     };
     let mut diagnosis = Diagnosis::new(network);
     let ran = sandbox.run(&step, &mut |line| {
-        // yarn names each file that it copies: that is for the log.
-        if !line.starts_with("verbose ") {
+        if !is_chatter(line) {
             diagnosis.watch(line);
             // yarn, told by bench to be verbose, prints thousands of these. The log has them.
             if !line.starts_with(YARN_VERBOSE) {
@@ -148,8 +147,16 @@ fn run(
     ran.map(drop).map_err(|error| explain(error, &diagnosis, &log))
 }
 
+/// yarn names each file that it copies: that is for the log.
+fn is_chatter(line: &str) -> bool {
+    line.starts_with("verbose ")
+}
+
 /// Adds what the output tells to an exit status that alone tells nothing.
-fn explain(error: SandboxError, diagnosis: &Diagnosis, log: &Path) -> BenchError {
+fn explain(mut error: SandboxError, diagnosis: &Diagnosis, log: &Path) -> BenchError {
+    if let SandboxError::Step(step) = &mut error {
+        step.tail.retain(|line| !is_chatter(line));
+    }
     let by_itself = matches!(&error, SandboxError::Step(step) if matches!(step.ending, Ending::Exit(_)));
     match diagnosis.help() {
         Some(help) if by_itself => {
