@@ -82,7 +82,7 @@ pub fn fetch(
 
 /// What an app's names stand for now. `None` for a local folder.
 fn resolve(app: &AppSpec, moving: Moving) -> Result<Option<(CommitId, Option<ResolvedRef>)>, SpecError> {
-    let AppSource::Git { remote, name, commit, off_branch } = &app.source else { return Ok(None) };
+    let AppSource::Git { remote, name, commit, off_branch, .. } = &app.source else { return Ok(None) };
     if moving == Moving::Refused && commit.is_none() {
         let message = format!("`{}` names no commit, and there is no lock", app.label());
         return Err(app.origin.error(message, "run `carafe lock` and commit carafe.lock, or add `commit`"));
@@ -161,7 +161,9 @@ fn checkout(
     let short = last.strip_suffix(".git").unwrap_or(last);
     let task = progress.task(Stage::Fetch, short, None, Unit::Bytes);
     let checkout = match (&app.source, wanted) {
-        (AppSource::Git { remote, .. }, Some(wanted)) => store.fetch(remote, wanted.commit, &task),
+        (AppSource::Git { remote, without_submodules, .. }, Some(wanted)) => {
+            store.fetch_without(remote, wanted.commit, without_submodules, &task)
+        }
         (AppSource::Local { path }, wanted) => {
             store.local(&folder.join(path), wanted.and_then(|wanted| wanted.time), &task)
         }

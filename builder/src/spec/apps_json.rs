@@ -22,7 +22,7 @@ fn parse_entry(whole: &Origin, text: &str, entry: &str, env: Environment) -> Res
     let start = entry.as_ptr() as usize - text.as_ptr() as usize;
     let mut parser = serde_json::Deserializer::from_str(entry);
     let table = AppTable::deserialize(&mut parser).map_err(|error| {
-        let help = "an entry has `url` and `branch` as in bench, and `commit`, `path`, `off-branch` or `without-required` for carafe";
+        let help = "an entry has `url` and `branch` as in bench, and `commit`, `path` and others for carafe: see docs/spec.md";
         json_error(whole, text, start, &error, help)
     })?;
     table.into_app(whole.at(start..start + entry.len()), env)

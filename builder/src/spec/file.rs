@@ -63,6 +63,8 @@ pub(super) struct AppTable {
     pub off_branch: bool,
     #[serde(default)]
     pub without_required: Vec<String>,
+    #[serde(default)]
+    pub without_submodules: Vec<String>,
 }
 
 impl File {
@@ -109,7 +111,8 @@ impl AppTable {
             let help = "add `branch` with a branch or a tag, or `commit`; only what is named can be locked";
             return Err(origin.error("an app needs a `branch` or a `commit`", help));
         }
-        Ok(AppSource::Git { remote: parsed.remote, name, commit, off_branch: self.off_branch })
+        let (off_branch, without_submodules) = (self.off_branch, self.without_submodules.clone());
+        Ok(AppSource::Git { remote: parsed.remote, name, commit, off_branch, without_submodules })
     }
 
     fn local(&self, path: String, origin: &Origin) -> Result<AppSource, SpecError> {

@@ -89,6 +89,8 @@ pub enum AppSource {
         commit: Option<CommitId>,
         /// The commit need not be on the branch.
         off_branch: bool,
+        /// Submodules that stay empty folders, as a stock bench leaves all of them.
+        without_submodules: Vec<String>,
     },
     /// A folder on this machine, as written, relative to [`Spec::folder`].
     Local {
