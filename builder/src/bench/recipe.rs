@@ -15,9 +15,6 @@ use crate::sandbox::{Bind, Ending, InjectedFile, Limits, Network, Sandbox, Sandb
 /// Looking for tools takes no longer.
 const PROBE_LIMITS: Limits = Limits { wall: std::time::Duration::from_secs(120), memory: None };
 
-/// How a line begins that yarn prints for its own developers.
-const YARN_VERBOSE: &str = "verbose ";
-
 /// Runs `bench init` with each app redirected to this machine, then `bench build` without any
 /// network.
 #[derive(Clone, Copy, Debug, Default)]
@@ -138,16 +135,14 @@ fn run(
     let ran = sandbox.run(&step, &mut |line| {
         if !is_chatter(line) {
             diagnosis.watch(line);
-            // yarn, told by bench to be verbose, prints thousands of these. The log has them.
-            if !line.starts_with(YARN_VERBOSE) {
-                task.output(line);
-            }
+            task.output(line);
         }
     });
     ran.map(drop).map_err(|error| explain(error, &diagnosis, &log))
 }
 
-/// yarn names each file that it copies: that is for the log.
+/// yarn, told by bench to be verbose, names each of the thousands of files that it copies. The log
+/// has them.
 fn is_chatter(line: &str) -> bool {
     line.starts_with("verbose ")
 }
