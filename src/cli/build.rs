@@ -1,6 +1,7 @@
 //! `carafe build`.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use carafe_layers::pack::PackedLayer;
 use clap::Args;
@@ -40,6 +41,7 @@ pub struct BuildArguments {
 }
 
 pub fn run(arguments: &BuildArguments) -> miette::Result<u8> {
+    let since = Instant::now();
     let spec = arguments.spec.load(&arguments.run)?;
     let targets = targets(&spec.tags)?;
     if arguments.push && targets.is_empty() {
@@ -62,7 +64,7 @@ pub fn run(arguments: &BuildArguments) -> miette::Result<u8> {
         true => pipeline::push(&built, &targets, &context)?,
         false => Vec::new(),
     };
-    show(arguments, &built, &pushed);
+    show(arguments, &built, &pushed, since.elapsed());
     Ok(exit::DONE)
 }
 
@@ -71,7 +73,7 @@ pub fn targets(tags: &[String]) -> miette::Result<Vec<Reference>> {
     tags.iter().map(|tag| Ok(tag.parse::<Reference>()?)).collect()
 }
 
-fn show(arguments: &BuildArguments, built: &Built, pushed: &[PushReport]) {
+fn show(arguments: &BuildArguments, built: &Built, pushed: &[PushReport], elapsed: Duration) {
     let digest = built.image.descriptor.digest;
     let names: Vec<String> = match pushed {
         [] => vec![format!("oci:{}@{digest}", built.layout.display())],
@@ -88,7 +90,11 @@ fn show(arguments: &BuildArguments, built: &Built, pushed: &[PushReport]) {
         }));
         return;
     }
-    eprint!("\n{}", report::layer_table(&rows(built, pushed)));
+    if !arguments.run.quiet {
+        let table = report::layer_table(&rows(built, pushed), &report::sent(pushed));
+        let done = if pushed.is_empty() { "built" } else { "built and pushed" };
+        eprintln!("\n{table}\n{done} in {}", report::clock(elapsed));
+    }
     for name in names {
         println!("{name}");
     }

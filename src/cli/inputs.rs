@@ -92,7 +92,7 @@ pub struct RunArguments {
     pub json: bool,
     /// Show nothing but warnings and errors
     #[arg(short, long, conflicts_with = "json")]
-    quiet: bool,
+    pub quiet: bool,
 }
 
 /// How the build is kept apart from this machine.

@@ -73,7 +73,7 @@ fn text(name: &str, image: &ResolvedImage, lock: Option<&str>) -> String {
     let shown = lines.iter().filter(|(_, value)| !value.is_empty());
     let mut text: String = shown.map(|(key, value)| format!("{key:<10}  {value}\n")).collect();
     text.push('\n');
-    text.push_str(&report::layer_table(&report::image_rows(image, &[])));
+    text.push_str(&report::layer_table(&report::image_rows(image, &[]), &[]));
     if let Some(lock) = lock {
         text.push('\n');
         text.push_str(lock);

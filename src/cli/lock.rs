@@ -2,10 +2,12 @@
 
 use carafe_builder::lock::Lock;
 use clap::Args;
+use serde_json::json;
 
 use super::exit;
 use super::inputs::{RunArguments, SandboxArguments, SpecArguments};
 use crate::pipeline;
+use crate::report;
 
 /// Arguments of `carafe lock`.
 #[derive(Args)]
@@ -32,10 +34,14 @@ pub fn run(arguments: &LockArguments) -> miette::Result<u8> {
     let lock = pipeline::lock(&spec, &context)?;
     lock.write(&path)?;
     let changes = changes(old.as_ref(), &lock);
-    for change in &changes {
-        eprintln!("{change}");
+    if arguments.run.json {
+        report::emit(&json!({"event": "result", "lock": lock.to_toml(), "path": path, "changes": changes}));
+    } else if !arguments.run.quiet {
+        for change in &changes {
+            eprintln!("{change}");
+        }
+        eprintln!("{} apps locked in {}", lock.apps.len(), path.display());
     }
-    eprintln!("{} apps locked in {}", lock.apps.len(), path.display());
     Ok(exit::DONE)
 }
 

@@ -38,7 +38,10 @@ pub fn run(arguments: &PushArguments) -> miette::Result<u8> {
         report::emit(&json!({"event": "result", "digest": digest, "pushed": reports}));
         return Ok(exit::DONE);
     }
-    eprint!("\n{}", report::layer_table(&report::image_rows(&image, &pushed)));
+    if !arguments.run.quiet {
+        let rows = report::image_rows(&image, &pushed);
+        eprint!("\n{}\n", report::layer_table(&rows, &report::sent(&pushed)));
+    }
     for name in report::pushed_names(&pushed) {
         println!("{name}");
     }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 
-use carafe_builder::progress::{Progress, Stage, Unit};
+use carafe_builder::progress::{Progress, Stage, Task, Unit};
 use carafe_layers::digest::Digest;
 use carafe_layers::oci::Descriptor;
 use carafe_layers::source::{ImageSource, ResolvedImage};
@@ -100,6 +100,22 @@ impl Registry {
     }
 }
 
+/// What became of all blobs, in a few words.
+fn summary(reports: &[BlobReport]) -> String {
+    let count = |is: fn(&Delivery) -> bool| reports.iter().filter(|blob| is(&blob.delivery)).count();
+    let counts = [
+        (count(|delivery| *delivery == Delivery::Sent), "sent"),
+        (count(|delivery| matches!(delivery, Delivery::Mounted { .. })), "mounted"),
+        (count(|delivery| *delivery == Delivery::Skipped), "skipped"),
+    ];
+    let words: Vec<_> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    words.join(", ")
+}
+
 /// The repositories in the order in which they were named, and the tags in each.
 fn group(
     image: &ResolvedImage,
@@ -152,13 +168,17 @@ impl<'a> Push<'a> {
         progress: &Progress,
     ) -> Result<Vec<BlobReport>, RegistryError> {
         let mut seen = BTreeSet::new();
-        let layers = self.image.manifest.layers.iter().filter(|layer| seen.insert(layer.digest)).collect();
-        let mut reports = parallel::map(layers, UPLOADS_AT_ONCE, |layer: &Descriptor| {
-            self.blob(layer, &|| source.blob(layer), known, progress)
-        })?;
+        let layers: Vec<&Descriptor> =
+            self.image.manifest.layers.iter().filter(|layer| seen.insert(layer.digest)).collect();
         let config = &self.image.manifest.config;
+        let total = layers.iter().map(|layer| layer.size).sum::<u64>() + config.size;
+        let task = progress.task(Stage::Push, self.repository.to_string(), Some(total), Unit::Bytes);
+        let mut reports = parallel::map(layers, UPLOADS_AT_ONCE, |layer: &Descriptor| {
+            self.blob(layer, &|| source.blob(layer), known, &task)
+        })?;
         let open: &OpenBlob<'_> = &|| Ok(Box::new(Cursor::new(self.image.config_bytes.clone())));
-        reports.push(self.blob(config, open, known, progress)?);
+        reports.push(self.blob(config, open, known, &task)?);
+        task.finish(summary(&reports));
         Ok(reports)
     }
 
@@ -167,10 +187,8 @@ impl<'a> Push<'a> {
         descriptor: &Descriptor,
         open: &OpenBlob<'_>,
         known: &KnownBlobs,
-        progress: &Progress,
+        task: &Task,
     ) -> Result<BlobReport, RegistryError> {
-        let name = format!("{} to {}", &descriptor.digest.hex()[..12], self.repository);
-        let task = progress.task(Stage::Push, name, Some(descriptor.size), Unit::Bytes);
         let near = known.near(self.repository, descriptor.digest);
         let upload = Upload {
             shared: self.shared,
@@ -179,14 +197,12 @@ impl<'a> Push<'a> {
             descriptor,
             near: &near,
             open,
-            task: &task,
+            task,
         };
         let delivery = upload.deliver()?;
-        task.finish(match &delivery {
-            Delivery::Sent => "sent".to_owned(),
-            Delivery::Mounted { from } => format!("mounted from {from}"),
-            Delivery::Skipped => "is there".to_owned(),
-        });
+        if delivery != Delivery::Sent {
+            task.advance(descriptor.size);
+        }
         Ok(BlobReport { descriptor: descriptor.clone(), delivery })
     }
 

@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything else to stderr.
 
 mod json;
+mod line;
 mod plain;
 mod rows;
 mod table;
@@ -14,7 +15,8 @@ use std::sync::Arc;
 use carafe_builder::progress::{Progress, Stage};
 
 pub use json::emit;
-pub use rows::{fates, image_rows, push_json, pushed_names};
+pub use line::clock;
+pub use rows::{fates, image_rows, push_json, pushed_names, sent};
 pub use table::{LayerRow, layer_table};
 
 /// How progress is shown.
@@ -33,9 +35,7 @@ pub fn progress(style: Style) -> Progress {
     match style {
         Style::Json => Progress::new(Arc::new(json::Json)),
         Style::Quiet => Progress::new(Arc::new(plain::Plain::quiet())),
-        Style::Auto if std::io::stderr().is_terminal() => {
-            Progress::new(Arc::new(terminal::Terminal::default()))
-        }
+        Style::Auto if std::io::stderr().is_terminal() => Progress::new(Arc::new(terminal::Terminal::new())),
         Style::Auto => Progress::new(Arc::new(plain::Plain::default())),
     }
 }

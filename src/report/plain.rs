@@ -1,18 +1,31 @@
-//! Progress as lines, for logs: each task when it starts and when it ends, and what it prints.
+//! Progress as lines, for logs: a build and what it prints, and each task when it ends.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::time::Instant;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use carafe_builder::progress::{Event, Sink, TaskId};
+use carafe_builder::progress::{Event, Sink, Stage, TaskId, Unit};
 
-use super::label;
+use super::line::{self, NAME};
+
+/// A task that takes longer says so often how far it is.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 
 /// Prints lines to stderr.
 #[derive(Default)]
 pub struct Plain {
     quiet: bool,
-    running: Mutex<BTreeMap<TaskId, (String, Instant)>>,
+    running: Mutex<BTreeMap<TaskId, Running>>,
+}
+
+struct Running {
+    title: String,
+    since: Instant,
+    unit: Unit,
+    done: u64,
+    total: Option<u64>,
+    /// When it last said something.
+    told: Instant,
 }
 
 impl Plain {
@@ -22,21 +35,37 @@ impl Plain {
     }
 
     fn line(&self, event: Event) -> Option<String> {
-        let mut running = self.running.lock().unwrap_or_else(|poison| poison.into_inner());
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            Event::Started { task, stage, name, .. } => {
-                let title = format!("{:<5} {name}", label(stage));
-                running.insert(task, (title.clone(), Instant::now()));
-                Some(title)
+            Event::Started { task, stage, name, total, unit } => {
+                let title = line::title(stage, &name, NAME.max(name.chars().count()));
+                let has_output = stage == Stage::Build;
+                let begins = has_output.then(|| title.trim_end().to_owned());
+                let now = Instant::now();
+                running.insert(task, Running { title, since: now, unit, done: 0, total, told: now });
+                begins
             }
-            Event::Finished { task, summary } => {
-                let (title, since) = running.remove(&task)?;
-                Some(format!("{title}: {summary} ({:.1} s)", since.elapsed().as_secs_f32()))
-            }
-            Event::Abandoned { task } => running.remove(&task).map(|(title, _)| format!("{title}: stopped")),
-            Event::Output { task, line } => running.get(&task).map(|_| format!("      | {line}")),
-            Event::Warning { .. } | Event::Advanced { .. } => None,
+            Event::Finished { task, summary } => running.remove(&task).map(|task| task.ended(&summary)),
+            Event::Abandoned { task } => running.remove(&task).map(|task| task.ended("stopped")),
+            Event::Advanced { task, amount } => running.get_mut(&task).and_then(|task| task.advance(amount)),
+            Event::Output { line, .. } => (!line.trim().is_empty()).then(|| format!("      | {line}")),
+            Event::Warning { .. } => None,
         }
+    }
+}
+
+impl Running {
+    fn ended(&self, summary: &str) -> String {
+        line::ended(&self.title, self.since.elapsed(), summary)
+    }
+
+    fn advance(&mut self, amount: u64) -> Option<String> {
+        self.done += amount;
+        if self.told.elapsed() < SIGN_OF_LIFE {
+            return None;
+        }
+        self.told = Instant::now();
+        Some(self.ended(&format!("{} so far", line::amount(self.unit, self.done, self.total))))
     }
 }
 

@@ -45,6 +45,15 @@ fn fate(delivery: &Delivery) -> String {
     }
 }
 
+/// The bytes of blobs that were sent to each repository.
+pub fn sent(pushed: &[PushReport]) -> Vec<(String, u64)> {
+    let sent = pushed.iter().map(|report| {
+        let blobs = report.blobs.iter().filter(|blob| blob.delivery == Delivery::Sent);
+        (report.target.to_string(), blobs.map(|blob| blob.descriptor.size).sum())
+    });
+    sent.collect()
+}
+
 /// Every name under which a push left the image, by tag and digest.
 pub fn pushed_names(pushed: &[PushReport]) -> Vec<String> {
     let names = pushed.iter().flat_map(|report| match report.tags.as_slice() {

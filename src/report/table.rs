@@ -18,8 +18,9 @@ pub struct LayerRow {
 /// Hexadecimal digits of a digest that a table shows.
 const SHORT_DIGEST: usize = 12;
 
-/// The rows under a heading, and their sum. Every line ends with a line feed.
-pub fn layer_table(rows: &[LayerRow]) -> String {
+/// The rows under a heading, their sum, and the bytes that were sent to each repository (with the
+/// image's config, which is no layer). Every line ends with a line feed.
+pub fn layer_table(rows: &[LayerRow], sent: &[(String, u64)]) -> String {
     let total: u64 = rows.iter().map(|row| row.size).sum();
     let name_width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max("layer".len());
     let mut lines = vec![format!("{:<name_width$}  {:>8}  {:<SHORT_DIGEST$}", "layer", "size", "digest")];
@@ -29,6 +30,9 @@ pub fn layer_table(rows: &[LayerRow]) -> String {
         format!("{:<name_width$}  {size:>8}  {}  {}", row.name, &hex[..SHORT_DIGEST], row.fate)
     }));
     lines.push(format!("{:<name_width$}  {:>8}", "total", format_bytes(total)));
+    lines.extend(sent.iter().map(|(repository, bytes)| {
+        format!("{:<name_width$}  {:>8}  to {repository}", "sent", format_bytes(*bytes))
+    }));
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
@@ -44,13 +48,16 @@ mod tests {
             digest: Digest::of(name.as_bytes()),
             fate: fate.into(),
         };
-        let table =
-            layer_table(&[row("base", 98_000_000, "mounted"), row("node_modules/frappe", 1_234, "sent")]);
+        let table = layer_table(
+            &[row("base", 98_000_000, "mounted"), row("node_modules/frappe", 1_234, "sent")],
+            &[("localhost:5000/erp".into(), 2_345)],
+        );
         insta::assert_snapshot!(table, @r"
         layer                    size  digest
-        base                    98 MB  aa9dcb42ae39  mounted
-        node_modules/frappe    1.2 kB  7c2bdbe5d3a9  sent
+        base                    98 MB  cae662172fd4  mounted
+        node_modules/frappe    1.2 kB  91d41b6fb6bc  sent
         total                   98 MB
+        sent                   2.3 kB  to localhost:5000/erp
         ");
     }
 }

@@ -1,16 +1,17 @@
 //! Progress as bars, for people.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::fmt::Write;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use carafe_builder::progress::{Event, Sink, Stage, TaskId, Unit};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use console::Term;
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
-use super::label;
+use super::line::{self, NAME, NARROW_NAME};
 
 /// One bar for each task that runs, and a line for each that is done.
-#[derive(Default)]
 pub struct Terminal {
     bars: MultiProgress,
     running: Mutex<BTreeMap<TaskId, Running>>,
@@ -22,44 +23,52 @@ struct Running {
 }
 
 const TICK: Duration = Duration::from_millis(120);
-const BYTES: &str =
-    "{spinner} {prefix:<34} {bar:24.cyan/dim} {bytes:>10} of {total_bytes:<10} {bytes_per_sec}";
-const ITEMS: &str = "{spinner} {prefix:<34} {bar:24.cyan/dim} {pos:>10} of {len}";
-const BYTES_OPEN: &str = "{spinner} {prefix:<34} {bytes:>10} {elapsed:>5} {wide_msg:.dim}";
-const ITEMS_OPEN: &str = "{spinner} {prefix:<34} {elapsed:>5} {wide_msg:.dim}";
+/// No line that is drawn again is wider. A terminal that becomes narrower breaks lines that no
+/// longer fit in two, and one of the two would stay behind.
+const WIDEST: usize = 79;
+/// Columns of a bar line beside the name.
+const BESIDE_NAME: usize = WIDEST - NAME;
+/// Columns before a step's output: the spinner, the title of a build, the clock.
+const BESIDE_OUTPUT: usize = 25;
+
+const BAR: &str = "{spinner:.cyan} {prefix} {bar:18.cyan/dim} {amount}";
+const OPEN: &str = "{spinner:.cyan} {prefix} {clock:>7} {amount}";
+const OUTPUT: &str = "{spinner:.cyan} {prefix} {clock:>7}  {wide_msg:.dim}";
 
 impl Terminal {
+    /// Draws on stderr, in colour if stderr (whatever stdout is) and the user take it.
+    pub fn new() -> Self {
+        console::set_colors_enabled(console::colors_enabled_stderr());
+        Self { bars: MultiProgress::new(), running: Mutex::default() }
+    }
+
     fn start(&self, stage: Stage, name: &str, total: Option<u64>, unit: Unit) -> Running {
-        let template = match (unit, total) {
-            (Unit::Bytes, Some(_)) => BYTES,
-            (Unit::Items, Some(_)) => ITEMS,
-            (Unit::Bytes, None) => BYTES_OPEN,
-            (Unit::Items, None) => ITEMS_OPEN,
-        };
-        let style = ProgressStyle::with_template(template).expect("a constant template");
-        let title = format!("{:<5} {name}", label(stage));
-        let bar = self.bars.add(ProgressBar::no_length());
-        bar.set_style(style.progress_chars("━╸ ").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ "));
-        if let Some(total) = total {
-            bar.set_length(total);
-        }
-        bar.set_prefix(title.clone());
+        let name_width = columns().saturating_sub(BESIDE_NAME).clamp(NARROW_NAME, NAME);
+        let title = line::title(stage, name, name_width);
+        let bar = self.bars.add(total.map_or_else(ProgressBar::no_length, ProgressBar::new));
+        bar.set_style(style(unit, total.is_some()));
+        let has_output = total.is_none() && unit == Unit::Items;
+        bar.set_prefix(if has_output { title.trim_end().to_owned() } else { title.clone() });
         bar.enable_steady_tick(TICK);
         Running { title, bar }
     }
 
-    /// Leaves a line above the bars. A bar that is gone must not be drawn again.
+    /// Leaves a line behind. A bar that is gone must not be drawn again.
     fn end(&self, running: Running, mark: &str, summary: &str) {
-        let elapsed = running.bar.elapsed().as_secs_f32();
+        let ended = line::ended(&running.title, running.bar.elapsed(), summary);
         running.bar.finish_and_clear();
         self.bars.remove(&running.bar);
-        let _ = self.bars.println(format!("{mark} {:<34} {summary} ({elapsed:.1} s)", running.title));
+        self.print(&format!("{mark} {}", line::cut(&ended, columns().saturating_sub(2))));
     }
-}
 
-impl Sink for Terminal {
-    fn event(&self, event: Event) {
-        let mut running = self.running.lock().unwrap_or_else(|poison| poison.into_inner());
+    /// A line above the bars. It ends with a line feed, so that others can print after the last
+    /// one; `MultiProgress::println` leaves the cursor at the right edge instead.
+    fn print(&self, line: &str) {
+        self.bars.suspend(|| eprintln!("{line}"));
+    }
+
+    fn show(&self, event: Event) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Started { task, stage, name, total, unit } => {
                 running.insert(task, self.start(stage, &name, total, unit));
@@ -70,23 +79,74 @@ impl Sink for Terminal {
                 }
             }
             Event::Output { task, line } => {
-                if let Some(task) = running.get(&task) {
-                    task.bar.set_message(line);
+                if let Some(task) = running.get(&task)
+                    && !line.trim().is_empty()
+                {
+                    task.bar.set_message(line::cut(line.trim(), WIDEST - BESIDE_OUTPUT));
                 }
             }
             Event::Finished { task, summary } => {
                 if let Some(task) = running.remove(&task) {
-                    self.end(task, "✓", &summary);
+                    let mark = console::style("✓").for_stderr().green().to_string();
+                    self.end(task, &mark, &summary);
                 }
             }
             Event::Abandoned { task } => {
                 if let Some(task) = running.remove(&task) {
-                    self.end(task, "✗", "stopped");
+                    let mark = console::style("✗").for_stderr().red().to_string();
+                    self.end(task, &mark, "stopped");
                 }
             }
             Event::Warning { message } => {
-                let _ = self.bars.println(format!("warning: {message}"));
+                let word = console::style("warning").for_stderr().yellow();
+                self.print(&format!("{word}: {message}"));
             }
         }
+    }
+}
+
+impl Sink for Terminal {
+    fn event(&self, event: Event) {
+        self.show(event);
+    }
+}
+
+/// Of the terminal, now.
+fn columns() -> usize {
+    Term::stderr().size().1.into()
+}
+
+fn style(unit: Unit, has_total: bool) -> ProgressStyle {
+    let template = match (has_total, unit) {
+        (true, _) => BAR,
+        (false, Unit::Bytes) => OPEN,
+        (false, Unit::Items) => OUTPUT,
+    };
+    let amount = move |state: &ProgressState, to: &mut dyn Write| {
+        let _ = to.write_str(&line::amount(unit, state.pos(), state.len()));
+    };
+    let clock = |state: &ProgressState, to: &mut dyn Write| {
+        let _ = to.write_str(&line::clock(state.elapsed()));
+    };
+    ProgressStyle::with_template(template)
+        .expect("a constant template")
+        .with_key("amount", amount)
+        .with_key("clock", clock)
+        .progress_chars("━╸ ")
+        .tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_bar_is_wider_than_the_narrowest_common_terminal() {
+        for (unit, has_total) in [(Unit::Bytes, true), (Unit::Items, true), (Unit::Bytes, false)] {
+            style(unit, has_total); // a template that is wrong would panic
+        }
+        let widest =
+            format!("⠋ {} {} {}", line::title(Stage::Push, "x", NAME), "━".repeat(18), "999 MB of 999 MB");
+        assert!(console::measure_text_width(&widest) <= WIDEST, "{widest}");
     }
 }

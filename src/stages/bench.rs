@@ -5,16 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use carafe_builder::bench::{
-    BENCH_DIR, BenchApp, BenchInit, BuildInputs, Recipe, SandboxAdditions, published_ref,
-};
+use carafe_builder::bench::{BenchApp, BenchInit, BuildInputs, Recipe, SandboxAdditions, published_ref};
 use carafe_builder::cache::{Scratch, remove_tree};
 use carafe_builder::lock::{Lock, PinnedApp};
 use carafe_builder::progress::{Stage, Unit};
 use carafe_builder::runtime::{self, BuiltTree};
 use carafe_builder::sandbox::{Limits, Sandbox, SandboxConfig, machine_memory};
 use carafe_builder::secret::Redactor;
-use carafe_builder::spec::Spec;
+use carafe_builder::spec::{Spec, format_bytes};
 use miette::{Context as _, IntoDiagnostic};
 
 use crate::pipeline::{BuildRoot, Context, Sources};
@@ -50,10 +48,10 @@ pub fn build(
     additions.env.extend(lock.env.clone());
     let sandbox = open(&sources.build_root, additions, spec.redactor(), scratch, context)?;
     let task = context.progress.task(Stage::Build, "bench", None, Unit::Items);
-    BenchInit.build(&inputs, &sandbox, &task)?;
+    let made = BenchInit.build(&inputs, &sandbox, &task)?;
     let scripts = scratch.path().join("scripts");
-    let tree = runtime::finish(&sandbox.host_path(Path::new(BENCH_DIR)), lock, &scripts)?;
-    task.finish(format!("{} apps built", lock.apps.len()));
+    let tree = runtime::finish(&made.folder, lock, &scripts)?;
+    task.finish(format!("{} apps, peak memory {}", lock.apps.len(), format_bytes(made.peak_memory)));
     Ok(tree)
 }
 

@@ -46,9 +46,9 @@ pub fn pack(
             },
         )?;
         task.finish(format!(
-            "{} in {} entries, {} compressed",
-            format_bytes(packed.uncompressed),
+            "{} entries, {} to {}",
             packed.entries,
+            format_bytes(packed.uncompressed),
             format_bytes(packed.descriptor.size)
         ));
         Ok(packed)

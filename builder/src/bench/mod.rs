@@ -70,15 +70,29 @@ pub struct SandboxAdditions {
     pub env: BTreeMap<String, String>,
 }
 
+/// A bench that was made.
+#[derive(Clone, Debug)]
+pub struct MadeBench {
+    /// Where it is on this machine, for [`crate::runtime::finish`]: a real folder, not one that a
+    /// hostile build linked to.
+    pub folder: PathBuf,
+    /// Bytes: the most that the processes of one step together were seen to hold.
+    pub peak_memory: u64,
+}
+
 /// A way to make a bench at [`BENCH_DIR`] inside a sandbox.
 pub trait Recipe {
     /// What the sandbox must have for [`Recipe::build`] with these inputs.
     fn sandbox_additions(&self, inputs: &BuildInputs<'_>) -> Result<SandboxAdditions, BenchError>;
 
     /// Makes the bench, apps installed and assets built, in a sandbox that was opened with the
-    /// additions. Where it is on this machine, for [`crate::runtime::finish`]: a real folder, not
-    /// one that a hostile build linked to.
-    fn build(&self, inputs: &BuildInputs<'_>, sandbox: &Sandbox, task: &Task) -> Result<PathBuf, BenchError>;
+    /// additions.
+    fn build(
+        &self,
+        inputs: &BuildInputs<'_>,
+        sandbox: &Sandbox,
+        task: &Task,
+    ) -> Result<MadeBench, BenchError>;
 
     /// The versions of the tools that decide what comes out, by name, in any sandbox over the
     /// build root. Uses no network. An error names those without which nothing can be built.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::diagnose::Diagnosis;
 use super::redirect::{Redirect, apps_json, git_config, redirects};
 use super::{
-    BENCH_DIR, BenchError, BuildInputs, HOME_DIR, Recipe, SandboxAdditions, app_name, environment, tools,
+    BENCH_DIR, BenchError, BuildInputs, HOME_DIR, MadeBench, Recipe, SandboxAdditions, app_name, environment,
+    tools,
 };
 use crate::canonical::{self, BenchTree};
 use crate::progress::Task;
@@ -42,18 +43,23 @@ impl Recipe for BenchInit {
         Ok(SandboxAdditions { binds, files: files.into(), env })
     }
 
-    fn build(&self, inputs: &BuildInputs<'_>, sandbox: &Sandbox, task: &Task) -> Result<PathBuf, BenchError> {
+    fn build(
+        &self,
+        inputs: &BuildInputs<'_>,
+        sandbox: &Sandbox,
+        task: &Task,
+    ) -> Result<MadeBench, BenchError> {
         let redirects = checked_redirects(inputs)?;
-        run(inputs, sandbox, task, "bench init", init(&redirects), HOME_DIR, Network::Host)?;
+        let init_peak = run(inputs, sandbox, task, "bench init", init(&redirects), HOME_DIR, Network::Host)?;
         let bench = bench_folder(sandbox)?;
         check_apps(&bench, &redirects)?;
         let tree = BenchTree::new(&bench, inputs.lock.apps.clone());
         canonical::order_apps(&tree)?;
         let build = ["bench", "build", "--production"].map(str::to_owned).to_vec();
-        run(inputs, sandbox, task, "bench build", build, BENCH_DIR, Network::None)?;
+        let build_peak = run(inputs, sandbox, task, "bench build", build, BENCH_DIR, Network::None)?;
         let bench = bench_folder(sandbox)?;
         check_assets(&bench)?;
-        Ok(bench)
+        Ok(MadeBench { folder: bench, peak_memory: init_peak.max(build_peak) })
     }
 
     fn probe_tools(&self, sandbox: &Sandbox, log: &Path) -> Result<BTreeMap<String, String>, BenchError> {
@@ -112,6 +118,7 @@ fn init(redirects: &[Redirect]) -> Vec<String> {
     argv
 }
 
+/// Runs a step; its peak memory in bytes.
 fn run(
     inputs: &BuildInputs<'_>,
     sandbox: &Sandbox,
@@ -120,7 +127,7 @@ fn run(
     argv: Vec<String>,
     cwd: &str,
     network: Network,
-) -> Result<(), BenchError> {
+) -> Result<u64, BenchError> {
     let log = inputs.logs.join(format!("{}.log", name.replace(' ', "-")));
     let step = Step {
         name: name.to_owned(),
@@ -138,7 +145,7 @@ fn run(
             task.output(line);
         }
     });
-    ran.map(drop).map_err(|error| explain(error, &diagnosis, &log))
+    ran.map(|outcome| outcome.peak_memory).map_err(|error| explain(error, &diagnosis, &log))
 }
 
 /// yarn, told by bench to be verbose, names each of the thousands of files that it copies. The log
