@@ -4,8 +4,9 @@
 //! arguments into its inputs, [`report`] shows what it does, [`registry`] speaks to registries.
 
 pub mod cli;
+pub mod context;
 pub mod images;
 pub mod pipeline;
 pub mod registry;
 pub mod report;
-mod stages;
+pub mod stages;

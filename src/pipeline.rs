@@ -10,71 +10,18 @@
 //! Each arrow is one function from one value to the next, so that the types keep the order.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use carafe_builder::cache::{Cache, Scratch};
-use carafe_builder::git::Store;
-use carafe_builder::lock::{Lock, PinnedApp};
-use carafe_builder::progress::Progress;
-use carafe_builder::runtime::BuiltTree;
-use carafe_builder::sandbox::{CancelToken, Isolation};
+use carafe_builder::cache::Scratch;
+use carafe_builder::lock::{Lock, Moving};
 use carafe_builder::spec::Spec;
 use carafe_layers::image::Image;
-use carafe_layers::oci::Platform;
 use carafe_layers::pack::PackedLayer;
-use carafe_layers::source::{ImageSource, ResolvedImage};
 
-use crate::registry::{PushReport, Reference, Registry};
+use crate::context::Context;
+use crate::registry::{PushReport, Reference};
 use crate::stages;
-
-/// What every stage may use.
-pub struct Context {
-    /// The store of this user.
-    pub cache: Cache,
-    /// The commits in it.
-    pub commits: Store,
-    /// The way to registries.
-    pub registry: Registry,
-    /// Who is told of progress.
-    pub progress: Progress,
-    /// How bench is kept apart from this machine.
-    pub isolation: Isolation,
-    /// What ends a running build.
-    pub cancel: CancelToken,
-    /// What the image is for.
-    pub platform: Platform,
-}
-
-/// How the lock is come by.
-#[derive(Clone, Debug)]
-pub struct LockOptions {
-    /// The lock file.
-    pub path: PathBuf,
-    /// Nothing may be resolved now: all must be pinned.
-    pub locked: bool,
-    /// Lock anew first, as `carafe lock` does.
-    pub renew: bool,
-}
-
-/// Everything a build reads.
-pub struct Sources {
-    /// Frappe first; as in the lock.
-    pub apps: Vec<PinnedApp>,
-    /// Where bench runs.
-    pub build_root: BuildRoot,
-    /// What the image stands on.
-    pub base: ResolvedImage,
-    /// Where its blobs are.
-    pub base_source: Arc<dyn ImageSource>,
-}
-
-/// The unpacked build image.
-pub struct BuildRoot {
-    /// The folder, which nobody writes to.
-    pub path: PathBuf,
-    /// `NAME=value` of its config.
-    pub env: Vec<(String, String)>,
-}
+use crate::stages::fetch::Sources;
+use crate::stages::lock::{LockOptions, Locked};
 
 /// A finished image.
 pub struct Built {
@@ -101,24 +48,24 @@ pub fn build(
     scratch: &Scratch,
     context: &Context,
 ) -> miette::Result<Built> {
-    let locked = stages::lock::obtain(spec, options, context)?;
-    let sources = stages::fetch::fetch(spec, &locked, context)?;
-    let tree: BuiltTree = stages::bench::build(spec, &locked.lock, &sources, scratch, context)?;
+    let Locked { lock, apps } = stages::lock::obtain(spec, options, context)?;
+    let sources = stages::fetch::fetch(spec, &lock, apps, context)?;
+    let tree = stages::bench::build(spec, &lock, &sources, scratch, context)?;
     let layout = output.map_or_else(|| scratch.path().join("layout"), Path::to_owned);
-    let layers = stages::pack::pack(&tree, &locked.lock, &spec.redactor(), &layout, context)?;
-    let image = stages::assemble::assemble(&locked.lock, &tree, &layers, &sources, &layout, &spec.tags)?;
+    let layers = stages::pack::pack(&tree, &lock, &spec.redactor(), &layout, context)?;
     if output.is_some() {
         stages::assemble::add_base(&sources, &layout, context)?;
     }
-    Ok(Built { lock: locked.lock, image, layers, sources, layout })
+    let image = stages::assemble::assemble(&lock, &tree, &layers, &sources, &layout, &spec.tags)?;
+    Ok(Built { lock, image, layers, sources, layout })
 }
 
 /// Pushes a finished image to every reference.
 pub fn push(built: &Built, targets: &[Reference], context: &Context) -> miette::Result<Vec<PushReport>> {
-    stages::push::push_built(built, targets, context)
+    stages::push::push_built(&built.image, &built.layout, &built.sources, targets, context)
 }
 
 /// Pins everything in the spec.
 pub fn lock(spec: &Spec, context: &Context) -> miette::Result<Lock> {
-    stages::lock::make(spec, carafe_builder::lock::Moving::Allowed, context).map(|locked| locked.lock)
+    stages::lock::make(spec, Moving::Allowed, context).map(|locked| locked.lock)
 }

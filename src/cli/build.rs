@@ -10,9 +10,10 @@ use serde_json::json;
 
 use super::exit;
 use super::inputs::{RunArguments, SandboxArguments, SpecArguments};
-use crate::pipeline::{self, Built, LockOptions};
+use crate::pipeline::{self, Built};
 use crate::registry::{PushReport, Reference};
 use crate::report::{self, LayerRow};
+use crate::stages::lock::LockOptions;
 
 /// Where the image is left when it is neither pushed nor put anywhere.
 const DEFAULT_OUTPUT: &str = "image";

@@ -11,7 +11,7 @@ use carafe_layers::oci::Platform;
 use clap::{Args, ValueEnum};
 
 use super::stop;
-use crate::pipeline::Context;
+use crate::context::Context;
 use crate::registry::{Reference, Registry, RegistryOptions};
 use crate::report::{self, Style};
 

@@ -1,6 +1,5 @@
 //! `carafe push`.
 
-use carafe_layers::image::BASE_NAME;
 use carafe_layers::source::resolve;
 use clap::Args;
 use serde_json::json;
@@ -30,8 +29,7 @@ pub fn run(arguments: &PushArguments) -> miette::Result<u8> {
     let context = arguments.run.context(None, &targets, Isolation::Namespaces)?;
     let source = arguments.image.open(&context.registry, None)?;
     let image = resolve(&*source, &context.platform)?;
-    let base = image.manifest.annotations.get(BASE_NAME).cloned().unwrap_or_default();
-    let pushed = push(&*source, &image, &base, &targets, &context)?;
+    let pushed = push(&*source, &image, &targets, &context)?;
     let digest = image.descriptor.digest;
     if arguments.run.json {
         let reports = pushed.iter().map(report::push_json).collect::<Vec<_>>();

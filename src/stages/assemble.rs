@@ -11,7 +11,8 @@ use carafe_layers::oci::media_type;
 use carafe_layers::pack::PackedLayer;
 use miette::miette;
 
-use crate::pipeline::{Context, Sources};
+use super::fetch::Sources;
+use crate::context::Context;
 
 /// The label that holds the whole lock: what `carafe inspect --lock` prints.
 pub const LOCK_LABEL: &str = "dev.carafe.lock";

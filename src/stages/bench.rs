@@ -15,7 +15,8 @@ use carafe_builder::secret::Redactor;
 use carafe_builder::spec::{Spec, format_bytes};
 use miette::{Context as _, IntoDiagnostic};
 
-use crate::pipeline::{BuildRoot, Context, Sources};
+use super::fetch::{BuildRoot, Sources};
+use crate::context::Context;
 
 /// The share of the memory that Node's heap may take; bench takes as much of the host's.
 const NODE_HEAP_PERCENT: u64 = 75;

@@ -1,10 +1,10 @@
 //! Lock → Sources: the pinned commits, the unpacked build image, the base image's documents.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use carafe_builder::lock::{self, LockedImage};
+use carafe_builder::lock::{Lock, LockedImage, PinnedApp, fetch as fetch_apps};
 use carafe_builder::progress::{Stage, Unit};
 use carafe_builder::sandbox::Isolation;
 use carafe_builder::spec::Spec;
@@ -12,21 +12,46 @@ use carafe_layers::source::{ImageSource, ResolvedImage, resolve};
 use carafe_layers::unpack::{UnpackLimits, unpack_image};
 use miette::{Context as _, IntoDiagnostic, miette};
 
-use super::lock::Locked;
+use crate::context::Context;
 use crate::images::ImageName;
-use crate::pipeline::{BuildRoot, Context, Sources};
 
 /// The version of what lies in the cache under `roots`.
 const ROOTS_VERSION: u32 = 1;
 
-/// Brings everything that a build reads; apps and images side by side.
-pub fn fetch(spec: &Spec, locked: &Locked, context: &Context) -> miette::Result<Sources> {
+/// Everything a build reads.
+pub struct Sources {
+    /// Frappe first; as in the lock.
+    pub apps: Vec<PinnedApp>,
+    /// Where bench runs.
+    pub build_root: BuildRoot,
+    /// What the image stands on.
+    pub base: ResolvedImage,
+    /// Where its blobs are.
+    pub base_source: Arc<dyn ImageSource>,
+}
+
+/// The unpacked build image.
+pub struct BuildRoot {
+    /// The folder, which nobody writes to.
+    pub path: PathBuf,
+    /// `NAME=value` of its config.
+    pub env: Vec<(String, String)>,
+}
+
+/// Brings everything that a build reads, apps and images side by side. `apps` are those that were
+/// fetched already, for the lock.
+pub fn fetch(
+    spec: &Spec,
+    lock: &Lock,
+    apps: Option<Vec<PinnedApp>>,
+    context: &Context,
+) -> miette::Result<Sources> {
     thread::scope(|scope| {
-        let root = scope.spawn(|| build_root(spec, &locked.lock.build_image, context));
-        let base = scope.spawn(|| image(spec, &locked.lock.base_image, context));
-        let apps = match &locked.apps {
-            Some(apps) => apps.clone(),
-            None => lock::fetch(spec, &locked.lock.apps, &context.commits, &context.progress)?,
+        let root = scope.spawn(|| build_root(spec, &lock.build_image, context));
+        let base = scope.spawn(|| image(spec, &lock.base_image, context));
+        let apps = match apps {
+            Some(apps) => apps,
+            None => fetch_apps(spec, &lock.apps, &context.commits, &context.progress)?,
         };
         let build_root = root.join().expect("unpacking does not panic")?;
         let (base, base_source) = base.join().expect("resolving does not panic")?;

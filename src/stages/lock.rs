@@ -1,5 +1,6 @@
 //! Spec → Lock: read the lock file, or pin every name now.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use carafe_builder::lock::{LOCK_VERSION, Lock, LockedImage, Moving, PinnedApp, pin};
@@ -9,8 +10,19 @@ use carafe_layers::source::ImageSource;
 use miette::miette;
 
 use super::{bench, fetch};
+use crate::context::Context;
 use crate::images::ImageName;
-use crate::pipeline::{Context, LockOptions};
+
+/// How the lock is come by.
+#[derive(Clone, Debug)]
+pub struct LockOptions {
+    /// The lock file.
+    pub path: PathBuf,
+    /// Nothing may be resolved now: all must be pinned.
+    pub locked: bool,
+    /// Lock anew first, as `carafe lock` does.
+    pub renew: bool,
+}
 
 /// A lock, and what was fetched while it was made.
 pub struct Locked {

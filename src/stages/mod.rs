@@ -1,8 +1,8 @@
 //! One file for each stage; [`crate::pipeline`] calls them in order.
 
-pub(crate) mod assemble;
-pub(crate) mod bench;
-pub(crate) mod fetch;
-pub(crate) mod lock;
-pub(crate) mod pack;
-pub(crate) mod push;
+pub mod assemble;
+pub mod bench;
+pub mod fetch;
+pub mod lock;
+pub mod pack;
+pub mod push;

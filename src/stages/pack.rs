@@ -14,7 +14,7 @@ use carafe_layers::pack::{PackOptions, PackedLayer, pack as pack_layer};
 use carafe_layers::plan::{Group, plan};
 use carafe_layers::walk::walk;
 
-use crate::pipeline::Context;
+use crate::context::Context;
 
 /// Layers that we put on top of the base at most. The base has its own, and 127 is the end.
 const MAX_OWN_LAYERS: NonZeroUsize = NonZeroUsize::new(60).unwrap();

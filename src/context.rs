@@ -1,0 +1,27 @@
+//! What every stage may use.
+
+use carafe_builder::cache::Cache;
+use carafe_builder::git::Store;
+use carafe_builder::progress::Progress;
+use carafe_builder::sandbox::{CancelToken, Isolation};
+use carafe_layers::oci::Platform;
+
+use crate::registry::Registry;
+
+/// What every stage may use.
+pub struct Context {
+    /// The store of this user.
+    pub cache: Cache,
+    /// The commits in it.
+    pub commits: Store,
+    /// The way to registries.
+    pub registry: Registry,
+    /// Who is told of progress.
+    pub progress: Progress,
+    /// How bench is kept apart from this machine.
+    pub isolation: Isolation,
+    /// What ends a running build.
+    pub cancel: CancelToken,
+    /// What the image is for.
+    pub platform: Platform,
+}
