@@ -72,6 +72,7 @@ pub enum PackError {
     },
     /// The layer could not be written.
     #[error("failed to write layer `{layer}` into `{}`", layout.display())]
+    #[diagnostic(help("check that the folder is yours, and that its disk has room"))]
     Write {
         /// Its name.
         layer: LayerName,

@@ -133,6 +133,9 @@ pub enum SourceError {
     },
     /// A file could not be read.
     #[error("failed to read `{path}`")]
+    #[diagnostic(help(
+        "check the path, and that you may read it: `oci:` takes a folder with an index.json, `docker-archive:` and `oci-archive:` a file"
+    ))]
     Io {
         /// The file.
         path: String,

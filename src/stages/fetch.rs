@@ -10,7 +10,7 @@ use carafe_builder::sandbox::Isolation;
 use carafe_builder::spec::Spec;
 use carafe_layers::source::{ImageSource, ResolvedImage, resolve};
 use carafe_layers::unpack::{UnpackLimits, unpack_image};
-use miette::{Context as _, IntoDiagnostic, miette};
+use miette::{Context as _, IntoDiagnostic, Report, miette};
 
 use crate::context::Context;
 use crate::images::ImageName;
@@ -109,7 +109,10 @@ fn unpack(
     let done = std::cell::Cell::new(0);
     let unpacked = unpack_image(source, image, &root, &UnpackLimits::default(), &|bytes| {
         task.advance(bytes.saturating_sub(done.replace(bytes)));
-    })?;
+    });
+    let unpacked = unpacked
+        .map_err(Report::from)
+        .wrap_err_with(|| format!("failed to unpack the build image into `{}`", root.display()))?;
     task.finish(format!("{} entries unpacked", unpacked.entries));
     Ok(())
 }

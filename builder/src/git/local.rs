@@ -31,7 +31,7 @@ impl Store {
     /// (from a lock), else that of the newest commit which touched the folder if nothing in it
     /// differs from that commit, else 1980-01-01. `task` moves by bytes.
     pub fn local(&self, folder: &Path, time: Option<i64>, task: &Task) -> Result<Checkout, GitError> {
-        let folder = fs::canonicalize(folder).map_err(GitError::store("open", folder))?;
+        let folder = fs::canonicalize(folder).map_err(|error| refused(folder, &error.to_string()))?;
         let in_git = folder.ancestors().any(|parent| parent.join(".git").exists());
         let paths = if in_git { git_files(&folder)? } else { all_files(&folder)? };
         let newest = if in_git && time.is_none() { newest_commit(&folder) } else { None };

@@ -101,7 +101,8 @@ fn resolve(app: &AppSpec, moving: Moving) -> Result<Option<(CommitId, Option<Res
     };
     if !off_branch && !is_on(app, remote, &found, commit)? {
         let message = format!("commit {commit} is not on `{name}` of {}", app.label());
-        let help = "name the branch that holds it, or say `off-branch = true` if it is meant";
+        let help =
+            "check the commit; name the branch that holds it, or say `off-branch = true` if it is meant";
         return Err(app.origin.error(message, help));
     }
     Ok(Some((commit.clone(), Some(found))))

@@ -47,9 +47,13 @@ impl Origin {
         SpecError { message: message.into(), help: help.into(), origin: self.clone(), cause: None }
     }
 
-    /// An error of another stage, told about this place: its message, help and causes.
+    /// An error of another stage, told about this place: its message, its causes, and the first
+    /// help among them.
     pub fn wrap(&self, error: impl Diagnostic + Send + Sync + 'static) -> SpecError {
-        let help = error.help().map(|help| help.to_string()).unwrap_or_default();
+        let whole_chain =
+            std::iter::successors(Some(&error as &dyn Diagnostic), |&error| error.diagnostic_source());
+        let help = whole_chain.filter_map(Diagnostic::help).map(|help| help.to_string()).next();
+        let help = help.unwrap_or_default();
         SpecError { message: error.to_string(), help, origin: self.clone(), cause: Some(Box::new(error)) }
     }
 }
@@ -87,10 +91,13 @@ impl Diagnostic for SpecError {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(&self.origin.text.text)
+        (!self.origin.text.text.is_empty()).then_some(&self.origin.text.text as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        if self.origin.text.text.is_empty() {
+            return None;
+        }
         // A label over several lines hides more than it shows: its first line is enough.
         let text = &self.origin.text.text[self.origin.span.clone()];
         let length = text.lines().next().unwrap_or_default().len();

@@ -75,13 +75,12 @@ fn read_file(wishes: &Wishes) -> Result<(File, PathBuf, Origin), SpecError> {
     let path = match &wishes.spec {
         Some(path) => path,
         None if default.exists() => default,
-        None => return Ok((File::default(), PathBuf::from("."), Origin::whole("command line", ""))),
+        None => return Ok((File::default(), PathBuf::new(), Origin::whole("command line", ""))),
     };
     let text = read_text(path)?;
     let whole = Origin::whole(&path.display().to_string(), &text);
     let file = File::parse(&text, &whole)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    Ok((file, folder.unwrap_or(Path::new(".")).to_owned(), whole))
+    Ok((file, path.parent().unwrap_or(Path::new("")).to_owned(), whole))
 }
 
 fn read_text(path: &Path) -> Result<String, SpecError> {

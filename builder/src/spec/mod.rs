@@ -52,7 +52,7 @@ pub struct Spec {
     pub env: BTreeMap<String, String>,
     /// Registries (`host` or `host:port`) that are spoken to over plain HTTP.
     pub insecure_registries: BTreeSet<String>,
-    /// Paths in the spec are relative to this folder.
+    /// Paths in the spec are relative to this folder; empty where that is the current one.
     pub folder: PathBuf,
 }
 

@@ -20,6 +20,7 @@ const TEMPORARY: &str = ".carafe-unfinished-";
 pub enum LayoutError {
     /// The file system said no.
     #[error("failed to write `{}`", path.display())]
+    #[diagnostic(help("check that the folder is yours, and that its disk has room"))]
     Write {
         /// The file or folder.
         path: PathBuf,

@@ -29,6 +29,7 @@ pub enum UnpackError {
     },
     /// The root folder cannot be used.
     #[error("failed to unpack beneath `{root}`")]
+    #[diagnostic(help("check that the folder is yours, and that its disk has room"))]
     Root {
         /// The root folder.
         root: String,
@@ -91,6 +92,7 @@ pub enum UnpackError {
     },
     /// An entry could not be laid down.
     #[error("failed to unpack layer {layer} at `{path}`: could not {action}")]
+    #[diagnostic(help("check that the folder is yours, and that its disk has room"))]
     Entry {
         /// The layer's digest.
         layer: Digest,

@@ -125,7 +125,11 @@ impl Login {
         let url = self.remote.url().to_owned();
         let cause = error.downcast_any_ref::<reqwest::Error>();
         let status = cause.and_then(reqwest::Error::status).map(|status| status.as_u16());
-        let reason = self.reason(&error);
+        // What the network said lies below what gix and reqwest say about themselves.
+        let reason = match cause.and_then(std::error::Error::source) {
+            Some(cause) => self.reason(std::iter::once(cause)),
+            None => self.reason(error.iter_errors()),
+        };
         if let Some(to) = self.stranger.take() {
             return GitError::Redirected { url, to };
         }
@@ -136,7 +140,9 @@ impl Login {
             };
         }
         match (status, cause) {
-            (Some(404 | 410), _) => GitError::NotARepository { url, reason },
+            (Some(status @ (404 | 410)), _) => {
+                GitError::NotARepository { url, reason: format!("the server answers {status}") }
+            }
             (None, Some(_)) => GitError::Unreachable { url, reason },
             (None, None) if error.is_unsupported() => GitError::NotARepository { url, reason },
             _ => GitError::Failed { verb, url, reason },
@@ -144,9 +150,9 @@ impl Login {
     }
 
     /// The chain of causes in one line, without secrets.
-    fn reason(&self, error: &gix::Error) -> String {
+    fn reason<'a>(&self, errors: impl Iterator<Item = &'a (dyn std::error::Error + 'static)>) -> String {
         let mut parts: Vec<String> = Vec::new();
-        for cause in error.iter_errors() {
+        for cause in errors {
             let mut next = Some(cause);
             while let Some(cause) = next {
                 let text = cause.to_string();

@@ -1,0 +1,132 @@
+//! A base image that is not there, and a registry that says no.
+
+use insta::assert_snapshot;
+
+use crate::demo::{Demo, bases};
+use crate::registry::{RegistryServer, Setup};
+use crate::repositories::closed_port;
+use crate::said::{complaint, said};
+
+const USER: &str = "builder";
+const PASSWORD: &str = "right-71c3a9";
+const WRONG: &str = "wrong-4be2d8";
+
+/// What `carafe lock` says when this is the base image.
+fn with_base(demo: &Demo, image: &str) -> String {
+    let spec = demo.spec("");
+    let old = format!("oci:{}/base-image", bases().display());
+    demo.write("carafe.toml", &spec.replace(&old, image));
+    complaint(demo, 1, &["lock", "--quiet"])
+}
+
+/// What `carafe push` of the base image says.
+fn push(demo: &Demo, target: &str, options: &[&str]) -> String {
+    let image = format!("oci:{}/base-image", bases().display());
+    let arguments = [&["push", "--quiet", &image, target][..], options].concat();
+    complaint(demo, 1, &arguments)
+}
+
+#[test]
+fn a_base_that_is_not_there() {
+    let demo = Demo::new();
+    assert_snapshot!(with_base(&demo, "oci:no/such/folder"), @r#"
+     × carafe.toml:4:14: failed to read `no/such/folder/index.json`
+     ╰─▶ No such file or directory (os error 2)
+      ╭─[4:14]
+    3 │ build-image = "oci:[BASES]/build-image"
+    4 │ base-image = "oci:no/such/folder"
+      ·              ──────────┬─────────
+      ·                        ╰── here
+    5 │ [frappe]
+      ╰────
+     help: check the path, and that you may read it: `oci:` takes a folder with an index.json, `docker-archive:` and `oci-archive:` a file
+    "#);
+    assert_snapshot!(with_base(&demo, "docker-archive:no/such/file.tar"), @r#"
+     × carafe.toml:4:14: failed to read `no/such/file.tar`
+     ╰─▶ No such file or directory (os error 2)
+      ╭─[4:14]
+    3 │ build-image = "oci:[BASES]/build-image"
+    4 │ base-image = "docker-archive:no/such/file.tar"
+      ·              ────────────────┬────────────────
+      ·                              ╰── here
+    5 │ [frappe]
+      ╰────
+     help: check the path, and that you may read it: `oci:` takes a folder with an index.json, `docker-archive:` and `oci-archive:` a file
+    "#);
+    assert_snapshot!(with_base(&demo, &demo.registry.image("frappe/base:version-99")), @r#"
+     × carafe.toml:4:14: failed to read [REGISTRY]/frappe/base:version-99
+     ╰─▶ failed to read the manifest `version-99` of [REGISTRY]/frappe/base: `[REGISTRY]` has no such thing: MANIFEST_UNKNOWN: manifest unknown
+      ╭─[4:14]
+    3 │ build-image = "oci:[BASES]/build-image"
+    4 │ base-image = "[REGISTRY]/frappe/base:version-99"
+      ·              ────────────────────┬───────────────────
+      ·                                  ╰── here
+    5 │ [frappe]
+      ╰────
+     help: check the spelling; a registry may also hide from a stranger what a logged-in account can see
+    "#);
+}
+
+#[test]
+fn a_base_that_cannot_be_a_name() {
+    assert_snapshot!(with_base(&Demo::new(), "Frappe/Base:version 15"), @r#"
+     × carafe.toml:4:14: failed to parse image name `Frappe/Base:version 15`: it has a blank or a control character
+      ╭─[4:14]
+    3 │ build-image = "oci:[BASES]/build-image"
+    4 │ base-image = "Frappe/Base:version 15"
+      ·              ────────────┬───────────
+      ·                          ╰── here
+    5 │ [frappe]
+      ╰────
+     help: write it as `registry/repository:tag`, such as `registry.example.com/erp:15`
+    "#);
+}
+
+#[test]
+fn a_registry_that_does_not_answer() {
+    let demo = Demo::new();
+    let address = format!("127.0.0.1:{}", closed_port());
+    let said = push(&demo, &format!("{address}/a/b:1"), &["--insecure-registry", &address]);
+    assert_snapshot!(said.replace(&address, "[CLOSED]"), @"
+    × failed to push sha256:[ID] to [CLOSED]/a/b: no connection to `[CLOSED]`
+    ├─▶ error sending request
+    ├─▶ client error (Connect)
+    ├─▶ tcp connect error
+    ╰─▶ Connection refused (os error 111)
+    help: check the name and the port, that the registry runs, and the proxy variables HTTPS_PROXY and NO_PROXY
+    ");
+}
+
+#[test]
+fn a_registry_that_speaks_plain_http() {
+    let demo = Demo::new();
+    assert_snapshot!(push(&demo, &demo.registry.image("a/b:1"), &[]), @r#"
+    × failed to push sha256:[ID] to [REGISTRY]/a/b: `[REGISTRY]` answers plain http, not https
+    help: if that is meant, name it as insecure: `insecure = true` under `[registry."[REGISTRY]"]`, or `--insecure-registry [REGISTRY]`
+    "#);
+}
+
+#[test]
+fn a_registry_that_says_no() {
+    let demo = Demo::new();
+    let registry = RegistryServer::with(Setup { login: Some((USER, PASSWORD)), tls: None });
+    let insecure = ["--insecure-registry", registry.address()];
+    let nobody = push(&demo, &registry.image("a/b:1"), &insecure);
+    assert_snapshot!(nobody.replace(registry.address(), "[CLOSED]"), @"
+    × failed to push sha256:[ID] to [CLOSED]/a/b: `[CLOSED]` wants other credentials (no credentials were found): unauthorized
+    help: log in with `docker login [CLOSED]` (or podman, skopeo), or set CARAFE_USERNAME and CARAFE_PASSWORD
+    ");
+
+    let image = format!("oci:{}/base-image", bases().display());
+    let target = registry.image("a/b:1");
+    let mut command = demo.carafe(&[&["push", "--quiet", &image, &target][..], &insecure].concat());
+    command.env("CARAFE_USERNAME", USER).env("CARAFE_PASSWORD", WRONG);
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(!stderr.contains(WRONG), "{stderr}");
+    assert_snapshot!(said(&demo, &stderr).replace(registry.address(), "[CLOSED]"), @"
+    × failed to push sha256:[ID] to [CLOSED]/a/b: `[CLOSED]` wants other credentials (asked as `builder` of CARAFE_USERNAME): unauthorized
+    help: log in with `docker login [CLOSED]` (or podman, skopeo), or set CARAFE_USERNAME and CARAFE_PASSWORD
+    ");
+}

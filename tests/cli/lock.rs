@@ -1,0 +1,195 @@
+//! The lock: what it pins, and what happens without it or with another one.
+
+use insta::assert_snapshot;
+
+use crate::demo::{Demo, TOKEN, bases, repositories, succeed};
+use crate::said::complaint;
+use crate::variants;
+
+fn read(demo: &Demo, name: &str) -> String {
+    std::fs::read_to_string(demo.path(name)).unwrap()
+}
+
+/// What a lock says about an app, line by line.
+fn locked(demo: &Demo, app: &str) -> toml::Table {
+    let lock: toml::Table = read(demo, "carafe.lock").parse().unwrap();
+    let apps = lock["app"].as_array().unwrap().iter().map(|app| app.as_table().unwrap());
+    apps.into_iter().find(|table| table["name"].as_str() == Some(app)).unwrap().clone()
+}
+
+/// A spec whose frappe and apps are given, and nothing of it moves but what they say.
+fn spec_of(demo: &Demo, frappe: &str, apps: &str) -> String {
+    let images = format!(
+        "build-image = \"oci:{0}/build-image\"\nbase-image = \"oci:{0}/base-image\"\n",
+        bases().display()
+    );
+    format!("[image]\n{images}[frappe]\nurl = \"{}\"\n{frappe}\n{apps}", demo.url("frappe"))
+}
+
+fn frappe_commit() -> String {
+    format!("commit = \"{}\"", variants::commit(&repositories().join("frappe.git"), "main"))
+}
+
+#[test]
+fn a_branch_needs_a_lock() {
+    let demo = Demo::new();
+    assert_snapshot!(complaint(&demo, 1, &["build", "--quiet"]), @r#"
+     × carafe.toml:5:1: `main` of http://[GIT]/frappe.git is a branch: it moves
+      ╭─[5:1]
+    4 │ base-image = "oci:[BASES]/base-image"
+    5 │ [frappe]
+      · ────┬───
+      ·     ╰── here
+    6 │ url = "http://*********************@[GIT]/frappe.git"
+      ╰────
+     help: run `carafe lock` and commit carafe.lock (or `carafe build --lock` to lock now), or add `commit`
+    "#);
+}
+
+#[test]
+fn a_tag_needs_none() {
+    let demo = Demo::new();
+    // All names are resolved, and then it is said what is wrong with the apps themselves.
+    demo.write("carafe.toml", &spec_of(&demo, "branch = \"v1.0.0\"", &demo.app("farewell", "v1.0.0")));
+    let said = complaint(&demo, 1, &["build", "--quiet"]);
+    assert!(said.contains("`farewell` needs `greetings`"), "{said}");
+}
+
+#[test]
+fn locked_refuses_what_is_not_pinned() {
+    let demo = Demo::new();
+    demo.write("carafe.toml", &spec_of(&demo, &frappe_commit(), &demo.app("greetings", "v1.0.0")));
+    assert_snapshot!(complaint(&demo, 1, &["build", "--quiet", "--locked"]), @r#"
+     × carafe.toml:7:1: `http://[GIT]/greetings.git` names no commit, and there is no lock
+      ╭─[7:1]
+    6 │ commit = "[ID]"
+    7 │ [[app]]
+      · ───┬───
+      ·    ╰── here
+    8 │ url = "http://*********************@[GIT]/greetings.git"
+      ╰────
+     help: run `carafe lock` and commit carafe.lock, or add `commit`
+    "#);
+    let base = ["--base-image", "docker.io/frappe/base:version-15"];
+    assert_snapshot!(complaint(&demo, 1, &[&["build", "--quiet", "--locked"][..], &base].concat()), @"
+     × --base-image: `docker.io/frappe/base:version-15` names no digest, and there is no lock
+      ╭────
+    1 │ docker.io/frappe/base:version-15
+      · ────────────────┬───────────────
+      ·                 ╰── here
+      ╰────
+     help: write it as `name@sha256:…`, or run `carafe lock` and commit carafe.lock
+    ");
+}
+
+#[test]
+fn a_lock_of_another_spec() {
+    let demo = Demo::new();
+    assert_snapshot!(complaint(&demo, 3, &["lock", "--check"]), @"there is no carafe.lock: run `carafe lock`");
+    demo.run(&["lock", "--quiet"]);
+    assert_snapshot!(complaint(&demo, 0, &["lock", "--check"]), @"carafe.lock fits the spec");
+    let before = read(&demo, "carafe.lock");
+    demo.write("carafe.toml", &demo.spec(&demo.app("greetings", "v1.0.0")));
+    assert_snapshot!(complaint(&demo, 3, &["lock", "--check"]), @"the spec has moved away from carafe.lock: run `carafe lock`");
+    assert_snapshot!(complaint(&demo, 1, &["build", "--quiet"]), @"
+    × the spec has moved away from `carafe.lock`
+    help: run `carafe lock`, look at the difference, and commit it
+    ");
+    assert_eq!(read(&demo, "carafe.lock"), before);
+}
+
+#[test]
+fn a_lock_from_the_future_and_a_broken_one() {
+    let demo = Demo::new();
+    demo.write("carafe.lock", "version = 99\n[[thing]]\nunknown = true\n");
+    assert_snapshot!(complaint(&demo, 1, &["build", "--quiet"]), @"
+    × failed to read `carafe.lock`: its version is 99, this carafe knows 1
+    help: use the carafe that wrote it, or write it anew with `carafe lock`
+    ");
+    demo.write("carafe.lock", "version = 1\nformat-version = 1\n<<<<<<< HEAD\n");
+    assert_snapshot!(complaint(&demo, 1, &["build", "--quiet"]), @"
+    × failed to parse `carafe.lock`
+    ╰─▶ TOML parse error at line 3, column 9
+          |
+        3 | <<<<<<< HEAD
+          |         ^
+        key with no value, expected `=`
+
+    help: `carafe lock` writes it anew
+    ");
+}
+
+#[test]
+fn it_has_the_same_bytes_twice_and_no_token() {
+    let demo = Demo::new();
+    demo.run(&["lock", "--quiet"]);
+    let first = read(&demo, "carafe.lock");
+    demo.run(&["lock", "--quiet", "--lock-file", "second.lock"]);
+    assert_eq!(read(&demo, "second.lock"), first);
+    assert!(!first.contains(TOKEN), "{first}");
+}
+
+#[test]
+fn an_annotated_tag_is_peeled() {
+    let demo = Demo::new();
+    demo.write("carafe.toml", &demo.spec(&demo.app("greetings", "v1.0.0")));
+    demo.run(&["lock", "--quiet"]);
+    let repository = repositories().join("greetings.git");
+    let greetings = locked(&demo, "greetings");
+    assert_eq!(greetings["tag"].as_str(), Some("v1.0.0"));
+    assert_eq!(greetings["commit"].as_str(), Some(variants::commit(&repository, "v1.0.0").as_str()));
+    let git = |name: &str| {
+        let mut git = std::process::Command::new("git");
+        succeed(git.arg("-C").arg(&repository).args(["rev-parse", name])).trim().to_owned()
+    };
+    assert_eq!(greetings["tree"].as_str(), Some(git("v1.0.0^{tree}").as_str()));
+    assert_ne!(git("v1.0.0"), git("v1.0.0^{commit}"), "the tag is an annotated one");
+}
+
+#[test]
+fn a_commit_must_be_on_the_branch_that_is_named() {
+    let demo = Demo::new();
+    let commit = format!("commit = \"{}\"\n", variants::side_commit());
+    let app = variants::app("broken", "main") + &commit;
+    demo.write("carafe.toml", &demo.spec(&app));
+    assert_snapshot!(complaint(&demo, 1, &["lock", "--quiet"]), @r#"
+     × carafe.toml:8:1: commit [ID] is not on `main` of http://[VARIANTS]/broken.git
+      ╭─[8:1]
+    7 │ branch = "main"
+    8 │ [[app]]
+      · ───┬───
+      ·    ╰── here
+    9 │ url = "http://*********************@[VARIANTS]/broken.git"
+      ╰────
+     help: check the commit; name the branch that holds it, or say `off-branch = true` if it is meant
+    "#);
+    assert!(!demo.path("carafe.lock").exists());
+
+    demo.write("carafe.toml", &demo.spec(&format!("{app}off-branch = true\n")));
+    demo.run(&["lock", "--quiet"]);
+    assert_eq!(locked(&demo, "greetings")["commit"].as_str(), Some(variants::side_commit().as_str()));
+    demo.write("carafe.toml", &demo.spec(&(variants::app("broken", "side") + &commit)));
+    demo.run(&["lock", "--quiet"]);
+}
+
+#[test]
+fn frappe_dockers_environment_is_all_it_takes() {
+    let demo = Demo::new();
+    std::fs::remove_file(demo.path("carafe.toml")).unwrap();
+    demo.write("apps.json", &format!("[{{\"url\": \"{}\", \"branch\": \"main\"}}]", demo.url("greetings")));
+    let base64 = succeed(std::process::Command::new("base64").arg("-w0").arg(demo.path("apps.json")));
+    let image = |name: &str| format!("oci:{}/{name}", bases().display());
+    let arguments =
+        ["lock", "--quiet", "--build-image", &image("build-image"), "--base-image", &image("base-image")];
+    let mut command = demo.carafe(&arguments);
+    command
+        .env("APPS_JSON_BASE64", base64)
+        .env("FRAPPE_PATH", demo.url("frappe"))
+        .env("FRAPPE_BRANCH", "main");
+    succeed(&mut command);
+    for app in ["frappe", "greetings"] {
+        let commit = variants::commit(&repositories().join(format!("{app}.git")), "main");
+        assert_eq!(locked(&demo, app)["commit"].as_str(), Some(commit.as_str()));
+        assert_eq!(locked(&demo, app)["branch"].as_str(), Some("main"));
+    }
+}

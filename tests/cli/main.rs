@@ -1,0 +1,15 @@
+//! What the program says and how it ends when something is wrong: exit codes and messages.
+
+mod build;
+#[path = "../common/demo.rs"]
+mod demo;
+mod images;
+mod input;
+mod lock;
+#[path = "../common/registry.rs"]
+mod registry;
+mod repositories;
+mod said;
+mod together;
+mod usage;
+mod variants;

@@ -1,0 +1,219 @@
+//! A repository that does not give what the spec asks of it.
+
+use std::net::TcpListener;
+
+use insta::assert_snapshot;
+
+use crate::demo::{Demo, TOKEN};
+use crate::said::complaint;
+use crate::variants;
+
+/// What `carafe lock` says when the spec has this app.
+fn with_app(app: impl FnOnce(&Demo) -> String) -> String {
+    let demo = Demo::new();
+    let app = app(&demo);
+    demo.write("carafe.toml", &demo.spec(&app));
+    let said = complaint(&demo, 1, &["lock", "--quiet"]);
+    assert!(!demo.path("carafe.lock").exists());
+    said
+}
+
+fn at(url: &str) -> String {
+    format!("[[app]]\nurl = \"{url}\"\nbranch = \"main\"\n")
+}
+
+/// A port where nobody listens: one that was free a moment ago.
+pub fn closed_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn an_unknown_branch() {
+    assert_snapshot!(with_app(|demo| demo.app("greetings", "mian")), @r#"
+     × carafe.toml:8:1: failed to find a branch or a tag `mian` in http://[GIT]/greetings.git
+      ╭─[8:1]
+    7 │ branch = "main"
+    8 │ [[app]]
+      · ───┬───
+      ·    ╰── here
+    9 │ url = "http://*********************@[GIT]/greetings.git"
+      ╰────
+     help: is it one of these? `main`
+    "#);
+    assert_snapshot!(with_app(|demo| demo.app("greetings", "version-99")), @r#"
+     × carafe.toml:8:1: failed to find a branch or a tag `version-99` in http://[GIT]/greetings.git
+      ╭─[8:1]
+    7 │ branch = "main"
+    8 │ [[app]]
+      · ───┬───
+      ·    ╰── here
+    9 │ url = "http://*********************@[GIT]/greetings.git"
+      ╰────
+     help: check the name; a commit goes into `commit`
+    "#);
+}
+
+#[test]
+fn an_unknown_commit() {
+    let commit = "0123456789".repeat(4);
+    let app = |demo: &Demo| format!("[[app]]\nurl = \"{}\"\ncommit = \"{commit}\"\n", demo.url("greetings"));
+    assert_snapshot!(with_app(app), @r#"
+     × carafe.toml:8:1: failed to fetch commit [ID] from http://[GIT]/greetings.git: the server does not offer it
+      ╭─[8:1]
+    7 │ branch = "main"
+    8 │ [[app]]
+      · ───┬───
+      ·    ╰── here
+    9 │ url = "http://*********************@[GIT]/greetings.git"
+      ╰────
+     help: it may have been removed by a forced push, or the server may refuse commits that no branch reaches; `carafe lock` pins what the branch has now
+    "#);
+    assert_snapshot!(with_app(|demo| demo.app("greetings", "main") + &format!("commit = \"{commit}\"\n")), @r#"
+     × carafe.toml:8:1: commit [ID] is not on `main` of http://[GIT]/greetings.git
+      ╭─[8:1]
+    7 │ branch = "main"
+    8 │ [[app]]
+      · ───┬───
+      ·    ╰── here
+    9 │ url = "http://*********************@[GIT]/greetings.git"
+      ╰────
+     help: check the commit; name the branch that holds it, or say `off-branch = true` if it is meant
+    "#);
+}
+
+#[test]
+fn a_short_commit() {
+    assert_snapshot!(with_app(|demo| demo.app("greetings", "main") + "commit = \"0123456\"\n"), @r#"
+     × carafe.toml:8:1: failed to parse `0123456` as a commit: expected 40 lower-case hexadecimal digits
+      ╭─[8:1]
+    7 │ branch = "main"
+    8 │ [[app]]
+      · ───┬───
+      ·    ╰── here
+    9 │ url = "http://*********************@[GIT]/greetings.git"
+      ╰────
+     help: `git rev-parse HEAD` in a clone prints the whole name
+    "#);
+}
+
+#[test]
+fn a_wrong_token() {
+    const WRONG: &str = "wrong-8d1f0c";
+    let said = with_app(|demo| demo.app("greetings", "main").replace(TOKEN, WRONG));
+    assert!(!said.contains(WRONG), "{said}");
+    assert_snapshot!(said, @r#"
+     × carafe.toml:8:1: failed to open http://[GIT]/greetings.git: the server refused the credential
+      ╭─[8:1]
+    7 │ branch = "main"
+    8 │ [[app]]
+      · ───┬───
+      ·    ╰── here
+    9 │ url = "http://***************@[GIT]/greetings.git"
+      ╰────
+     help: check that the token (for ssh: the key) is valid, has not expired, and may read this repository
+    "#);
+}
+
+#[test]
+fn no_token() {
+    assert_snapshot!(with_app(|demo| at(&format!("{}/greetings.git", demo.git))), @r#"
+     × carafe.toml:8:1: failed to open http://[GIT]/greetings.git: the server asks for a credential, or there is no such repository
+      ╭─[8:1]
+    7 │ branch = "main"
+    8 │ [[app]]
+      · ───┬───
+      ·    ╰── here
+    9 │ url = "http://[GIT]/greetings.git"
+      ╰────
+     help: check the address; for a private repository put a token into it (https://user:${TOKEN}@host/…, from the environment), or set up git's credential helper
+    "#);
+}
+
+#[test]
+fn a_host_that_does_not_answer() {
+    let port = closed_port();
+    let said = with_app(|_| at(&format!("http://127.0.0.1:{port}/org/app.git")));
+    assert_snapshot!(said.replace(&port.to_string(), "[PORT]"), @r#"
+     × carafe.toml:8:1: failed to reach http://127.0.0.1:[PORT]/org/app.git: client error (Connect): tcp connect error: Connection refused (os error 111)
+      ╭─[8:1]
+    7 │ branch = "main"
+    8 │ [[app]]
+      · ───┬───
+      ·    ╰── here
+    9 │ url = "http://127.0.0.1:[PORT]/org/app.git"
+      ╰────
+     help: check the address and the network; HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are honoured
+    "#);
+}
+
+#[test]
+fn no_repository_there() {
+    assert_snapshot!(with_app(|demo| demo.app("nothing", "main")), @r#"
+     × carafe.toml:8:1: failed to find a git repository at http://[GIT]/nothing.git: the server answers 404
+      ╭─[8:1]
+    7 │ branch = "main"
+    8 │ [[app]]
+      · ───┬───
+      ·    ╰── here
+    9 │ url = "http://*********************@[GIT]/nothing.git"
+      ╰────
+     help: check the address: `git ls-remote <address>` must list branches
+    "#);
+    let said = with_app(|demo| at(&format!("http://{}/org/app.git", demo.registry.address())));
+    assert_snapshot!(said, @r#"
+     × carafe.toml:8:1: failed to find a git repository at http://[REGISTRY]/org/app.git: the server answers 404
+      ╭─[8:1]
+    7 │ branch = "main"
+    8 │ [[app]]
+      · ───┬───
+      ·    ╰── here
+    9 │ url = "http://[REGISTRY]/org/app.git"
+      ╰────
+     help: check the address: `git ls-remote <address>` must list branches
+    "#);
+}
+
+#[test]
+fn an_app_without_a_name() {
+    let demo = Demo::new();
+    demo.write("apps/shop/README.md", "no app\n");
+    demo.write("carafe.toml", &demo.spec("[[app]]\npath = \"apps/shop\"\n"));
+    assert_snapshot!(complaint(&demo, 1, &["lock", "--quiet"]), @r#"
+     × carafe.toml:8:1: failed to find the app's name in pyproject.toml, setup.cfg or setup.py
+      ╭─[8:1]
+    7 │ branch = "main"
+    8 │ [[app]]
+      · ───┬───
+      ·    ╰── here
+    9 │ path = "apps/shop"
+      ╰────
+     help: is it a frappe app? its pyproject.toml needs `[project]` with a `name`
+    "#);
+    demo.write("carafe.toml", &demo.spec("[[app]]\npath = \"apps/gone\"\n"));
+    assert_snapshot!(complaint(&demo, 1, &["lock", "--quiet"]), @r#"
+     × carafe.toml:8:1: failed to use `apps/gone` as an app: No such file or directory (os error 2)
+      ╭─[8:1]
+    7 │ branch = "main"
+    8 │ [[app]]
+      · ───┬───
+      ·    ╰── here
+    9 │ path = "apps/gone"
+      ╰────
+     help: a local app is a folder of plain files, symbolic links and folders
+    "#);
+}
+
+#[test]
+fn two_apps_of_one_name() {
+    assert_snapshot!(with_app(|demo| demo.app("greetings", "main") + &variants::app("twin", "main")), @r#"
+     × carafe.toml:11:1: `http://[GIT]/greetings.git` and `http://[VARIANTS]/twin.git` are both the app `greetings`
+       ╭─[11:1]
+    10 │ branch = "main"
+    11 │ [[app]]
+       · ───┬───
+       ·    ╰── here
+    12 │ url = "http://*********************@[VARIANTS]/twin.git"
+       ╰────
+     help: remove one of the two
+    "#);
+}

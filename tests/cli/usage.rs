@@ -1,0 +1,124 @@
+//! The command line itself.
+
+use insta::assert_snapshot;
+
+use crate::demo::Demo;
+use crate::said::complaint;
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    let demo = Demo::new();
+    assert_snapshot!(complaint(&demo, 2, &["build", "--pull"]), @"
+    error: unexpected argument '--pull' found
+
+    Usage: carafe build [OPTIONS]
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(complaint(&demo, 2, &["build", "--lock", "--locked"]), @"
+    error: the argument '--lock' cannot be used with '--locked'
+
+    Usage: carafe build --lock
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(complaint(&demo, 2, &["biuld"]), @"
+    error: unrecognized subcommand 'biuld'
+
+      tip: a similar subcommand exists: 'build'
+
+    Usage: carafe <COMMAND>
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(complaint(&demo, 2, &["push", "oci:image"]), @"
+    error: the following required arguments were not provided:
+      <REFERENCE>...
+
+    Usage: carafe push <IMAGE> <REFERENCE>...
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(complaint(&demo, 2, &["build", "--isolation", "docker"]), @"
+    error: invalid value 'docker' for '--isolation <ISOLATION>'
+      [possible values: namespaces, none]
+
+    For more information, try '--help'.
+    ");
+    complaint(&demo, 2, &[]);
+}
+
+#[test]
+fn a_push_to_nowhere_and_to_no_name() {
+    let demo = Demo::new();
+    let spec =
+        demo.spec("").replace(&format!("tags = [\"{}\"]", demo.registry.image("demo/greetings:1")), "");
+    demo.write("carafe.toml", &spec);
+    assert_snapshot!(complaint(&demo, 1, &["build", "--push"]), @"
+    × where to push is not said
+    help: name it: `-t registry.example.com/erp:15`, or `[image] tags = [...]` in carafe.toml
+    ");
+    assert_snapshot!(complaint(&demo, 1, &["build", "--push", "-t", "Not A Name"]), @"
+    × failed to parse image name `Not A Name`: it has a blank or a control character
+    help: write it as `registry/repository:tag`, such as `registry.example.com/erp:15`
+    ");
+}
+
+#[test]
+fn help_names_every_command() {
+    let help = Demo::new().run(&["--help"]);
+    assert_snapshot!(help, @"
+    Turns a Frappe apps.json into an OCI image with a digest that anyone can check: no Docker, no
+    daemon, no root
+
+    Usage: carafe <COMMAND>
+
+    Commands:
+      lock     Pin every name (branch, tag, image) and write carafe.lock
+      build    Build the image that the spec and its lock describe
+      push     Push an image from an OCI layout or a docker archive to a registry
+      inspect  Show what is in an image, layer by layer, and the lock that made it
+      help     Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help     Print help
+      -V, --version  Print version
+
+    Examples:
+      carafe lock                          pin every name in carafe.toml
+      carafe build --push                  build what is locked and push it to the spec's tags
+      carafe build --apps apps.json --frappe-branch v15.55.1 -t registry.example.com/erp:1 --push
+      carafe inspect registry.example.com/erp:1
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 checked and different.
+    ");
+}
+
+#[test]
+fn help_names_every_flag() {
+    let help = Demo::new().run(&["build", "--help"]);
+    let flags: Vec<&str> =
+        help.lines().filter_map(|line| line.trim_start().strip_prefix('-').map(|_| line.trim())).collect();
+    assert_snapshot!(flags.join("\n"), @"
+    --spec <FILE>
+    --apps <FILE>
+    --apps-json-base64 <TEXT>
+    --frappe-path <URL>
+    --frappe-branch <NAME>
+    --build-image <IMAGE>
+    --base-image <IMAGE>
+    -t, --tag <REFERENCE>
+    --lock-file <FILE>
+    --isolation <ISOLATION>
+    - namespaces: User, mount, pid, ipc, uts and network namespaces
+    - none:       Nothing
+    --insecure-registry <HOST[:PORT]>
+    --json
+    -q, --quiet
+    --push
+    -o, --output <FOLDER>
+    --locked
+    --lock
+    -h, --help
+    ");
+}

@@ -1,0 +1,80 @@
+//! Repositories with something wrong in them, made from the example apps and served like them.
+
+use std::path::Path;
+use std::process::{Child, Command};
+use std::sync::OnceLock;
+
+use crate::demo::{TOKEN, repositories, scratch, serve_git, succeed};
+
+struct Variants {
+    _folder: tempfile::TempDir,
+    _server: Child,
+    address: String,
+}
+
+fn variants() -> &'static Variants {
+    static VARIANTS: OnceLock<Variants> = OnceLock::new();
+    VARIANTS.get_or_init(|| {
+        let folder = tempfile::tempdir_in(scratch()).unwrap();
+        make(folder.path());
+        let (server, address) = serve_git(folder.path());
+        Variants { _folder: folder, _server: server, address }
+    })
+}
+
+/// `127.0.0.1:port` of their server.
+pub fn host() -> &'static str {
+    variants().address.strip_prefix("http://").unwrap()
+}
+
+/// The table of one of them in a spec:
+///
+/// - `twin`: greetings once more, so a second app of that name;
+/// - `broken`: greetings whose script does not parse, on `main`; and on `side` a commit that
+///   `main` does not have.
+pub fn app(name: &str, branch: &str) -> String {
+    format!("[[app]]\nurl = \"http://ci:{TOKEN}@{}/{name}.git\"\nbranch = \"{branch}\"\n", host())
+}
+
+/// The commit that a name of one of them, or of an example app, stands for, by git's word.
+pub fn commit(folder: &Path, name: &str) -> String {
+    let mut git = git(folder);
+    succeed(git.args(["rev-parse", &format!("{name}^{{commit}}")])).trim().to_owned()
+}
+
+/// The commit of `broken`'s branch `side`.
+pub fn side_commit() -> String {
+    commit(&variants()._folder.path().join("broken.git"), "side")
+}
+
+fn make(folder: &Path) {
+    let greetings = repositories().join("greetings.git");
+    for name in ["twin", "broken"] {
+        succeed(Command::new("cp").arg("-r").arg(&greetings).arg(folder.join(format!("{name}.git"))));
+    }
+    let broken = folder.join("broken.git");
+    change(&broken, "main", "greetings/public/js/greetings.bundle.js", "import {{{ from nowhere;\n");
+    change(&broken, "side", "greetings/said.py", "WORD = 'aside'\n");
+}
+
+/// A commit on `branch`, grown from the example's commit, in which one file is another.
+fn change(repository: &Path, branch: &str, path: &str, text: &str) {
+    let work = tempfile::tempdir_in(scratch()).unwrap();
+    let mut add = git(repository);
+    succeed(add.args(["worktree", "add", "--quiet", "--detach"]).arg(work.path()).arg("v1.0.0"));
+    std::fs::write(work.path().join(path), text).unwrap();
+    succeed(git(work.path()).args(["add", "--all"]));
+    succeed(git(work.path()).args(["commit", "--quiet", "--message", "Change a file"]));
+    succeed(git(work.path()).args(["update-ref", &format!("refs/heads/{branch}"), "HEAD"]));
+    succeed(git(repository).args(["worktree", "remove", "--force"]).arg(work.path()));
+}
+
+/// git in this folder, with nobody's settings.
+fn git(folder: &Path) -> Command {
+    let mut command = Command::new("git");
+    command.arg("-C").arg(folder).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+    for who in ["AUTHOR", "COMMITTER"] {
+        command.env(format!("GIT_{who}_NAME"), "Tests").env(format!("GIT_{who}_EMAIL"), "tests@example.com");
+    }
+    command
+}
