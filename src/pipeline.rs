@@ -2,7 +2,7 @@
 //!
 //! 1. [`stages::lock`]: names become commits and digests ([`Lock`]), or the lock file is read.
 //! 2. [`stages::fetch`]: the pinned commits, the build root and the base image ([`Sources`]).
-//! 3. [`stages::bench`]: bench builds in a sandbox; what it left is settled ([`BuiltTree`]).
+//! 3. [`stages::bench`]: bench builds in a sandbox; what it left is settled ([`BuiltTree`](carafe_builder::runtime::BuiltTree)).
 //! 4. [`stages::pack`]: the tree becomes layers ([`PackedLayer`]) in an OCI layout.
 //! 5. [`stages::assemble`]: the base and the layers become one image ([`Built`]).
 //! 6. [`stages::push`]: blobs, then the manifest, then the tags ([`PushReport`]).

@@ -1,7 +1,7 @@
 //! From a Frappe `apps.json` to one built bench.
 //!
 //! The way through: [`spec`] says what the user wants, [`lock`] pins it, [`git`] fetches each
-//! pinned commit into the [`cache`], [`sandbox`] gives bench a machine of its own, and [`bench`]
+//! pinned commit into the [`cache`], [`sandbox`] gives bench a machine of its own, and [`mod@bench`]
 //! drives it and settles what it left behind.
 
 pub mod bench;

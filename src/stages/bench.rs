@@ -1,6 +1,6 @@
 //! Sources → BuiltTree: bench in its sandbox, and what it left settled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -10,10 +10,10 @@ use carafe_builder::cache::{Scratch, remove_tree};
 use carafe_builder::lock::{Lock, PinnedApp};
 use carafe_builder::progress::{Stage, Unit};
 use carafe_builder::runtime::{self, BuiltTree};
-use carafe_builder::sandbox::{Limits, Sandbox, SandboxConfig, machine_memory};
+use carafe_builder::sandbox::{Isolation, Limits, Sandbox, SandboxConfig, machine_memory};
 use carafe_builder::secret::Redactor;
 use carafe_builder::spec::{Spec, format_bytes};
-use miette::{Context as _, IntoDiagnostic};
+use miette::{Context as _, IntoDiagnostic, miette};
 
 use super::fetch::{BuildRoot, Sources};
 use crate::context::Context;
@@ -35,6 +35,7 @@ pub fn build(
     scratch: &Scratch,
     context: &Context,
 ) -> miette::Result<BuiltTree> {
+    check_tools(lock, &sources.build_root, context)?;
     let memory = spec.memory.map(|size| size.0);
     let heap = memory.unwrap_or(u64::MAX).min(machine_memory()) / 100 * NODE_HEAP_PERCENT;
     let inputs = BuildInputs {
@@ -62,6 +63,24 @@ pub fn probe_tools(root: &BuildRoot, context: &Context) -> miette::Result<BTreeM
     let additions = SandboxAdditions { binds: Vec::new(), files: Vec::new(), env: BTreeMap::new() };
     let sandbox = open(root, additions, Redactor::default(), &scratch, context)?;
     Ok(BenchInit.probe_tools(&sandbox, &scratch.path().join("tools.log"))?)
+}
+
+/// Without a sandbox the tools are this machine's, and no digest pins them.
+fn check_tools(lock: &Lock, root: &BuildRoot, context: &Context) -> miette::Result<()> {
+    if context.isolation != Isolation::None {
+        return Ok(());
+    }
+    let found = probe_tools(root, context)?;
+    let names: BTreeSet<_> = lock.tools.keys().chain(found.keys()).collect();
+    let differs = |name: &&String| lock.tools.get(*name) != found.get(*name);
+    let Some(name) = names.into_iter().find(differs) else { return Ok(()) };
+    let version = |tools: &BTreeMap<String, String>| tools.get(name).cloned().unwrap_or("none".to_owned());
+    Err(miette!(
+        help = "build where the lock was made, without `--isolation=none`, or run `carafe lock` here",
+        "this machine has {name} {}, the lock says {}",
+        version(&found),
+        version(&lock.tools)
+    ))
 }
 
 fn open(

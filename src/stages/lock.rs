@@ -88,7 +88,8 @@ fn pin_image(
     context: &Context,
 ) -> miette::Result<LockedImage> {
     let name: ImageName = image.reference.parse().map_err(|error| image.origin.wrap(error))?;
-    if moving == Moving::Refused && matches!(&name, ImageName::Registry(name) if name.digest().is_none()) {
+    let is_unpinned = matches!(&name, ImageName::Registry(name) if name.digest().is_none());
+    if moving == Moving::Refused && is_unpinned {
         let help = "write it as `name@sha256:…`, or run `carafe lock` and commit carafe.lock";
         let message = format!("`{}` names no digest, and there is no lock", image.reference);
         return Err(image.origin.error(message, help).into());
@@ -98,5 +99,9 @@ fn pin_image(
         .open(&context.registry, None)
         .map_err(|error| image.origin.wrap(error))?;
     let (root, _) = source.root().map_err(|error| image.origin.wrap(error))?;
+    if moving == Moving::TagsOnly && is_unpinned {
+        let (name, digest) = (&image.reference, root.digest);
+        context.progress.warn(format!("`{name}` is {digest} now: `carafe lock` pins it"));
+    }
     Ok(LockedImage { reference: image.reference.clone(), digest: root.digest })
 }

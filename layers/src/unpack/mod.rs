@@ -1,8 +1,8 @@
 //! Lays an image's layers down beneath a root folder, as root or as an ordinary user.
 //!
 //! The way of a layer: the blob's bytes are hashed, decompressed and hashed again on one thread
-//! ([`stream`]), and on the caller's read as tar ([`crate::untar`]), judged entry by entry
-//! ([`layer`]) and laid down beneath the root ([`tree`]).
+//! (`stream`), and on the caller's read as tar ([`crate::untar`]), judged entry by entry
+//! (`layer`) and laid down beneath the root (`tree`).
 //!
 //! The result is one plain tree: whiteouts are applied and gone. All of it belongs to whoever
 //! runs, so that an ordinary user without further ids gets the same tree as root:
