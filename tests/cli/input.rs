@@ -129,13 +129,13 @@ fn a_url_that_is_none() {
     let app =
         |url: &str| format!("[frappe]\nbranch = \"main\"\n[[app]]\nurl = \"{url}\"\nbranch = \"main\"\n");
     assert_snapshot!(carafe_toml(&app("htps://git.example.com/a")), @r#"
-     × carafe.toml:3:1: failed to read `htps://git.example.com/a` as the address of a git repository: its scheme is not supported
-      ╭─[3:1]
-    2 │ branch = "main"
+     × carafe.toml:4:1: failed to read `htps://git.example.com/a` as the address of a git repository: its scheme is not supported
+      ╭─[4:1]
     3 │ [[app]]
-      · ───┬───
-      ·    ╰── here
     4 │ url = "htps://git.example.com/a"
+      · ─┬─
+      ·  ╰── here
+    5 │ branch = "main"
       ╰────
      help: forms: https://host/org/repo, ssh://git@host/org/repo, git@host:org/repo, file:///folder, org/repo[@ref]; a folder of files is `path = …`
     "#);
@@ -179,14 +179,14 @@ fn a_variable_that_is_not_set() {
     let url = demo.git.replace("http://", "http://${GREETINGS_TOKEN}@") + "/greetings.git";
     demo.write("carafe.toml", &demo.spec(&format!("[[app]]\nurl = \"{url}\"\nbranch = \"main\"\n")));
     assert_snapshot!(complaint(&demo, 1, &["lock"]), @r#"
-     × carafe.toml:8:1: the environment variable `GREETINGS_TOKEN` is not set
-      ╭─[8:1]
-    7 │ branch = "main"
-    8 │ [[app]]
-      · ───┬───
-      ·    ╰── here
-    9 │ url = "http://******************@[GIT]/greetings.git"
-      ╰────
+     × carafe.toml:9:1: the environment variable `GREETINGS_TOKEN` is not set
+       ╭─[9:1]
+     8 │ [[app]]
+     9 │ url = "http://******************@[GIT]/greetings.git"
+       · ─┬─
+       ·  ╰── here
+    10 │ branch = "main"
+       ╰────
      help: set it before you run carafe
     "#);
 

@@ -34,13 +34,13 @@ fn frappe_commit() -> String {
 fn a_branch_needs_a_lock() {
     let demo = Demo::new();
     assert_snapshot!(complaint(&demo, 1, &["build", "--quiet"]), @r#"
-     × carafe.toml:5:1: `main` of http://[GIT]/frappe.git is a branch: it moves
-      ╭─[5:1]
-    4 │ base-image = "oci:[BASES]/base-image"
-    5 │ [frappe]
-      · ────┬───
-      ·     ╰── here
+     × carafe.toml:7:1: `main` of http://[GIT]/frappe.git is a branch: it moves
+      ╭─[7:1]
     6 │ url = "http://*********************@[GIT]/frappe.git"
+    7 │ branch = "main"
+      · ───┬──
+      ·    ╰── here
+    8 │ [[app]]
       ╰────
      help: run `carafe lock` and commit carafe.lock (or `carafe build --lock` to lock now), or add `commit`
     "#);
@@ -153,14 +153,14 @@ fn a_commit_must_be_on_the_branch_that_is_named() {
     let app = variants::app("broken", "main") + &commit;
     demo.write("carafe.toml", &demo.spec(&app));
     assert_snapshot!(complaint(&demo, 1, &["lock", "--quiet"]), @r#"
-     × carafe.toml:8:1: commit [ID] is not on `main` of http://[VARIANTS]/broken.git
-      ╭─[8:1]
-    7 │ branch = "main"
-    8 │ [[app]]
-      · ───┬───
-      ·    ╰── here
-    9 │ url = "http://*********************@[VARIANTS]/broken.git"
-      ╰────
+     × carafe.toml:11:1: commit [ID] is not on `main` of http://[VARIANTS]/broken.git
+       ╭─[11:1]
+    10 │ branch = "main"
+    11 │ commit = "[ID]"
+       · ───┬──
+       ·    ╰── here
+    12 │ [build]
+       ╰────
      help: check the commit; name the branch that holds it, or say `off-branch = true` if it is meant
     "#);
     assert!(!demo.path("carafe.lock").exists());

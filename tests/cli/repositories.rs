@@ -30,25 +30,25 @@ pub fn closed_port() -> u16 {
 #[test]
 fn an_unknown_branch() {
     assert_snapshot!(with_app(|demo| demo.app("greetings", "mian")), @r#"
-     × carafe.toml:8:1: failed to find a branch or a tag `mian` in http://[GIT]/greetings.git
-      ╭─[8:1]
-    7 │ branch = "main"
-    8 │ [[app]]
-      · ───┬───
-      ·    ╰── here
-    9 │ url = "http://*********************@[GIT]/greetings.git"
-      ╰────
+     × carafe.toml:10:1: failed to find a branch or a tag `mian` in http://[GIT]/greetings.git
+       ╭─[10:1]
+     9 │ url = "http://*********************@[GIT]/greetings.git"
+    10 │ branch = "mian"
+       · ───┬──
+       ·    ╰── here
+    11 │ [build]
+       ╰────
      help: is it one of these? `main`
     "#);
     assert_snapshot!(with_app(|demo| demo.app("greetings", "version-99")), @r#"
-     × carafe.toml:8:1: failed to find a branch or a tag `version-99` in http://[GIT]/greetings.git
-      ╭─[8:1]
-    7 │ branch = "main"
-    8 │ [[app]]
-      · ───┬───
-      ·    ╰── here
-    9 │ url = "http://*********************@[GIT]/greetings.git"
-      ╰────
+     × carafe.toml:10:1: failed to find a branch or a tag `version-99` in http://[GIT]/greetings.git
+       ╭─[10:1]
+     9 │ url = "http://*********************@[GIT]/greetings.git"
+    10 │ branch = "version-99"
+       · ───┬──
+       ·    ╰── here
+    11 │ [build]
+       ╰────
      help: check the name; a commit goes into `commit`
     "#);
 }
@@ -58,25 +58,25 @@ fn an_unknown_commit() {
     let commit = "0123456789".repeat(4);
     let app = |demo: &Demo| format!("[[app]]\nurl = \"{}\"\ncommit = \"{commit}\"\n", demo.url("greetings"));
     assert_snapshot!(with_app(app), @r#"
-     × carafe.toml:8:1: failed to fetch commit [ID] from http://[GIT]/greetings.git: the server does not offer it
-      ╭─[8:1]
-    7 │ branch = "main"
-    8 │ [[app]]
-      · ───┬───
-      ·    ╰── here
-    9 │ url = "http://*********************@[GIT]/greetings.git"
-      ╰────
+     × carafe.toml:10:1: failed to fetch commit [ID] from http://[GIT]/greetings.git: the server does not offer it
+       ╭─[10:1]
+     9 │ url = "http://*********************@[GIT]/greetings.git"
+    10 │ commit = "[ID]"
+       · ───┬──
+       ·    ╰── here
+    11 │ [build]
+       ╰────
      help: it may have been removed by a forced push, or the server may refuse commits that no branch reaches; `carafe lock` pins what the branch has now
     "#);
     assert_snapshot!(with_app(|demo| demo.app("greetings", "main") + &format!("commit = \"{commit}\"\n")), @r#"
-     × carafe.toml:8:1: commit [ID] is not on `main` of http://[GIT]/greetings.git
-      ╭─[8:1]
-    7 │ branch = "main"
-    8 │ [[app]]
-      · ───┬───
-      ·    ╰── here
-    9 │ url = "http://*********************@[GIT]/greetings.git"
-      ╰────
+     × carafe.toml:11:1: commit [ID] is not on `main` of http://[GIT]/greetings.git
+       ╭─[11:1]
+    10 │ branch = "main"
+    11 │ commit = "[ID]"
+       · ───┬──
+       ·    ╰── here
+    12 │ [build]
+       ╰────
      help: check the commit; name the branch that holds it, or say `off-branch = true` if it is meant
     "#);
 }
@@ -84,14 +84,14 @@ fn an_unknown_commit() {
 #[test]
 fn a_short_commit() {
     assert_snapshot!(with_app(|demo| demo.app("greetings", "main") + "commit = \"0123456\"\n"), @r#"
-     × carafe.toml:8:1: failed to parse `0123456` as a commit: expected 40 lower-case hexadecimal digits
-      ╭─[8:1]
-    7 │ branch = "main"
-    8 │ [[app]]
-      · ───┬───
-      ·    ╰── here
-    9 │ url = "http://*********************@[GIT]/greetings.git"
-      ╰────
+     × carafe.toml:11:1: failed to parse `0123456` as a commit: expected 40 lower-case hexadecimal digits
+       ╭─[11:1]
+    10 │ branch = "main"
+    11 │ commit = "0123456"
+       · ───┬──
+       ·    ╰── here
+    12 │ [build]
+       ╰────
      help: `git rev-parse HEAD` in a clone prints the whole name
     "#);
 }
@@ -102,14 +102,14 @@ fn a_wrong_token() {
     let said = with_app(|demo| demo.app("greetings", "main").replace(TOKEN, WRONG));
     assert!(!said.contains(WRONG), "{said}");
     assert_snapshot!(said, @r#"
-     × carafe.toml:8:1: failed to open http://[GIT]/greetings.git: the server refused the credential
-      ╭─[8:1]
-    7 │ branch = "main"
-    8 │ [[app]]
-      · ───┬───
-      ·    ╰── here
-    9 │ url = "http://***************@[GIT]/greetings.git"
-      ╰────
+     × carafe.toml:9:1: failed to open http://[GIT]/greetings.git: the server refused the credential
+       ╭─[9:1]
+     8 │ [[app]]
+     9 │ url = "http://***************@[GIT]/greetings.git"
+       · ─┬─
+       ·  ╰── here
+    10 │ branch = "main"
+       ╰────
      help: check that the token (for ssh: the key) is valid, has not expired, and may read this repository
     "#);
 }
@@ -117,14 +117,14 @@ fn a_wrong_token() {
 #[test]
 fn no_token() {
     assert_snapshot!(with_app(|demo| at(&format!("{}/greetings.git", demo.git))), @r#"
-     × carafe.toml:8:1: failed to open http://[GIT]/greetings.git: the server asks for a credential, or there is no such repository
-      ╭─[8:1]
-    7 │ branch = "main"
-    8 │ [[app]]
-      · ───┬───
-      ·    ╰── here
-    9 │ url = "http://[GIT]/greetings.git"
-      ╰────
+     × carafe.toml:9:1: failed to open http://[GIT]/greetings.git: the server asks for a credential, or there is no such repository
+       ╭─[9:1]
+     8 │ [[app]]
+     9 │ url = "http://[GIT]/greetings.git"
+       · ─┬─
+       ·  ╰── here
+    10 │ branch = "main"
+       ╰────
      help: check the address; for a private repository put a token into it (https://user:${TOKEN}@host/…, from the environment), or set up git's credential helper
     "#);
 }
@@ -134,14 +134,14 @@ fn a_host_that_does_not_answer() {
     let port = closed_port();
     let said = with_app(|_| at(&format!("http://127.0.0.1:{port}/org/app.git")));
     assert_snapshot!(said.replace(&port.to_string(), "[PORT]"), @r#"
-     × carafe.toml:8:1: failed to reach http://127.0.0.1:[PORT]/org/app.git: client error (Connect): tcp connect error: Connection refused (os error 111)
-      ╭─[8:1]
-    7 │ branch = "main"
-    8 │ [[app]]
-      · ───┬───
-      ·    ╰── here
-    9 │ url = "http://127.0.0.1:[PORT]/org/app.git"
-      ╰────
+     × carafe.toml:9:1: failed to reach http://127.0.0.1:[PORT]/org/app.git: client error (Connect): tcp connect error: Connection refused (os error 111)
+       ╭─[9:1]
+     8 │ [[app]]
+     9 │ url = "http://127.0.0.1:[PORT]/org/app.git"
+       · ─┬─
+       ·  ╰── here
+    10 │ branch = "main"
+       ╰────
      help: check the address and the network; HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are honoured
     "#);
 }
@@ -149,26 +149,26 @@ fn a_host_that_does_not_answer() {
 #[test]
 fn no_repository_there() {
     assert_snapshot!(with_app(|demo| demo.app("nothing", "main")), @r#"
-     × carafe.toml:8:1: failed to find a git repository at http://[GIT]/nothing.git: the server answers 404
-      ╭─[8:1]
-    7 │ branch = "main"
-    8 │ [[app]]
-      · ───┬───
-      ·    ╰── here
-    9 │ url = "http://*********************@[GIT]/nothing.git"
-      ╰────
+     × carafe.toml:9:1: failed to find a git repository at http://[GIT]/nothing.git: the server answers 404
+       ╭─[9:1]
+     8 │ [[app]]
+     9 │ url = "http://*********************@[GIT]/nothing.git"
+       · ─┬─
+       ·  ╰── here
+    10 │ branch = "main"
+       ╰────
      help: check the address: `git ls-remote <address>` must list branches
     "#);
     let said = with_app(|demo| at(&format!("http://{}/org/app.git", demo.registry.address())));
     assert_snapshot!(said, @r#"
-     × carafe.toml:8:1: failed to find a git repository at http://[REGISTRY]/org/app.git: the server answers 404
-      ╭─[8:1]
-    7 │ branch = "main"
-    8 │ [[app]]
-      · ───┬───
-      ·    ╰── here
-    9 │ url = "http://[REGISTRY]/org/app.git"
-      ╰────
+     × carafe.toml:9:1: failed to find a git repository at http://[REGISTRY]/org/app.git: the server answers 404
+       ╭─[9:1]
+     8 │ [[app]]
+     9 │ url = "http://[REGISTRY]/org/app.git"
+       · ─┬─
+       ·  ╰── here
+    10 │ branch = "main"
+       ╰────
      help: check the address: `git ls-remote <address>` must list branches
     "#);
 }
@@ -191,14 +191,14 @@ fn an_app_without_a_name() {
     "#);
     demo.write("carafe.toml", &demo.spec("[[app]]\npath = \"apps/gone\"\n"));
     assert_snapshot!(complaint(&demo, 1, &["lock", "--quiet"]), @r#"
-     × carafe.toml:8:1: failed to use `apps/gone` as an app: No such file or directory (os error 2)
-      ╭─[8:1]
-    7 │ branch = "main"
-    8 │ [[app]]
-      · ───┬───
-      ·    ╰── here
-    9 │ path = "apps/gone"
-      ╰────
+     × carafe.toml:9:1: failed to use `apps/gone` as an app: No such file or directory (os error 2)
+       ╭─[9:1]
+     8 │ [[app]]
+     9 │ path = "apps/gone"
+       · ──┬─
+       ·   ╰── here
+    10 │ [build]
+       ╰────
      help: a local app is a folder of plain files, symbolic links and folders
     "#);
 }

@@ -7,7 +7,7 @@ use miette::Diagnostic;
 
 use super::{LockedApp, LockedSource};
 use crate::bench::{self, AppHooks, RequiredApp};
-use crate::git::{self, Checkout, CommitId, RefKind, Remote, ResolvedRef, Store};
+use crate::git::{self, Checkout, CommitId, GitError, RefKind, Remote, ResolvedRef, Store};
 use crate::progress::{Progress, Stage, Unit};
 use crate::spec::{AppSource, AppSpec, Spec, SpecError};
 
@@ -90,12 +90,12 @@ fn resolve(app: &AppSpec, moving: Moving) -> Result<Option<(CommitId, Option<Res
     let Some(name) = name else {
         return Ok(commit.clone().map(|commit| (commit, None)));
     };
-    let found = git::resolve(remote, name).map_err(|error| app.origin.wrap(error))?;
+    let found = git::resolve(remote, name).map_err(|error| explain(app, error))?;
     let Some(commit) = commit else {
         if found.kind == RefKind::Branch && moving != Moving::Allowed {
             let message = format!("`{name}` of {} is a branch: it moves", app.label());
             let help = "run `carafe lock` and commit carafe.lock (or `carafe build --lock` to lock now), or add `commit`";
-            return Err(app.origin.error(message, help));
+            return Err(app.origin.key("branch").error(message, help));
         }
         return Ok(Some((found.commit.clone(), Some(found))));
     };
@@ -103,7 +103,7 @@ fn resolve(app: &AppSpec, moving: Moving) -> Result<Option<(CommitId, Option<Res
         let message = format!("commit {commit} is not on `{name}` of {}", app.label());
         let help =
             "check the commit; name the branch that holds it, or say `off-branch = true` if it is meant";
-        return Err(app.origin.error(message, help));
+        return Err(app.origin.key("commit").error(message, help));
     }
     Ok(Some((commit.clone(), Some(found))))
 }
@@ -113,7 +113,18 @@ fn is_on(app: &AppSpec, remote: &Remote, name: &ResolvedRef, commit: &CommitId) 
         let help = "TMPDIR names another place for it";
         app.origin.error(format!("failed to create a temporary folder: {error}"), help)
     })?;
-    git::contains(remote, name, commit, scratch.path()).map_err(|error| app.origin.wrap(error))
+    git::contains(remote, name, commit, scratch.path()).map_err(|error| explain(app, error))
+}
+
+/// Points at the part of the app that the error is about.
+fn explain(app: &AppSpec, error: GitError) -> SpecError {
+    let key = match (&app.source, &error) {
+        (_, GitError::UnknownRef { .. }) => "branch",
+        (_, GitError::UnknownCommit { .. }) => "commit",
+        (AppSource::Git { .. }, _) => "url",
+        (AppSource::Local { .. }, _) => "path",
+    };
+    app.origin.key(key).wrap(error)
 }
 
 fn fetch_and_describe(
@@ -170,7 +181,7 @@ fn checkout(
         }
         (AppSource::Git { .. }, None) => unreachable!("a git app is resolved before it is fetched"),
     };
-    let checkout = checkout.map_err(|error| app.origin.wrap(error))?;
+    let checkout = checkout.map_err(|error| explain(app, error))?;
     task.finish(format!("commit {}", &checkout.commit.as_str()[..12]));
     Ok(checkout)
 }

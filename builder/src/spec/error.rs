@@ -34,6 +34,20 @@ impl Origin {
         Self { text: Arc::clone(&self.text), span }
     }
 
+    /// The key `name` of this app, in TOML or in JSON; the same place where it is not to be found.
+    pub fn key(&self, name: &str) -> Self {
+        let rest = &self.text.text[self.span.start..];
+        // A table of TOML has its keys below its heading, which is all that a span of it covers.
+        let is_table = rest.starts_with('[');
+        let end = if is_table { rest.find("\n[").unwrap_or(rest.len()) } else { self.span.len() };
+        let (quoted, assigned) = (format!("\"{name}\""), format!("\n{name} ="));
+        match (is_table, rest[..end].find(&quoted), rest[..end].find(&assigned)) {
+            (true, _, Some(at)) => self.at(self.span.start + at + 1..self.span.start + at + 1 + name.len()),
+            (false, Some(at), _) => self.at(self.span.start + at..self.span.start + at + quoted.len()),
+            _ => self.clone(),
+        }
+    }
+
     /// Line and column of the beginning, both from 1.
     fn position(&self) -> (usize, usize) {
         let before = &self.text.text.as_bytes()[..self.span.start];
@@ -131,6 +145,20 @@ mod tests {
         let masked = r#"[{"url": "https://***@h/x"}, "ssh://***@host/y", "https://plain/@z"]"#;
         assert_eq!(mask_credentials(text), masked);
         assert_eq!(mask_credentials("a://ü@b"), "a://**@b");
+    }
+
+    #[test]
+    fn a_key_is_found_in_its_own_app_alone() {
+        let toml = "[frappe]\nurl = \"branch = x\"\n[[app]]\nurl = \"u\"\nbranch = \"main\"\n";
+        let at = |text: &str, part: &str, key: &str| {
+            let start = text.find(part).unwrap();
+            Origin::whole("x", text).at(start..start + part.len()).key(key).position()
+        };
+        assert_eq!(at(toml, "[frappe]", "branch"), (1, 1));
+        assert_eq!(at(toml, "[[app]]", "branch"), (5, 1));
+        let json = "[{\"url\": \"a\"},\n {\"url\": \"b\"}]";
+        assert_eq!(at(json, "{\"url\": \"b\"}", "url"), (2, 3));
+        assert_eq!(at(json, "{\"url\": \"b\"}", "branch"), (2, 2));
     }
 
     #[test]

@@ -92,20 +92,22 @@ impl AppTable {
     }
 
     fn git(&self, url: &str, origin: &Origin, env: Environment) -> Result<AppSource, SpecError> {
-        let parsed = app_url::parse(url, origin, env)?;
+        let parsed = app_url::parse(url, &origin.key("url"), env)?;
         let name = match (&self.branch, parsed.name) {
             (Some(branch), Some(name)) if *branch != name => {
                 let message = format!("the url names `{name}` and the branch is `{branch}`");
-                return Err(origin.error(message, "name it once, as `branch`"));
+                return Err(origin.key("branch").error(message, "name it once, as `branch`"));
             }
             (branch, name) => branch.clone().or(name),
         };
         if let Some(name) = &name {
-            check_name(name, origin)?;
+            check_name(name, &origin.key("branch"))?;
         }
         let commit = self.commit.as_deref().map(str::parse).transpose();
         let commit = commit.map_err(|error: git::ParseIdError| {
-            origin.error(error.to_string(), "`git rev-parse HEAD` in a clone prints the whole name")
+            origin
+                .key("commit")
+                .error(error.to_string(), "`git rev-parse HEAD` in a clone prints the whole name")
         })?;
         if name.is_none() && commit.is_none() {
             let help = "add `branch` with a branch or a tag, or `commit`; only what is named can be locked";
