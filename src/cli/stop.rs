@@ -40,7 +40,7 @@ fn stop(cancel: &CancelToken) {
     if cancel.is_cancelled() {
         std::process::exit(exit::STOPPED.into());
     }
-    eprintln!("stopping; once more to leave at once");
+    eprintln!("\nstopping; once more to leave at once");
     cancel.cancel();
     thread::spawn(|| {
         thread::sleep(GRACE);

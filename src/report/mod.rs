@@ -6,6 +6,7 @@ mod json;
 mod line;
 mod plain;
 mod rows;
+mod screen;
 mod table;
 mod terminal;
 

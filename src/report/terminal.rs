@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use carafe_builder::progress::{Event, Sink, Stage, TaskId, Unit};
 use console::Term;
-use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::line::{self, NAME, NARROW_NAME};
+use super::screen::Screen;
 
 /// One bar for each task that runs, and a line for each that is done.
 pub struct Terminal {
@@ -23,23 +24,23 @@ struct Running {
 }
 
 const TICK: Duration = Duration::from_millis(120);
-/// No line that is drawn again is wider. A terminal that becomes narrower breaks lines that no
-/// longer fit in two, and one of the two would stay behind.
-const WIDEST: usize = 79;
+/// So often a second is drawn at most.
+const DRAWS: u8 = 20;
 /// Columns of a bar line beside the name.
-const BESIDE_NAME: usize = WIDEST - NAME;
+const BESIDE_NAME: usize = Screen::WIDEST - NAME;
 /// Columns before a step's output: the spinner, the title of a build, the clock.
 const BESIDE_OUTPUT: usize = 25;
 
 const BAR: &str = "{spinner:.cyan} {prefix} {bar:18.cyan/dim} {amount}";
 const OPEN: &str = "{spinner:.cyan} {prefix} {clock:>7} {amount}";
-const OUTPUT: &str = "{spinner:.cyan} {prefix} {clock:>7}  {wide_msg:.dim}";
+const OUTPUT: &str = "{spinner:.cyan} {prefix} {clock:>7}  {msg:.dim}";
 
 impl Terminal {
     /// Draws on stderr, in colour if stderr (whatever stdout is) and the user take it.
     pub fn new() -> Self {
         console::set_colors_enabled(console::colors_enabled_stderr());
-        Self { bars: MultiProgress::new(), running: Mutex::default() }
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(Screen::new()), DRAWS);
+        Self { bars: MultiProgress::with_draw_target(target), running: Mutex::default() }
     }
 
     fn start(&self, stage: Stage, name: &str, total: Option<u64>, unit: Unit) -> Running {
@@ -82,7 +83,8 @@ impl Terminal {
                 if let Some(task) = running.get(&task)
                     && !line.trim().is_empty()
                 {
-                    task.bar.set_message(line::cut(line.trim(), WIDEST - BESIDE_OUTPUT));
+                    let room = columns().min(Screen::WIDEST).saturating_sub(BESIDE_OUTPUT);
+                    task.bar.set_message(line::cut(line.trim(), room));
                 }
             }
             Event::Finished { task, summary } => {
@@ -147,6 +149,6 @@ mod tests {
         }
         let widest =
             format!("⠋ {} {} {}", line::title(Stage::Push, "x", NAME), "━".repeat(18), "999 MB of 999 MB");
-        assert!(console::measure_text_width(&widest) <= WIDEST, "{widest}");
+        assert!(console::measure_text_width(&widest) <= Screen::WIDEST, "{widest}");
     }
 }
