@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 
 use super::stop;
 use crate::context::Context;
-use crate::registry::{Reference, Registry, RegistryOptions};
+use crate::registry::{Patience, Reference, Registry, RegistryOptions};
 use crate::report::{self, Style};
 
 /// The lock's name, beside the spec.
@@ -133,14 +133,16 @@ impl RunArguments {
         let mut insecure: std::collections::BTreeSet<String> =
             self.insecure_registries.iter().cloned().collect();
         insecure.extend(spec.into_iter().flat_map(|spec| spec.insecure_registries.iter().cloned()));
+        let progress = report::progress(self.style());
         Ok(Context {
             commits: Store::new(&cache)?,
             cache,
             registry: Registry::new(RegistryOptions {
                 insecure,
+                patience: Patience::new(progress.clone()),
                 ..RegistryOptions::from_environment(targets)
             })?,
-            progress: report::progress(self.style()),
+            progress,
             isolation,
             cancel: stop::token(),
             platform: Platform::host(),

@@ -12,7 +12,7 @@ use carafe_builder::secret::{Redactor, Secret};
 use reqwest::{RequestBuilder, StatusCode, Url, header};
 
 use super::RegistryOptions;
-use super::client::{Hosts, read_text};
+use super::client::{Hosts, read_text, refused};
 use super::credentials::{self, Credential, Identity};
 use super::error::RegistryError;
 use super::failure::{Asker, Attempt};
@@ -123,6 +123,15 @@ impl Authenticator {
         Ok(authorization)
     }
 
+    /// Drops the token for `attempt`; false if it was not asked with one.
+    pub(super) async fn forget(&self, attempt: &Attempt<'_>) -> bool {
+        let scopes = attempt.access.scopes(attempt.repository.name());
+        let key = (attempt.repository.registry().to_owned(), scopes);
+        let mut grants = self.grants.lock().await;
+        let is_token = |grant: &Grant| matches!(grant.authorization, Authorization::Bearer(_));
+        grants.get(&key).is_some_and(is_token) && grants.remove(&key).is_some()
+    }
+
     /// Whom `registry` sees.
     pub(super) fn asker(&self, registry: &str) -> Asker {
         let identity = Identity::describe(self.identity(registry).ok().flatten().as_ref());
@@ -208,10 +217,7 @@ impl Authenticator {
             // A registry may hide its root and still serve the repository.
             StatusCode::NOT_FOUND => Challenge::Open,
             status if status.is_success() => Challenge::Open,
-            status => {
-                let body = read_text(response).await;
-                return Err(attempt.refusal(self.asker(registry), status, &body));
-            }
+            _ => return Err(refused(attempt, self.asker(registry), response).await),
         };
         challenges.insert(registry.to_owned(), challenge.clone());
         Ok(challenge)
@@ -225,12 +231,10 @@ impl Authenticator {
     ) -> Result<Grant, RegistryError> {
         let request = ask.build(&self.http, scopes);
         let response = request.send().await.map_err(|error| attempt.transport(error))?;
-        let status = response.status();
-        let body = Secret::new(read_text(response).await);
-        if !status.is_success() {
-            let asker = self.asker(attempt.repository.registry());
-            return Err(attempt.refusal(asker, status, body.expose()));
+        if !response.status().is_success() {
+            return Err(refused(attempt, self.asker(attempt.repository.registry()), response).await);
         }
+        let body = Secret::new(read_text(response).await);
         parse_token(body.expose()).ok_or_else(|| attempt.protocol("its token server sent no usable token"))
     }
 }

@@ -14,20 +14,19 @@ use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::secrets::RegistryAuth;
 use oci_client::token_cache::{RegistryToken, RegistryTokenType};
 use oci_client::{Client as OciClient, RegistryOperation};
+use reqwest::header::{HeaderName, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, Url};
 
 use super::RegistryOptions;
 use super::auth::{Access, Authenticator, Authorization};
 use super::credentials::Credential;
 use super::error::RegistryError;
-use super::failure::Attempt;
+use super::failure::{Asker, Attempt};
 use super::reference::Repository;
-use super::tls;
+use super::{retry_after, tls};
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a server may stay silent over a manifest or a token. Blobs have no such limit here.
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
 /// As much of an error's or a token's body as is read.
 const MAX_TEXT_BYTES: usize = 128 << 10;
 /// Names us to servers.
@@ -80,7 +79,7 @@ impl Client {
         let http = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(SILENCE_TIMEOUT)
+            .read_timeout(options.patience.silence())
             .build()
             .map_err(RegistryError::NoCaBundle)?;
         // Only after the one above was built: oci-client panics where that fails.
@@ -147,9 +146,7 @@ impl Client {
 
     /// An answer that is a refusal, as an error.
     pub(super) async fn refused(&self, attempt: &Attempt<'_>, response: Response) -> RegistryError {
-        let status = response.status();
-        let body = read_text(response).await;
-        attempt.refusal(self.auth.asker(attempt.repository.registry()), status, &body)
+        refused(attempt, self.auth.asker(attempt.repository.registry()), response).await
     }
 
     /// An error of oci-client's.
@@ -160,6 +157,22 @@ impl Client {
     ) -> RegistryError {
         attempt.oci(self.auth.asker(attempt.repository.registry()), error)
     }
+}
+
+/// An answer that is a refusal, as an error.
+pub(super) async fn refused(attempt: &Attempt<'_>, asker: Asker, response: Response) -> RegistryError {
+    let status = response.status();
+    let after = header(&response, &RETRY_AFTER).and_then(retry_after::parse);
+    let mut error = attempt.refusal(asker, status, &read_text(response).await);
+    if let RegistryError::Refused { retry_after, .. } = &mut error {
+        *retry_after = after;
+    }
+    error
+}
+
+/// A header's value, if it is there and is text.
+pub(super) fn header<'a>(response: &'a Response, name: &HeaderName) -> Option<&'a str> {
+    response.headers().get(name)?.to_str().ok()
 }
 
 /// The first bytes of a body as text; what cannot be read is left out.

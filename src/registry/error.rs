@@ -5,6 +5,8 @@ use std::error::Error as StdError;
 use carafe_layers::digest::Digest;
 use carafe_layers::source::SourceError;
 
+use super::retry::RetryAfter;
+
 /// Why a registry could not be used. Every `action` reads after "failed to" and names the
 /// repository, tag or digest. Neither credentials nor the queries of signed URLs are in any
 /// message, and what a server says is cut to a bounded length.
@@ -167,6 +169,8 @@ pub enum RegistryError {
         status: u16,
         /// The registry's error code and message.
         message: String,
+        /// When it wants to be asked again, if it says so.
+        retry_after: Option<RetryAfter>,
     },
     /// The registry does not keep to the distribution specification.
     #[error("failed to {action}: `{registry}` breaks the protocol: {reason}")]
@@ -210,6 +214,28 @@ pub enum RegistryError {
         /// Why.
         reason: String,
     },
+}
+
+impl RegistryError {
+    /// Whether the same request may well succeed a little later. What is final says so at once: a
+    /// refusal (401, 403, 404, 413), a certificate, a full disk (507), what is not implemented.
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Broken { .. } => true,
+            Self::Refused { status, .. } => {
+                matches!(status, 408 | 425 | 429 | 500..=599) && !matches!(status, 501 | 505 | 507)
+            }
+            _ => false,
+        }
+    }
+
+    /// When the registry wants to be asked again, if it says so.
+    pub(super) fn retry_after(&self) -> Option<RetryAfter> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
 }
 
 /// What a server said: its first characters, without control characters and without the queries

@@ -79,7 +79,13 @@ impl<'a> Attempt<'a> {
             StatusCode::NOT_FOUND => RegistryError::NotFound { action, registry, message },
             StatusCode::PAYLOAD_TOO_LARGE => RegistryError::TooLarge { action, registry, size: self.size },
             StatusCode::BAD_REQUEST if speaks_tls(&body) => RegistryError::NotPlainHttp { action, registry },
-            _ => RegistryError::Refused { action, registry, status: status.as_u16(), message },
+            _ => RegistryError::Refused {
+                action,
+                registry,
+                status: status.as_u16(),
+                message,
+                retry_after: None,
+            },
         }
     }
 

@@ -5,7 +5,7 @@
 //! blocking and may be called from many threads at once; inside is one runtime. One concern, one
 //! module: `client` the transport, `tls` its cryptography, `credentials` who we are, `auth`
 //! and `token` what a request is signed with, `manifest`, `pull`, `upload` one blob, `push` the order, `failure` what the
-//! wire's failures mean. Nothing is tried twice yet; `docs/registry.md` says what is supported.
+//! wire's failures mean, `retry` which of them are waited out; `docs/registry.md` says what is supported.
 
 mod auth;
 mod client;
@@ -17,6 +17,8 @@ mod parallel;
 mod pull;
 mod push;
 mod reference;
+mod retry;
+mod retry_after;
 mod tls;
 mod token;
 mod upload;
@@ -30,12 +32,14 @@ use tokio::runtime::{Builder, Runtime};
 use self::auth::Access;
 use self::client::Client;
 use self::failure::Attempt;
+use self::retry::Met;
 
 pub use self::credentials::{Credential, CredentialFiles};
 pub use self::error::RegistryError;
 pub use self::pull::RegistrySource;
 pub use self::push::{BlobReport, KnownBlobs, PushReport, UPLOADS_AT_ONCE};
 pub use self::reference::{ParseReferenceError, Reference, Repository};
+pub use self::retry::{Clock, Patience, RetryAfter};
 pub use self::upload::Delivery;
 
 /// Threads that move bytes; hashing and reading happen on the callers' own.
@@ -50,6 +54,8 @@ pub struct RegistryOptions {
     pub credentials: BTreeMap<String, Credential>,
     /// Where credentials are looked up for all other hosts.
     pub files: CredentialFiles,
+    /// What is tried again, and who is told.
+    pub patience: Patience,
 }
 
 impl RegistryOptions {
@@ -62,7 +68,7 @@ impl RegistryOptions {
             Some(credential) => hosts.map(|host| (host, credential.clone())).collect(),
             None => BTreeMap::new(),
         };
-        Self { insecure: BTreeSet::new(), credentials, files: CredentialFiles::from_environment() }
+        Self { credentials, files: CredentialFiles::from_environment(), ..Self::default() }
     }
 }
 
@@ -78,6 +84,7 @@ impl Registry {
     /// does not serve for TLS: the bundle is the one that `SSL_CERT_FILE` or `SSL_CERT_DIR` name,
     /// else the system's.
     pub fn new(options: RegistryOptions) -> Result<Self, RegistryError> {
+        let patience = options.patience.clone();
         let client = Client::new(options)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(RUNTIME_THREADS)
@@ -85,7 +92,9 @@ impl Registry {
             .enable_all()
             .build()
             .map_err(RegistryError::Runtime)?;
-        Ok(Self { shared: Arc::new(Shared { client, runtime: Some(runtime) }) })
+        Ok(Self {
+            shared: Arc::new(Shared { client, patience, met: Met::default(), runtime: Some(runtime) }),
+        })
     }
 
     /// The image named `reference`, to be read. Asks nothing yet.
@@ -98,7 +107,8 @@ impl Registry {
         let action = format!("resolve {reference}");
         let attempt = Attempt::new(&action, reference.repository(), &Access::Pull);
         let client = &self.shared.client;
-        let found = self.shared.block_on(client.find_manifest(&attempt, &reference.asked()))?;
+        let find = || self.shared.block_on(client.find_manifest(&attempt, &reference.asked()));
+        let found = self.shared.persist(&attempt, find)?;
         found.ok_or_else(|| RegistryError::NotFound {
             registry: reference.repository().registry().to_owned(),
             message: "no manifest of that name".to_owned(),
@@ -110,6 +120,8 @@ impl Registry {
 /// What all clones of a [`Registry`] and all open readers hold.
 struct Shared {
     client: Client,
+    patience: Patience,
+    met: Met,
     /// Taken only when dropped.
     runtime: Option<Runtime>,
 }

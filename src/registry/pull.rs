@@ -47,7 +47,8 @@ impl RegistrySource {
         let action = format!("read the manifest `{name}` of {}", self.reference.repository());
         let attempt = Attempt::new(&action, self.reference.repository(), &Access::Pull);
         let shared = &self.registry.shared;
-        shared.block_on(shared.client.get_manifest(&attempt, name)).map_err(|error| self.error(error))
+        let get = || shared.block_on(shared.client.get_manifest(&attempt, name));
+        shared.persist(&attempt, get).map_err(|error| self.error(error))
     }
 }
 
@@ -69,7 +70,9 @@ impl ImageSource for RegistrySource {
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, SourceError> {
         let action = format!("read {} of {}", descriptor.digest, self.reference.repository());
         let attempt = Attempt::new(&action, self.reference.repository(), &Access::Pull);
-        let reader = open(&self.registry.shared, &attempt, descriptor).map_err(|error| self.error(error))?;
+        let shared = &self.registry.shared;
+        let reader = shared.persist(&attempt, || open(shared, &attempt, descriptor));
+        let reader = reader.map_err(|error| self.error(error))?;
         Ok(Box::new(reader))
     }
 }

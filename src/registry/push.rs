@@ -211,7 +211,8 @@ impl<'a> Push<'a> {
         let digest = self.image.descriptor.digest.to_string();
         let action = format!("push the manifest {digest} to {}", self.repository);
         let attempt = self.put(&action, &digest)?;
-        match self.shared.block_on(self.shared.client.find_manifest(&attempt, &digest))? {
+        let find = || self.shared.block_on(self.shared.client.find_manifest(&attempt, &digest));
+        match self.shared.persist(&attempt, find)? {
             Some(found) if found.digest == self.image.descriptor.digest => Ok(()),
             Some(found) => Err(RegistryError::DigestMismatch {
                 action: action.clone(),
@@ -231,7 +232,8 @@ impl<'a> Push<'a> {
     fn put<'b>(&'b self, action: &'b str, name: &str) -> Result<Attempt<'b>, RegistryError> {
         let (descriptor, bytes) = (&self.image.descriptor, &self.image.manifest_bytes);
         let attempt = Attempt::new(action, self.repository, &self.access).sized(bytes.len() as u64);
-        self.shared.block_on(self.shared.client.put_manifest(&attempt, name, descriptor, bytes))?;
+        let put = || self.shared.block_on(self.shared.client.put_manifest(&attempt, name, descriptor, bytes));
+        self.shared.persist(&attempt, put)?;
         Ok(attempt)
     }
 }

@@ -57,15 +57,15 @@ impl Upload<'_> {
     pub(super) fn deliver(&self) -> Result<Delivery, RegistryError> {
         let action = format!("push {} to {}", self.descriptor.digest, self.repository);
         let attempt = Attempt::new(&action, self.repository, self.access).sized(self.descriptor.size);
-        if self.exists(&attempt)? {
+        if self.shared.persist(&attempt, || self.exists(&attempt))? {
             return Ok(Delivery::Skipped);
         }
         for from in self.near {
-            if self.mount(&attempt, from)? {
+            if self.shared.persist(&attempt, || self.mount(&attempt, from))? {
                 return Ok(Delivery::Mounted { from: from.clone() });
             }
         }
-        self.send(&attempt)?;
+        self.shared.persist(&attempt, || self.send(&attempt))?;
         Ok(Delivery::Sent)
     }
 

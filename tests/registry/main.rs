@@ -1,18 +1,23 @@
 //! The registry client against Debian's docker-registry, and against a stand-in that misbehaves.
 
 mod auth;
+mod clock;
 mod faults;
 mod faulty;
 mod images;
 mod memory;
+mod patience;
 mod push;
 #[path = "../common/registry.rs"]
 mod server;
 mod tls;
 
 use std::process::Command;
+use std::sync::Arc;
 
-use carafe::registry::{CredentialFiles, Reference, Registry, RegistryOptions};
+use carafe::registry::{CredentialFiles, Patience, Reference, Registry, RegistryOptions};
+
+use crate::clock::QuickClock;
 
 /// A client without credentials that speaks plain HTTP to `address`.
 fn client(address: &str) -> Registry {
@@ -21,7 +26,8 @@ fn client(address: &str) -> Registry {
 
 fn client_with(address: &str, files: CredentialFiles) -> Registry {
     let insecure = [address.to_owned()].into();
-    Registry::new(RegistryOptions { insecure, files, ..RegistryOptions::default() }).unwrap()
+    let patience = Patience::default().with_clock(Arc::new(QuickClock::default()));
+    Registry::new(RegistryOptions { insecure, files, patience, ..RegistryOptions::default() }).unwrap()
 }
 
 fn name(text: &str) -> Reference {
