@@ -144,15 +144,9 @@ pub enum SourceError {
         source: std::io::Error,
     },
     /// The transport failed (a registry, from another crate).
-    #[error("failed to read {image}")]
-    Transport {
-        /// The source's name.
-        image: String,
-        /// Why.
-        #[source]
-        #[diagnostic_source]
-        source: Box<dyn miette::Diagnostic + Send + Sync>,
-    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Transport(Box<dyn miette::Diagnostic + Send + Sync>),
 }
 
 /// Reads an image's documents for `platform` and verifies them: each against its digest and

@@ -39,16 +39,12 @@ impl RegistrySource {
         &self.reference
     }
 
-    fn error(&self, error: RegistryError) -> SourceError {
-        SourceError::Transport { image: self.name(), source: Box::new(error) }
-    }
-
     fn get_manifest(&self, name: &str) -> Result<(Descriptor, Vec<u8>), SourceError> {
         let action = format!("read the manifest `{name}` of {}", self.reference.repository());
         let attempt = Attempt::new(&action, self.reference.repository(), &Access::Pull);
         let shared = &self.registry.shared;
         let get = || shared.block_on(shared.client.get_manifest(&attempt, name));
-        shared.persist(&attempt, get).map_err(|error| self.error(error))
+        shared.persist(&attempt, get).map_err(in_transport)
     }
 }
 
@@ -72,7 +68,7 @@ impl ImageSource for RegistrySource {
         let attempt = Attempt::new(&action, self.reference.repository(), &Access::Pull);
         let shared = &self.registry.shared;
         let reader = shared.persist(&attempt, || open(shared, &attempt, descriptor));
-        let reader = reader.map_err(|error| self.error(error))?;
+        let reader = reader.map_err(in_transport)?;
         Ok(Box::new(reader))
     }
 }
@@ -137,4 +133,8 @@ impl Read for BlobReader {
         self.current.copy_to_slice(&mut buffer[..count]);
         Ok(count)
     }
+}
+
+fn in_transport(error: RegistryError) -> SourceError {
+    SourceError::Transport(Box::new(error))
 }

@@ -54,8 +54,7 @@ fn a_base_that_is_not_there() {
      help: check the path, and that you may read it: `oci:` takes a folder with an index.json, `docker-archive:` and `oci-archive:` a file
     "#);
     assert_snapshot!(with_base(&demo, &demo.registry.image("frappe/base:version-99")), @r#"
-     × carafe.toml:4:14: failed to read [REGISTRY]/frappe/base:version-99
-     ╰─▶ failed to read the manifest `version-99` of [REGISTRY]/frappe/base: `[REGISTRY]` has no such thing: MANIFEST_UNKNOWN: manifest unknown
+     × carafe.toml:4:14: failed to read the manifest `version-99` of [REGISTRY]/frappe/base: `[REGISTRY]` has no such thing: MANIFEST_UNKNOWN: manifest unknown
       ╭─[4:14]
     3 │ build-image = "oci:[BASES]/build-image"
     4 │ base-image = "[REGISTRY]/frappe/base:version-99"

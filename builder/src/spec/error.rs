@@ -61,13 +61,9 @@ impl Origin {
         SpecError { message: message.into(), help: help.into(), origin: self.clone(), cause: None }
     }
 
-    /// An error of another stage, told about this place: its message, its causes, and the first
-    /// help among them.
+    /// An error of another stage, told about this place: its message, help and causes.
     pub fn wrap(&self, error: impl Diagnostic + Send + Sync + 'static) -> SpecError {
-        let whole_chain =
-            std::iter::successors(Some(&error as &dyn Diagnostic), |&error| error.diagnostic_source());
-        let help = whole_chain.filter_map(Diagnostic::help).map(|help| help.to_string()).next();
-        let help = help.unwrap_or_default();
+        let help = error.help().map(|help| help.to_string()).unwrap_or_default();
         SpecError { message: error.to_string(), help, origin: self.clone(), cause: Some(Box::new(error)) }
     }
 }

@@ -106,7 +106,10 @@ fn frappe(file: &File, wishes: &Wishes, whole: &Origin, env: Environment) -> Res
     }
     if let Some(branch) = &wishes.frappe_branch {
         (table.branch, table.commit) = (Some(branch.clone()), None);
-        origin = Origin::whole("--frappe-branch", branch);
+        origin = match &wishes.frappe_path {
+            Some(url) => Origin::whole("frappe", &format!("--frappe-path {url} --frappe-branch {branch}")),
+            None => Origin::whole("--frappe-branch", branch),
+        };
     }
     if table.path.is_none() && table.url.is_none() {
         table.url = Some(DEFAULT_FRAPPE_URL.to_owned());
