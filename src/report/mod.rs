@@ -34,7 +34,7 @@ pub enum Style {
 /// Progress in this style.
 pub fn progress(style: Style) -> Progress {
     match style {
-        Style::Json => Progress::new(Arc::new(json::Json)),
+        Style::Json => Progress::new(Arc::new(json::Json::default())),
         Style::Quiet => Progress::new(Arc::new(plain::Plain::quiet())),
         Style::Auto if std::io::stderr().is_terminal() => Progress::new(Arc::new(terminal::Terminal::new())),
         Style::Auto => Progress::new(Arc::new(plain::Plain::default())),
