@@ -86,7 +86,10 @@ fn a_registry_that_does_not_answer() {
     let demo = Demo::new();
     let address = format!("127.0.0.1:{}", closed_port());
     let said = push(&demo, &format!("{address}/a/b:1"), &["--insecure-registry", &address]);
-    assert_snapshot!(said.replace(&address, "[CLOSED]"), @"
+    // Each try that is to be followed by another is a warning, with a delay that is random.
+    let (warnings, error) = said.split_at(said.find('×').unwrap());
+    assert!(warnings.contains("trying again in"), "{warnings}");
+    assert_snapshot!(error.replace(&address, "[CLOSED]"), @"
     × failed to push sha256:[ID] to [CLOSED]/a/b: no connection to `[CLOSED]`
     ├─▶ error sending request
     ├─▶ client error (Connect)
