@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::OnceLock;
 
-use crate::demo::{TOKEN, repositories, scratch, serve_git, succeed};
+use crate::demo::{ProgramFolder, TOKEN, repositories, scratch, serve_git, succeed};
 
 struct Variants {
-    _folder: tempfile::TempDir,
+    folder: ProgramFolder,
     _server: Child,
     address: String,
 }
@@ -15,10 +15,10 @@ struct Variants {
 fn variants() -> &'static Variants {
     static VARIANTS: OnceLock<Variants> = OnceLock::new();
     VARIANTS.get_or_init(|| {
-        let folder = tempfile::tempdir_in(scratch()).unwrap();
+        let folder = ProgramFolder::new();
         make(folder.path());
         let (server, address) = serve_git(folder.path());
-        Variants { _folder: folder, _server: server, address }
+        Variants { folder, _server: server, address }
     })
 }
 
@@ -44,7 +44,7 @@ pub fn commit(folder: &Path, name: &str) -> String {
 
 /// The commit of `broken`'s branch `side`.
 pub fn side_commit() -> String {
-    commit(&variants()._folder.path().join("broken.git"), "side")
+    commit(&variants().folder.path().join("broken.git"), "side")
 }
 
 fn make(folder: &Path) {

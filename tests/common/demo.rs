@@ -35,10 +35,34 @@ pub fn bases() -> PathBuf {
     cache
 }
 
+/// A folder for all tests of one program, removed when the program ends, however it ends.
+pub struct ProgramFolder {
+    path: PathBuf,
+    /// Ends with its stdin, as the servers do: what is static here is never dropped.
+    _remover: Child,
+}
+
+impl ProgramFolder {
+    /// A new one, empty.
+    pub fn new() -> Self {
+        let path = tempfile::tempdir_in(scratch()).unwrap().keep();
+        let script = "trap '' INT TERM; cat; chmod -R u+rwX \"$1\"; rm -rf \"$1\"";
+        let mut remover = Command::new("sh");
+        remover.args(["-c", script, "sh"]).arg(&path).stdin(Stdio::piped());
+        let remover = remover.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        Self { path, _remover: remover }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// A cache that all builds of one test program share.
 pub fn shared_cache() -> &'static Path {
-    static CACHE: OnceLock<tempfile::TempDir> = OnceLock::new();
-    CACHE.get_or_init(|| tempfile::tempdir_in(scratch()).unwrap()).path()
+    static CACHE: OnceLock<ProgramFolder> = OnceLock::new();
+    CACHE.get_or_init(ProgramFolder::new).path()
 }
 
 /// On a disk: a build writes gigabytes, and an overlay needs a file system below it that is none.
@@ -48,10 +72,10 @@ pub fn scratch() -> PathBuf {
 
 /// Bare repositories of the example apps.
 pub fn repositories() -> &'static Path {
-    static REPOSITORIES: OnceLock<tempfile::TempDir> = OnceLock::new();
+    static REPOSITORIES: OnceLock<ProgramFolder> = OnceLock::new();
     REPOSITORIES
         .get_or_init(|| {
-            let folder = tempfile::tempdir_in(scratch()).unwrap();
+            let folder = ProgramFolder::new();
             let made = Command::new(root().join("scripts/demo-repos")).arg(folder.path()).output().unwrap();
             assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
             folder
