@@ -10,6 +10,7 @@
 //! process, no clock, no environment. A test holds it to that.
 
 pub mod archive;
+pub mod diff;
 pub mod digest;
 pub mod format;
 pub mod gzip;

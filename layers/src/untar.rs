@@ -7,9 +7,12 @@
 //! What two readers could understand differently is refused rather than guessed: content behind a
 //! member that has none by its type, sparse files, types that we do not know.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, Seek};
 
 use tar::{EntryType, Header};
+
+use crate::digest::Digest;
 
 const BLOCK: u64 = 512;
 
@@ -54,6 +57,9 @@ pub struct Member {
     pub owner: (u64, u64),
     /// Whether extended attributes come with it.
     pub xattrs: bool,
+    /// The other PAX records: each key, and the digest of its value. Among them are extended
+    /// attributes, and an mtime with a fraction.
+    pub records: BTreeMap<Vec<u8>, Digest>,
     /// Length of the content in bytes: 0 for all but files.
     pub size: u64,
     /// Where the content begins, in bytes from the archive's beginning.
@@ -228,6 +234,7 @@ impl<R: BufRead> TarReader<R> {
             mtime: mtime.clamp(0, MAX_MTIME),
             owner: (uid, gid),
             xattrs: extensions.xattrs,
+            records: extensions.records,
             size,
             offset: self.position,
         })
@@ -295,6 +302,9 @@ struct Extensions {
     gid: Option<u64>,
     xattrs: bool,
     sparse: bool,
+    records: BTreeMap<Vec<u8>, Digest>,
+    /// Bytes of the records' keys.
+    record_bytes: u64,
 }
 
 impl Extensions {
@@ -321,13 +331,31 @@ impl Extensions {
             b"uid" => self.uid = Some(number(value)?),
             b"gid" => self.gid = Some(number(value)?),
             // A fraction is dropped, and what is no number is as absurd as year 10000.
-            b"mtime" => self.mtime = whole_seconds(value),
+            b"mtime" => {
+                self.mtime = whole_seconds(value);
+                if value.contains(&b'.') {
+                    self.keep(key, value)?;
+                }
+            }
             _ if key.starts_with(b"GNU.sparse.") => self.sparse = true,
             _ if key.starts_with(b"SCHILY.xattr.") || key.starts_with(b"LIBARCHIVE.xattr.") => {
                 self.xattrs = true;
+                self.keep(key, value)?;
             }
-            _ => {}
+            _ => self.keep(key, value)?,
         }
+        Ok(())
+    }
+
+    /// A member may have any number of extensions before it: what is kept of them is limited.
+    fn keep(&mut self, key: &[u8], value: &[u8]) -> Result<(), ReadTarError> {
+        self.record_bytes += (key.len() + size_of::<Digest>()) as u64;
+        if self.record_bytes > MAX_EXTENSION_BYTES {
+            return malformed(format!(
+                "the keys of its PAX records are over the limit of {MAX_EXTENSION_BYTES} bytes"
+            ));
+        }
+        self.records.insert(key.to_vec(), Digest::of(value));
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: arguments in, exit code out.
 
 mod build;
+mod diff;
 mod inputs;
 mod inspect;
 mod lock;
@@ -51,6 +52,8 @@ enum Command {
     Build(build::BuildArguments),
     /// Push an image from an OCI layout or a docker archive to a registry
     Push(push::PushArguments),
+    /// Compare two images, and say why they differ
+    Diff(diff::DiffArguments),
     /// Show what is in an image, layer by layer, and the lock that made it
     Inspect(inspect::InspectArguments),
 }
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Lock(arguments) => lock::run(&arguments),
         Command::Build(arguments) => build::run(&arguments),
         Command::Push(arguments) => push::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
     };
     match result {

@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout, everything else to stderr.
 
+pub mod diff;
 mod json;
 mod line;
 mod plain;

@@ -2,6 +2,7 @@
 
 pub mod assemble;
 pub mod bench;
+pub mod diff;
 pub mod fetch;
 pub mod lock;
 pub mod pack;

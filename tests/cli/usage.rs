@@ -77,6 +77,7 @@ fn help_names_every_command() {
       lock     Pin every name (branch, tag, image) and write carafe.lock
       build    Build the image that the spec and its lock describe
       push     Push an image from an OCI layout or a docker archive to a registry
+      diff     Compare two images, and say why they differ
       inspect  Show what is in an image, layer by layer, and the lock that made it
       help     Print this message or the help of the given subcommand(s)
 

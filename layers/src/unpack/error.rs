@@ -108,7 +108,7 @@ pub enum UnpackError {
 
 /// What went wrong with an entry, before it is known of which layer.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     Malformed(String),
     Limit { what: &'static str, limit: u64 },
     Io { action: &'static str, source: io::Error },
@@ -123,16 +123,16 @@ pub(super) struct Exceeded {
 }
 
 impl Fault {
-    pub(super) fn malformed<T>(reason: impl Into<String>) -> Result<T, Self> {
+    pub(crate) fn malformed<T>(reason: impl Into<String>) -> Result<T, Self> {
         Err(Self::Malformed(reason.into()))
     }
 
     /// Whether a damaged blob may be the cause, which only the blob's digest can tell.
-    pub(super) fn may_be_damage(&self) -> bool {
+    pub(crate) fn may_be_damage(&self) -> bool {
         matches!(self, Self::Malformed(_))
     }
 
-    pub(super) fn at(self, layer: Digest, path: &[u8]) -> UnpackError {
+    pub(crate) fn at(self, layer: Digest, path: &[u8]) -> UnpackError {
         let path = printable(path);
         match self {
             Self::Malformed(reason) => UnpackError::Malformed { layer, path, reason },

@@ -13,10 +13,10 @@ use super::{UnpackLimits, Unpacked};
 use crate::digest::Digest;
 use crate::untar::{Kind, Member, TarReader};
 
-const WHITEOUT: &[u8] = b".wh.";
-const OPAQUE: &[u8] = b".wh..wh..opq";
+pub(crate) const WHITEOUT: &[u8] = b".wh.";
+pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
 /// What AUFS kept for itself and old Docker versions packed.
-const AUFS: &[u8] = b".wh..wh.";
+pub(crate) const AUFS: &[u8] = b".wh..wh.";
 
 /// The mtime of folders that no entry describes, so that the same layers give the same tree.
 const IMPLIED_MTIME: i64 = 0;
@@ -278,13 +278,13 @@ fn folder_mode(member: &Member) -> Mode {
     Mode::from_raw_mode(member.mode & !SET_IDS | OWNER_FOLDER)
 }
 
-fn within(what: &'static str, value: u64, limit: u64) -> Result<(), Fault> {
+pub(crate) fn within(what: &'static str, value: u64, limit: u64) -> Result<(), Fault> {
     if value > limit { Err(Fault::Limit { what, limit }) } else { Ok(()) }
 }
 
 /// A name in a tar as a path from the root: no empty names, no `.`; absolute ones begin at the
 /// root. `..` is refused, because no honest tool writes it.
-fn normalise(name: &[u8], limits: &UnpackLimits) -> Result<Vec<u8>, Fault> {
+pub(crate) fn normalise(name: &[u8], limits: &UnpackLimits) -> Result<Vec<u8>, Fault> {
     if name.is_empty() || name.contains(&0) {
         return Fault::malformed("a path that is empty or holds NUL");
     }

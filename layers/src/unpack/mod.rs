@@ -25,7 +25,10 @@ mod stream;
 mod tree;
 
 pub(crate) use decompress::Compression;
+pub(crate) use error::Fault;
 pub use error::UnpackError;
+pub(crate) use layer::{AUFS, OPAQUE, WHITEOUT, normalise, within};
+pub(crate) use stream::{Layer, TarStream};
 
 use std::cell::Cell;
 use std::io;
@@ -35,7 +38,7 @@ use std::thread;
 
 use crate::source::{ImageSource, MAX_LAYERS, ResolvedImage, SourceError};
 use layer::Applier;
-use stream::{CHUNKS_AHEAD, Layer, TarStream};
+use stream::CHUNKS_AHEAD;
 use tree::{PathLimits, Tree};
 
 /// How much an image may hold. The defaults are far above any build root and far below what
@@ -159,18 +162,32 @@ fn unpack_layer(
     applier: &mut Applier<'_>,
     progress: &dyn Fn(u64),
 ) -> Result<(), UnpackError> {
+    let (limits, before) = (applier.limits(), applier.tar_bytes());
+    read_layer(source, layer, limits, before, progress, |tar| applier.apply(tar, layer.descriptor.digest))
+}
+
+/// Gives a layer's tar to `read`, which takes all of it, and verifies the blob and the tar on the
+/// way. `before` counts the tar bytes of the layers before this one, for the limits.
+pub(crate) fn read_layer<T>(
+    source: &dyn ImageSource,
+    layer: &Layer<'_>,
+    limits: &UnpackLimits,
+    before: u64,
+    progress: &dyn Fn(u64),
+    read: impl FnOnce(&mut TarStream<'_>) -> Result<T, UnpackError>,
+) -> Result<T, UnpackError> {
     layer.compression()?;
     let blob = source.blob(layer.descriptor)?;
     let (sender, receiver) = sync_channel(CHUNKS_AHEAD);
     thread::scope(|scope| {
         let verified = scope.spawn(move || layer.send(blob, &sender));
-        let mut tar = TarStream::new(receiver, applier.limits(), applier.tar_bytes(), progress);
-        let applied = applier.apply(&mut tar, layer.descriptor.digest);
+        let mut tar = TarStream::new(receiver, limits, before, progress);
+        let done = read(&mut tar);
         drop(tar);
         let verified = verified.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        match applied {
+        match done {
             // A damaged blob is the better explanation for a tar that makes no sense.
-            Err(UnpackError::Malformed { .. }) | Ok(()) => verified.and(applied),
+            Err(UnpackError::Malformed { .. }) | Ok(_) => verified.and(done),
             refused => refused,
         }
     })

@@ -25,7 +25,7 @@ pub(super) struct Chunk {
 }
 
 /// A layer: how it is stored, and what its tar must be.
-pub(super) struct Layer<'a> {
+pub(crate) struct Layer<'a> {
     pub image: &'a str,
     pub descriptor: &'a Descriptor,
     pub diff_id: DiffId,
@@ -33,7 +33,7 @@ pub(super) struct Layer<'a> {
 
 impl Layer<'_> {
     /// The compression that the media type names.
-    pub(super) fn compression(&self) -> Result<Compression, UnpackError> {
+    pub(crate) fn compression(&self) -> Result<Compression, UnpackError> {
         Compression::of(&self.descriptor.media_type).ok_or_else(|| UnpackError::MediaType {
             layer: self.descriptor.digest,
             media_type: self.descriptor.media_type.chars().take(100).collect(),
@@ -62,6 +62,14 @@ impl Layer<'_> {
         self.check_blob(digest, size)?;
         sent.map_err(|error| self.decompress_error(error))?;
         self.check_diff_id(DiffId(diff_id))
+    }
+
+    /// Reads the blob and verifies its length and digest, and nothing of what is in it.
+    pub(crate) fn check(&self, blob: impl Read) -> Result<(), UnpackError> {
+        let mut blob = Hashing::new(blob.take(self.descriptor.size + 1));
+        io::copy(&mut blob, &mut io::sink()).map_err(|error| self.read_error(error))?;
+        let (_, digest, size) = blob.finish();
+        Ok(self.check_blob(digest, size)?)
     }
 
     fn check_blob(&self, got: Digest, size: u64) -> Result<(), SourceError> {
@@ -136,7 +144,7 @@ impl<R: Read> Read for Metered<'_, R> {
 }
 
 /// The other end: a layer's tar, within the limits on bytes and on how much it was compressed.
-pub(super) struct TarStream<'a> {
+pub(crate) struct TarStream<'a> {
     chunks: Receiver<Chunk>,
     chunk: Vec<u8>,
     at: usize,
@@ -160,12 +168,12 @@ impl<'a> TarStream<'a> {
     }
 
     /// Tar bytes of this layer so far.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Reads and drops the rest, within the limits: it belongs to the digests.
-    pub(super) fn drain(&mut self) -> io::Result<()> {
+    pub(crate) fn drain(&mut self) -> io::Result<()> {
         loop {
             let length = self.fill_buf()?.len();
             if length == 0 {

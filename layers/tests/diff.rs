@@ -1,0 +1,202 @@
+//! One difference planted at a time, and each named by its cause.
+
+mod unpack_support;
+
+use carafe_layers::diff::{Cause, Notes, Side, documents, limits, read};
+use carafe_layers::digest::Digest;
+use carafe_layers::oci::media_type;
+use carafe_layers::unpack::UnpackLimits;
+use tar::{EntryType, Header};
+use unpack_support::{Memory, Tar, gzip, zstd};
+
+/// What is said of two images: a line for each layer, each entry and each member of a document.
+fn said(want: &Memory, got: &Memory) -> Result<String, String> {
+    said_within(want, got, &limits())
+}
+
+fn said_within(want: &Memory, got: &Memory, limits: &UnpackLimits) -> Result<String, String> {
+    let (one, other) = (want.resolve(), got.resolve());
+    let (want, got) = (Side { source: want, image: &one }, Side { source: got, image: &other });
+    let words = |error: carafe_layers::unpack::UnpackError| error.to_string();
+    let pair = read(want, got, limits, &Notes::NONE, &|_| ()).map_err(words)?;
+    let mut lines = Vec::new();
+    for layer in pair.layers() {
+        let causes: Vec<_> = layer.causes.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
+        let at = |layer: &Option<carafe_layers::diff::PlacedLayer>| {
+            layer.as_ref().map_or("-".to_owned(), |layer| layer.position.to_string())
+        };
+        lines.push(format!("layer {} {}: {}", at(&layer.want), at(&layer.got), causes.join(", ")));
+    }
+    for entry in pair.entries().map_err(words)? {
+        let path = String::from_utf8_lossy(entry.path()).into_owned();
+        let differences = entry.differences();
+        assert_eq!(entry.causes(), differences.iter().map(|one| one.cause).collect::<Vec<_>>());
+        lines.extend(
+            differences.iter().map(|one| format!("{path}: {} {} | {}", one.cause, one.want, one.got)),
+        );
+    }
+    let documents = documents(&one, &other);
+    lines.extend(documents.iter().map(|one| format!("{}{}", one.document, one.pointer)));
+    Ok(lines.join("\n"))
+}
+
+fn compared(want: &[Tar], got: &[Tar]) -> String {
+    said(&Memory::of(want), &Memory::of(got)).unwrap()
+}
+
+fn header(change: impl Fn(&mut Header)) -> Tar {
+    let mut header = Header::new_gnu();
+    header.as_old_mut().name[..1].copy_from_slice(b"a");
+    header.set_mode(0o644);
+    header.set_uid(1000);
+    header.set_gid(1000);
+    header.set_mtime(1_700_000_000);
+    header.set_size(0);
+    change(&mut header);
+    Tar::new().header(header)
+}
+
+#[test]
+fn nothing_differs_between_equals() {
+    let layers = [Tar::new().dir("d").file("d/a", "1").hard_link("b", "d/a"), Tar::new().file(".wh.b", "")];
+    assert_eq!(compared(&layers, &layers), "");
+}
+
+#[test]
+fn each_cause_is_named() {
+    let plain = || header(|_| ());
+    let a = |content: &str| Tar::new().file("a", content);
+    for (want, got, expected) in [
+        (plain(), header(|header| header.set_mtime(1)), "mtime 2023-11-14T22:13:20Z | 1970-01-01T00:00:01Z"),
+        (plain(), header(|header| header.set_mode(0o4755)), "mode 0644 | 4755"),
+        (plain(), header(|header| header.set_gid(33)), "owner 1000:1000 | 1000:33"),
+        (Tar::new().symlink("a", "x"), Tar::new().symlink("a", "y"), "link-target x | y"),
+    ] {
+        let cause = expected.split(' ').next().unwrap();
+        assert_eq!(compared(&[want], &[got]), format!("layer 0 0: {cause} 1\na: {expected}"));
+    }
+    let digests = ["1", "22"].map(|content| Digest::of(content.as_bytes()));
+    let content =
+        format!("layer 0 0: content 1\na: content {} (1 bytes) | {} (2 bytes)", digests[0], digests[1]);
+    assert_eq!(compared(&[a("1")], &[a("22")]), content);
+    let added = format!("layer 0 0: added 1\nb: added  | file {} (1 bytes)", digests[0]);
+    assert_eq!(compared(&[a("")], &[a("").file("b", "1")]), added);
+    assert_eq!(compared(&[a("").dir("b")], &[a("")]), "layer 0 0: removed 1\nb: removed folder | ");
+    let kind = compared(&[Tar::new().dir("a")], &[header(|header| header.set_mode(0o755))]);
+    assert!(kind.contains("a: kind folder | file sha256:"), "{kind}");
+    let pax = |value: &[u8]| Tar::new().pax("SCHILY.xattr.user.x", value).file("a", "");
+    let records = [b"1", b"2"].map(|value| format!("SCHILY.xattr.user.x={}", Digest::of(value)));
+    let xattr = format!("layer 0 0: xattr 1\na: xattr {} | {}", records[0], records[1]);
+    assert_eq!(compared(&[pax(b"1")], &[pax(b"2")]), xattr);
+}
+
+#[test]
+fn what_concerns_the_layer_alone_is_its_cause() {
+    let (a, b) = (Tar::new().file("a", ""), Tar::new().file("b", ""));
+    let order = compared(&[a.clone().raw(&b)], &[b.clone().raw(&a)]);
+    assert_eq!(order, "layer 0 0: order 1");
+    let named = header(|header| header.set_username("frappe").unwrap());
+    assert_eq!(compared(&[header(|_| ())], &[named]), "layer 0 0: framing 1");
+    assert_eq!(compared(&[a.clone(), b.clone()], &[b.clone(), a.clone()]), "layer 1 0: order 1");
+    assert_eq!(
+        compared(&[a.clone().raw(&b)], &[a.clone(), b.clone()]),
+        "layer 0 0: removed 1\nlayer - 1: added 1"
+    );
+    let longer = [a.clone(), b];
+    assert_eq!(compared(&[a], &longer).lines().next(), Some("layer - 1: added 1"));
+}
+
+#[test]
+fn only_compression_differs() {
+    let tar = Tar::new().file("a", "1").bytes();
+    let diff_id = Digest::of(&tar);
+    let stored = |kind: &'static str, blob: Vec<u8>| Memory::stored(vec![(kind, blob, diff_id)]);
+    let gzipped = stored(media_type::LAYER_GZIP, gzip(&tar));
+    let expected = "layer 0 0: compression 1\nmanifest/layers/0/mediaType";
+    assert_eq!(said(&gzipped, &stored(media_type::LAYER_ZSTD, zstd(&tar))).unwrap(), expected);
+    assert_eq!(said(&stored(media_type::LAYER_TAR, tar.clone()), &gzipped).unwrap(), expected);
+    // Another compressor: here two gzip members instead of one.
+    let twice = [gzip(&tar[..700]), gzip(&tar[700..])].concat();
+    assert_eq!(said(&gzipped, &stored(media_type::LAYER_GZIP, twice)).unwrap(), "layer 0 0: compression 1");
+}
+
+#[test]
+fn trees_are_compared_as_a_container_sees_them() {
+    let lower = Tar::new().dir("d").file("d/a", "old").file("d/b", "").file("e", "");
+    let whiteouts = Tar::new().file("d/.wh.b", "").file(".wh.e", "").file("d/a", "new");
+    let flat = Tar::new().dir("d").file("d/a", "new");
+    let layers = compared(&[lower.clone(), whiteouts], std::slice::from_ref(&flat));
+    assert!(layers.lines().all(|line| line.starts_with("layer ")), "{layers}");
+    let opaque = Tar::new().file("d/a", "new").file("d/.wh..wh..opq", "").file(".wh.e", "");
+    let layers = compared(&[lower.clone(), opaque], std::slice::from_ref(&flat));
+    assert!(layers.lines().all(|line| line.starts_with("layer ")), "{layers}");
+    // A file in the place of a folder, and a folder in the place of a file.
+    let upper = Tar::new().file("d", "").dir("e").file("e/f", "");
+    let layers = compared(&[lower, upper], &[Tar::new().file("d", "").dir("e").file("e/f", "")]);
+    assert!(layers.lines().all(|line| line.starts_with("layer ")), "{layers}");
+}
+
+#[test]
+fn a_hard_link_keeps_what_it_was_made_for() {
+    let layers = |old: &str| [Tar::new().file("a", old).hard_link("b", "a"), Tar::new().file("a", "new")];
+    let said = compared(&layers("1"), &layers("2"));
+    assert!(said.contains("\nb: content "), "{said}");
+    assert!(!said.contains("\na: "), "{said}");
+}
+
+#[test]
+fn lies_are_errors() {
+    let tar = Tar::new().file("a", "1").bytes();
+    let honest = || Memory::stored(vec![(media_type::LAYER_GZIP, gzip(&tar), Digest::of(&tar))]);
+    let change = |change: fn(&mut Vec<u8>)| {
+        let mut image = honest();
+        let layer = image.resolve().manifest.layers[0].digest;
+        change(image.blobs.get_mut(&layer).unwrap());
+        image
+    };
+    let lying = Memory::stored(vec![(media_type::LAYER_GZIP, gzip(&tar), Digest::of(b"another"))]);
+    let cut = Memory::stored(vec![(media_type::LAYER_TAR, tar[..600].to_vec(), Digest::of(&tar[..600]))]);
+    let unknown = Memory::stored(vec![("application/x-what", tar.clone(), Digest::of(&tar))]);
+    let dangling = Memory::of(&[Tar::new().hard_link("a", "nothing")]);
+    let outside = Memory::of(&[Tar::new().file("../a", "")]);
+    let odd = Memory::of(&[Tar::new().entry(EntryType::GNUSparse, b"a", b"", 0o644, b"")]);
+    for (image, reason) in [
+        (change(|blob| blob.truncate(20)), "wanted"),
+        (change(|blob| blob.push(0)), "wanted"),
+        (change(|blob| blob[12] ^= 1), "wanted"),
+        (lying, "its tar should have the digest"),
+        (cut, "it ends within"),
+        (unknown, "unknown media type"),
+        (dangling, "a hard link to what is not there"),
+        (outside, "a path with `..`"),
+        (odd, "sparse"),
+    ] {
+        for (want, got) in [(&honest(), &image), (&image, &honest()), (&image, &image)] {
+            let words = said(want, got).unwrap_err();
+            assert!(words.contains(reason), "{words}");
+        }
+    }
+}
+
+#[test]
+fn two_images_share_their_limits() {
+    let image = |content: &str| Memory::of(&[Tar::new().file("a", content).file("b", "")]);
+    let three = UnpackLimits { entries: 3, ..limits() };
+    let words = said_within(&image("1"), &image("2"), &three).unwrap_err();
+    assert!(words.contains("entries over the limit of 3"), "{words}");
+    // What both have is listed once.
+    assert_eq!(said_within(&image("1"), &image("1"), &three).unwrap(), "");
+    let few = UnpackLimits { all_path_bytes: 3, ..limits() };
+    assert!(said_within(&image("1"), &image("2"), &few).unwrap_err().contains("bytes of all paths"));
+    let keys: Vec<Tar> =
+        (0..40).map(|at| Tar::new().pax(&format!("{at}{}", "k".repeat(40_000)), b"")).collect();
+    let many = keys.iter().fold(Tar::new(), |tar, key| tar.raw(key)).file("a", "");
+    let words = said(&Memory::of(std::slice::from_ref(&many)), &Memory::of(&[many])).unwrap_err();
+    assert!(words.contains("PAX records are over the limit"), "{words}");
+}
+
+#[test]
+fn causes_have_one_name_each() {
+    let text = serde_json::to_string(&Cause::LinkTarget).unwrap();
+    assert_eq!(text, format!("\"{}\"", Cause::LinkTarget));
+}

@@ -1,0 +1,59 @@
+//! `carafe diff`.
+
+use std::io::{BufWriter, Write};
+
+use carafe_builder::progress::Progress;
+use carafe_builder::sandbox::Isolation;
+use carafe_layers::diff::documents;
+use clap::Args;
+
+use super::exit;
+use super::inputs::RunArguments;
+use crate::images::ImageName;
+use crate::report::diff::{DiffReport, Form};
+use crate::stages::diff::{Opened, frappe_changes, read_both};
+
+/// Arguments of `carafe diff`.
+#[derive(Args)]
+pub struct DiffArguments {
+    /// The first image: a reference, a layout's folder, oci:FOLDER[:REF] or docker-archive:FILE[:TAG]
+    want: ImageName,
+    /// The second image
+    got: ImageName,
+    /// Print tables in Markdown, for a merge request
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// Print every difference, not the first 20 of each kind
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    run: RunArguments,
+}
+
+pub fn run(arguments: &DiffArguments) -> miette::Result<u8> {
+    let context = arguments.run.context(None, &[], Isolation::Namespaces)?;
+    let want = Opened::open(&arguments.want, &context)?;
+    let got = Opened::open(&arguments.got, &context)?;
+    // The result is one JSON document: no events before it.
+    let progress = if arguments.run.json { Progress::silent() } else { context.progress.clone() };
+    let pair = read_both(&want, &got, &progress)?;
+    let report = DiffReport {
+        frappe: frappe_changes(&want, &got, &pair)?,
+        documents: documents(&want.image, &got.image),
+        layers: pair.layers(),
+        entries: pair.entries()?,
+        want: &want,
+        got: &got,
+    };
+    let form = match (arguments.run.json, arguments.markdown) {
+        (true, _) => Form::Json,
+        (_, true) => Form::Markdown,
+        _ => Form::Text,
+    };
+    if !arguments.run.quiet {
+        let mut stdout = BufWriter::new(std::io::stdout().lock());
+        // A reader that went away is no failure: the exit code says it all.
+        let _ = report.write(&mut stdout, form, arguments.all).and_then(|()| stdout.flush());
+    }
+    Ok(if report.equal() { exit::DONE } else { exit::DIFFERENT })
+}

@@ -1,0 +1,322 @@
+//! What `carafe diff` prints: text, Markdown, or one JSON document.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use carafe_layers::diff::{Cause, Difference, DocumentChange, EntryChange, LayerChange, PlacedLayer};
+use carafe_layers::path::printable;
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+
+use crate::stages::diff::{FrappeChanges, NameChange, Opened};
+
+/// Differences of one kind that are shown where not all are asked for.
+pub const SHOWN: usize = 20;
+
+/// How it is printed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// For a terminal.
+    Text,
+    /// For a merge request.
+    Markdown,
+    /// For machines, always all of it. `docs/diff.md` has the members.
+    Json,
+}
+
+/// Everything that differs between two images.
+pub struct DiffReport<'a> {
+    /// The first image.
+    pub want: &'a Opened,
+    /// The second image.
+    pub got: &'a Opened,
+    /// In Frappe's terms.
+    pub frappe: FrappeChanges,
+    /// Members of manifest and config.
+    pub documents: Vec<DocumentChange>,
+    /// Layers.
+    pub layers: Vec<LayerChange>,
+    /// Paths of the merged trees.
+    pub entries: Vec<EntryChange<'a>>,
+}
+
+impl DiffReport<'_> {
+    /// Whether the images are the same, byte by byte: only then have their manifests one digest.
+    pub fn equal(&self) -> bool {
+        self.want.image.descriptor.digest == self.got.image.descriptor.digest
+    }
+
+    /// Prints it; at most [`SHOWN`] of each kind unless `all` are asked for.
+    pub fn write(&self, out: &mut impl Write, form: Form, all: bool) -> io::Result<()> {
+        let limit = if all { usize::MAX } else { SHOWN };
+        match form {
+            Form::Text => self.text(out, limit),
+            Form::Markdown => self.markdown(out, limit),
+            Form::Json => {
+                serde_json::to_writer(&mut *out, self)?;
+                out.write_all(b"\n")
+            }
+        }
+    }
+
+    fn text(&self, out: &mut impl Write, limit: usize) -> io::Result<()> {
+        for side in [self.want, self.got] {
+            writeln!(out, "{}  {}", side.image.descriptor.digest, side.source.name())?;
+        }
+        writeln!(out, "{}", self.verdict())?;
+        for section in self.sections() {
+            writeln!(out, "\n{} ({})", section.title, section.total)?;
+            for row in section.rows.take(limit) {
+                writeln!(out, "  {}", row.text(limit > SHOWN).trim_end())?;
+            }
+            if section.total > limit {
+                writeln!(out, "  {} more: --all shows them", section.total - limit)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn markdown(&self, out: &mut impl Write, limit: usize) -> io::Result<()> {
+        writeln!(out, "**{}**\n\n| | image | digest |\n|---|---|---|", self.verdict())?;
+        for (name, side) in [("want", self.want), ("got", self.got)] {
+            let digest = side.image.descriptor.digest.to_string();
+            writeln!(out, "| {name} | {} | {} |", code(&side.source.name()), code(&digest))?;
+        }
+        for section in self.sections() {
+            writeln!(
+                out,
+                "\n#### {} ({})\n\n| | name | want | got |\n|---|---|---|---|",
+                section.title, section.total
+            )?;
+            for row in section.rows.take(limit) {
+                writeln!(
+                    out,
+                    "| {} | {} | {} | {} |",
+                    row.sign(),
+                    code(&row.name),
+                    code(&row.want),
+                    code(&row.got)
+                )?;
+            }
+            if section.total > limit {
+                writeln!(out, "\n{} more: `--all` shows them", section.total - limit)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn verdict(&self) -> String {
+        if self.equal() {
+            return "equal: the same manifest, and every layer of both is what it says".to_owned();
+        }
+        let layers = self.want.image.manifest.layers.len().max(self.got.image.manifest.layers.len());
+        let counted = match self.entries.is_empty() {
+            true => "the trees are the same".to_owned(),
+            false => self
+                .causes()
+                .iter()
+                .map(|(cause, count)| format!("{cause} {count}"))
+                .collect::<Vec<_>>()
+                .join(", "),
+        };
+        format!(
+            "different: {} of {layers} layers, {} entries ({counted})",
+            self.layers.len(),
+            self.entries.len()
+        )
+    }
+
+    /// How many entries have each cause.
+    fn causes(&self) -> BTreeMap<Cause, u64> {
+        let mut causes = BTreeMap::new();
+        for cause in self.entries.iter().flat_map(EntryChange::causes) {
+            *causes.entry(cause).or_insert(0) += 1;
+        }
+        causes
+    }
+
+    fn sections(&self) -> Vec<Section<'_>> {
+        let frappe = &self.frappe;
+        let mut sections = vec![
+            Section::of("inputs", &frappe.inputs, named),
+            Section::of("apps", &frappe.apps, named),
+            Section::of("python packages", &frappe.python_packages, named),
+            Section::of("node packages", &frappe.node_packages, named),
+            Section::of("assets", &frappe.assets, named),
+            Section::of("hooks and patches", &frappe.hooks_and_patches, named),
+            Section::of("manifest and config", &self.documents, document),
+            Section::of("layers", &self.layers, layer),
+        ];
+        sections.extend(self.causes().into_iter().map(|(cause, count)| Section {
+            title: format!("entries: {cause}"),
+            total: count as usize,
+            rows: Box::new(self.entries.iter().filter_map(move |change| entry(change, cause))),
+        }));
+        sections.retain(|section| section.total > 0);
+        sections
+    }
+}
+
+impl Serialize for DiffReport<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            equal: bool,
+            want: Value,
+            got: Value,
+            frappe: &'a FrappeChanges,
+            documents: &'a [DocumentChange],
+            layers: &'a [LayerChange],
+            causes: BTreeMap<Cause, u64>,
+            entries: Entries<'a>,
+        }
+        let side =
+            |side: &Opened| json!({"name": side.source.name(), "digest": side.image.descriptor.digest});
+        Document {
+            equal: self.equal(),
+            want: side(self.want),
+            got: side(self.got),
+            frappe: &self.frappe,
+            documents: &self.documents,
+            layers: &self.layers,
+            causes: self.causes(),
+            entries: Entries(&self.entries),
+        }
+        .serialize(serializer)
+    }
+}
+
+/// Written one by one: there may be as many as both images have entries.
+struct Entries<'a>(&'a [EntryChange<'a>]);
+
+impl Serialize for Entries<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Entry {
+            path: String,
+            differences: Vec<Difference>,
+        }
+        let entry = |change: &EntryChange<'_>| Entry {
+            path: String::from_utf8_lossy(change.path()).into_owned(),
+            differences: change.differences(),
+        };
+        serializer.collect_seq(self.0.iter().map(entry))
+    }
+}
+
+/// Differences of one kind.
+struct Section<'a> {
+    title: String,
+    total: usize,
+    rows: Box<dyn Iterator<Item = Row> + 'a>,
+}
+
+impl<'a> Section<'a> {
+    fn of<T>(title: &str, items: &'a [T], row: fn(&T) -> Row) -> Self {
+        Self { title: title.to_owned(), total: items.len(), rows: Box::new(items.iter().map(row)) }
+    }
+}
+
+/// One difference; a side that has nothing there is empty.
+struct Row {
+    name: String,
+    want: String,
+    got: String,
+}
+
+impl Row {
+    fn sign(&self) -> char {
+        match (self.want.is_empty(), self.got.is_empty()) {
+            (true, false) => '+',
+            (false, true) => '-',
+            _ => '~',
+        }
+    }
+
+    fn text(&self, full: bool) -> String {
+        let arrow = if self.sign() == '~' && !self.want.is_empty() { " -> " } else { "" };
+        let [want, got] = [&self.want, &self.got].map(|side| match full {
+            true => side.clone(),
+            false => short_digests(side),
+        });
+        format!("{} {}  {want}{arrow}{got}", self.sign(), self.name)
+    }
+}
+
+/// Twelve digits of each digest are enough to tell two apart.
+fn short_digests(text: &str) -> String {
+    const ALGORITHM: &str = "sha256:";
+    const SHORT: usize = 12;
+    let mut parts = text.split(ALGORITHM);
+    let mut short = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_hexdigit).count();
+        short.extend([ALGORITHM, &part[..digits.min(SHORT)], &part[digits..]]);
+    }
+    short
+}
+
+fn named(change: &NameChange) -> Row {
+    let shown = |version: &Option<String>| version.clone().unwrap_or_default();
+    Row { name: change.name.clone(), want: shown(&change.want), got: shown(&change.got) }
+}
+
+fn document(change: &DocumentChange) -> Row {
+    let pointer = match change.pointer.as_str() {
+        "" => " (the same values, written otherwise)",
+        pointer => pointer,
+    };
+    let shown = |value: &Option<Value>| value.as_ref().map(brief).unwrap_or_default();
+    let name = format!("{}{}", change.document, printable(pointer.as_bytes()));
+    Row { name, want: shown(&change.want), got: shown(&change.got) }
+}
+
+/// A value's beginning: a label may hold a whole lock.
+fn brief(value: &Value) -> String {
+    const LONGEST: usize = 80;
+    let text = printable(value.to_string().as_bytes());
+    match text.chars().count() {
+        0..=LONGEST => text,
+        _ => text.chars().take(LONGEST).chain("...".chars()).collect(),
+    }
+}
+
+fn layer(change: &LayerChange) -> Row {
+    let causes: Vec<_> = change
+        .causes
+        .iter()
+        .map(|(cause, count)| match cause {
+            Cause::Compression | Cause::Order | Cause::Framing | Cause::Added | Cause::Removed
+                if *count == 1 =>
+            {
+                cause.to_string()
+            }
+            _ => format!("{cause} {count}"),
+        })
+        .collect();
+    let name = change.name.as_deref().map(|name| printable(name.as_bytes())).unwrap_or_default();
+    let shown = |layer: &Option<PlacedLayer>| layer.as_ref().map(placed).unwrap_or_default();
+    Row {
+        name: format!("{name} [{}]", causes.join(", ")).trim_start().to_owned(),
+        want: shown(&change.want),
+        got: shown(&change.got),
+    }
+}
+
+fn placed(layer: &PlacedLayer) -> String {
+    format!("{}: {} ({} bytes)", layer.position, layer.digest, layer.size)
+}
+
+fn entry(change: &EntryChange<'_>, cause: Cause) -> Option<Row> {
+    let found = change.differences().into_iter().find(|difference| difference.cause == cause)?;
+    let name = if change.path().is_empty() { "/".to_owned() } else { printable(change.path()) };
+    Some(Row { name, want: found.want, got: found.got })
+}
+
+/// A cell that is shown as it is, whatever is in it.
+fn code(text: &str) -> String {
+    match text {
+        "" => String::new(),
+        text => format!("`{}`", text.replace('`', "'").replace('|', "\\|")),
+    }
+}

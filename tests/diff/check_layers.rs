@@ -1,0 +1,65 @@
+//! A second program, written from docs/format.md, agrees with what we pack.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use carafe_layers::layout::LayoutWriter;
+use carafe_layers::oci::media_type;
+use tempfile::tempdir;
+
+use crate::fixture::{USUAL, base, derive_image, groups, pack_all, write_tree};
+
+fn checked(layout: &Path) -> (bool, String) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/check-layers");
+    let output = Command::new(script).arg(layout).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn it_agrees_and_can_disagree() {
+    let folder = tempdir().unwrap();
+    let (tree, path) = (folder.path().join("tree"), folder.path().join("layout"));
+    fs::create_dir(&tree).unwrap();
+    write_tree(&tree, USUAL);
+    // The base is written into the same layout, which makes it complete.
+    let base = base(&path);
+    let layout = LayoutWriter::create(&path).unwrap();
+    let packed = pack_all(&groups(&tree), &layout, 2).unwrap();
+    let image = derive_image(&base, &packed);
+    layout.put_bytes(media_type::CONFIG, &image.config).unwrap();
+    layout.put_bytes(media_type::MANIFEST, &image.manifest).unwrap();
+    layout.finish(&image.descriptor, &[]).unwrap();
+    let (agrees, said) = checked(&path);
+    assert!(agrees, "{said}");
+    assert_eq!(said.trim(), format!("{} layers are as they should be", packed.len() + 1));
+
+    let blob = layout.blob_path(&packed[1].descriptor.digest);
+    let bytes = fs::read(&blob).unwrap();
+    fs::write(&blob, [&bytes[..], b"x"].concat()).unwrap();
+    let (agrees, said) = checked(&path);
+    assert!(!agrees && said.contains("bytes is ['sha256:"), "{said}");
+}
+
+#[test]
+fn it_sees_each_broken_rule() {
+    use crate::images::image;
+    use crate::unpack_support::Tar;
+    use serde_json::json;
+
+    let folder = tempdir().unwrap();
+    let broken = [
+        (Tar::new().file("b", "").file("a", ""), "`a`: order"),
+        (Tar::new().dir("d"), "`d`: mtime 1700000000"),
+        (Tar::new().hard_link("h", "x"), "`h`: type"),
+        (Tar::new().pax("SCHILY.xattr.user.x", b"1").file("x", ""), "a record that is not needed"),
+        (Tar::new().file("b/env/x", ""), "of a dependency"),
+    ];
+    for (at, (tar, reason)) in broken.into_iter().enumerate() {
+        let path = folder.path().join(at.to_string());
+        image(&path, &[tar], json!({}));
+        let (agrees, said) = checked(&path);
+        assert!(!agrees && said.contains(reason), "{reason}: {said}");
+    }
+}

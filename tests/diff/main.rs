@@ -1,0 +1,10 @@
+//! `carafe diff` on small images, made here: no bench, no network.
+
+mod check_layers;
+#[path = "../../layers/tests/pack/fixture.rs"]
+#[allow(dead_code)]
+mod fixture;
+mod images;
+mod program;
+#[path = "../../layers/tests/unpack_support/mod.rs"]
+mod unpack_support;

@@ -1,0 +1,134 @@
+//! The program: what it prints, and how it ends.
+
+use std::fs;
+use std::path::Path;
+
+use carafe_layers::digest::Digest;
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+use tempfile::{TempDir, tempdir};
+
+use crate::images::{BENCH, image, said, stored};
+use crate::unpack_support::{Tar, gzip};
+
+fn bench(commit: &str, click: &str, vue: &str, hash: &str, hooks: &str) -> Vec<Tar> {
+    let apps = json!({"hrms": {"resolution": {"branch": "version-15", "commit_hash": commit}}});
+    let package = json!({"name": "vue", "version": vue});
+    let at = |path: &str| format!("{BENCH}/{path}");
+    vec![
+        Tar::new().file("etc/os-release", "Debian"),
+        Tar::new()
+            .file(&at("sites/apps.json"), &apps.to_string())
+            .file(&at(&format!("env/lib/python3.11/site-packages/click-{click}.dist-info/METADATA")), "")
+            .file(&at("apps/hrms/node_modules/vue/package.json"), &package.to_string())
+            .file(&at(&format!("assets/hrms/dist/css/hrms.bundle.{hash}.css")), "")
+            .file(&at("apps/hrms/hrms/hooks.py"), hooks),
+    ]
+}
+
+fn two_benches() -> TempDir {
+    let folder = tempdir().unwrap();
+    let [old, new] = ["1", "2"].map(|digit| digit.repeat(40));
+    image(&folder.path().join("old"), &bench(&old, "8.1.7", "3.4.0", "AAAA", "a = 1"), json!({"v": "1"}));
+    image(&folder.path().join("new"), &bench(&new, "8.2.0", "3.5.0", "BBBB", "a = 2"), json!({"v": "2"}));
+    folder
+}
+
+#[test]
+fn an_image_equals_itself() {
+    let folder = two_benches();
+    let text = said(folder.path(), 0, &["oci:old", "old"]);
+    assert!(text.contains("\nequal: "), "{text}");
+    assert_eq!(text.lines().count(), 3, "{text}");
+    let json: Value = serde_json::from_str(&said(folder.path(), 0, &["old", "old", "--json"])).unwrap();
+    assert_eq!((&json["equal"], &json["entries"]), (&json!(true), &json!([])));
+}
+
+#[test]
+fn what_differs_is_said_in_frappes_terms_first() {
+    let folder = two_benches();
+    let text = said(folder.path(), 3, &["old", "new"]);
+    assert!(text.contains(&format!("{} -> version-15 at {}", "1".repeat(40), "2".repeat(40))), "{text}");
+    assert_snapshot!("text", without_ids(&text));
+    assert_snapshot!("markdown", without_ids(&said(folder.path(), 3, &["old", "new", "--markdown"])));
+    assert_eq!(said(folder.path(), 3, &["old", "new", "--quiet"]), "");
+    let json: Value = serde_json::from_str(&said(folder.path(), 3, &["old", "new", "--json"])).unwrap();
+    assert_eq!(
+        json["frappe"]["node-packages"][0],
+        json!({"name": "hrms: vue", "want": "3.4.0", "got": "3.5.0"})
+    );
+    assert_eq!(json["causes"], json!({"content": 3, "added": 2, "removed": 2}));
+    assert_eq!(json["entries"].as_array().unwrap().len(), 7);
+}
+
+/// `[ID]` for each digest and commit: an image's depend on the machine's architecture.
+fn without_ids(text: &str) -> String {
+    let words = text.split_inclusive(|character: char| !character.is_ascii_hexdigit());
+    let shown = |word: &str| match word.bytes().take_while(u8::is_ascii_hexdigit).count() {
+        digits @ 12.. => format!("[ID]{}", &word[digits..]),
+        _ => word.to_owned(),
+    };
+    words.map(shown).collect()
+}
+
+#[test]
+fn a_long_list_is_cut_unless_all_is_asked_for() {
+    let folder = tempdir().unwrap();
+    let files = |content: &str| (0..25).fold(Tar::new(), |tar, at| tar.file(&format!("f{at}"), content));
+    image(&folder.path().join("old"), &[files("1")], json!({}));
+    image(&folder.path().join("new"), &[files("2")], json!({}));
+    let cut = said(folder.path(), 3, &["old", "new"]);
+    assert!(cut.contains("entries: content (25)") && cut.contains("5 more: --all shows them"), "{cut}");
+    let all = said(folder.path(), 3, &["old", "new", "--all"]);
+    assert_eq!(all.lines().filter(|line| line.starts_with("  ~ f")).count(), 25, "{all}");
+}
+
+#[test]
+fn names_move_no_cursor_and_break_no_table() {
+    let folder = tempdir().unwrap();
+    image(&folder.path().join("old"), &[Tar::new()], json!({}));
+    image(&folder.path().join("new"), &[Tar::new().file("a\x1b[2J|`b`\n| c", "")], json!({}));
+    for arguments in [["old", "new", "--all"], ["old", "new", "--markdown"], ["old", "new", "--json"]] {
+        let text = said(folder.path(), 3, &arguments);
+        assert!(!text.contains('\x1b'), "{text}");
+    }
+    let table = said(folder.path(), 3, &["old", "new", "--markdown"]);
+    assert!(table.contains(r"`a\u{1b}[2J\|'b'\n\| c`"), "{table}");
+}
+
+#[test]
+fn lies_are_failures_and_never_equal() {
+    let folder = two_benches();
+    let path = folder.path();
+    let tar = Tar::new().file("a", "1").bytes();
+    stored(&path.join("lying"), vec![(gzip(&tar), Digest::of(b"another"))], json!({}));
+    image(&path.join("label"), &[Tar::new()], json!({"dev.carafe.lock": "version = 1\nmore = 'x'"}));
+    image(&path.join("future"), &[Tar::new()], json!({"dev.carafe.lock": "version = 99"}));
+    for (name, change) in [("cut", -1), ("long", 1)] {
+        change_layer(&path.join(name), change);
+    }
+    for (name, reason) in [
+        ("lying", "its tar should have the digest"),
+        ("label", "failed to read the label"),
+        ("future", "its version is 99"),
+        ("cut", "bytes, got"),
+        ("long", "bytes, got"),
+        ("missing", "failed to"),
+    ] {
+        let name = format!("oci:{name}");
+        for arguments in [["old", &name], [&name, "old"], [&name, &name]] {
+            let words = said(path, 1, &arguments).replace("\n", " ");
+            assert!(words.contains(reason), "{name}: {words}");
+        }
+    }
+}
+
+/// An image whose layer has a byte more or less than its manifest says.
+fn change_layer(folder: &Path, change: i32) {
+    let tar = Tar::new().file("a", "1").bytes();
+    let blob = gzip(&tar);
+    stored(folder, vec![(blob.clone(), Digest::of(&tar))], json!({}));
+    let path = folder.join("blobs/sha256").join(Digest::of(&blob).hex());
+    let bytes = if change < 0 { blob[..blob.len() - 1].to_vec() } else { [blob, vec![0]].concat() };
+    fs::write(path, bytes).unwrap();
+}
