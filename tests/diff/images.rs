@@ -1,7 +1,7 @@
 //! Images in layouts: layers as tars, a config with labels.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use carafe_layers::digest::{DiffId, Digest};
 use carafe_layers::layout::LayoutWriter;
@@ -38,16 +38,17 @@ pub fn stored(folder: &Path, layers: Vec<(Vec<u8>, Digest)>, labels: Value) -> D
     manifest
 }
 
-/// Runs `carafe diff` in `folder`.
-pub fn diff(folder: &Path, arguments: &[&str]) -> Output {
+/// `carafe`, in `folder` and with a cache of its own.
+pub fn carafe(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_carafe"));
-    command.arg("diff").args(arguments).current_dir(folder).env("NO_COLOR", "1");
-    command.env("CARAFE_CACHE_DIR", folder.join("cache")).env("HOME", folder).output().unwrap()
+    command.current_dir(folder).env("NO_COLOR", "1");
+    command.env("CARAFE_CACHE_DIR", folder.join("cache")).env("HOME", folder);
+    command
 }
 
 /// What a run with this exit code printed: stdout, or stderr where it failed.
 pub fn said(folder: &Path, code: i32, arguments: &[&str]) -> String {
-    let output = diff(folder, arguments);
+    let output = carafe(folder).arg("diff").args(arguments).output().unwrap();
     let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     assert_eq!(output.status.code(), Some(code), "{stdout}{stderr}");
     if code == 1 { stderr } else { stdout }

@@ -6,5 +6,8 @@ mod check_layers;
 mod fixture;
 mod images;
 mod program;
+#[path = "../common/registry.rs"]
+#[allow(dead_code)]
+mod registry;
 #[path = "../../layers/tests/unpack_support/mod.rs"]
 mod unpack_support;

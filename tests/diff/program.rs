@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use carafe_layers::digest::Digest;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
+use tar::{EntryType, Header};
 use tempfile::{TempDir, tempdir};
 
-use crate::images::{BENCH, image, said, stored};
+use crate::images::{BENCH, carafe, image, said, stored};
+use crate::registry::RegistryServer;
 use crate::unpack_support::{Tar, gzip};
 
 fn bench(commit: &str, click: &str, vue: &str, hash: &str, hooks: &str) -> Vec<Tar> {
@@ -42,6 +45,81 @@ fn an_image_equals_itself() {
     assert_eq!(text.lines().count(), 3, "{text}");
     let json: Value = serde_json::from_str(&said(folder.path(), 0, &["old", "old", "--json"])).unwrap();
     assert_eq!((&json["equal"], &json["entries"]), (&json!(true), &json!([])));
+}
+
+#[test]
+fn a_registry_and_an_archive_are_read_as_a_layout_is() {
+    let folder = two_benches();
+    let path = folder.path();
+    let mut tar = Command::new("tar");
+    tar.args(["--create", "--file=new.tar", "--directory=new", "."]).current_dir(path);
+    assert!(tar.status().unwrap().success());
+    let registry = RegistryServer::start();
+    let name = registry.image("erp:1");
+    let insecure = ["--insecure-registry", registry.address()];
+    let mut push = carafe(path);
+    let pushed = push.args(["push", "--quiet", "old", &name]).args(insecure).output().unwrap();
+    assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
+
+    said(path, 0, &[&[&name, "old"][..], &insecure].concat());
+    said(path, 0, &["new", "oci-archive:new.tar"]);
+    let across = said(path, 3, &[&[&name, "oci-archive:new.tar"][..], &insecure].concat());
+    let rest = |text: &str| text.lines().skip(2).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(rest(&across), rest(&said(path, 3, &["old", "new"])));
+}
+
+#[test]
+fn images_with_one_tree_are_told_apart() {
+    let folder = tempdir().unwrap();
+    let (a, b) = (Tar::new().file("a", "1"), Tar::new().file("b", "2"));
+    image(&folder.path().join("one"), &[a.clone().raw(&b)], json!({}));
+    image(&folder.path().join("two"), &[a, b], json!({}));
+    let text = said(folder.path(), 3, &["one", "two"]);
+    assert!(text.contains("different: 2 of 2 layers, 0 entries (the trees are the same)"), "{text}");
+}
+
+/// Each cause planted by itself, and named by the program in a section of its own.
+#[test]
+fn every_cause_has_its_section() {
+    let folder = tempdir().unwrap();
+    let path = folder.path();
+    let entry = |mode: u32| Tar::new().entry(EntryType::Regular, b"a", b"", mode, b"");
+    let header = |change: fn(&mut Header)| {
+        let mut header = Header::new_gnu();
+        header.as_old_mut().name[0] = b'a';
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1_700_000_000);
+        header.set_size(0);
+        change(&mut header);
+        Tar::new().header(header)
+    };
+    let plain = || entry(0o644);
+    for (cause, want, got) in [
+        ("mtime", plain(), header(|header| header.set_mtime(1))),
+        ("mode", plain(), entry(0o600)),
+        ("owner", plain(), header(|header| header.set_uid(7))),
+        ("kind", plain(), Tar::new().dir("a")),
+        ("xattr", plain(), Tar::new().pax("SCHILY.xattr.user.x", b"1").raw(&plain())),
+        ("link-target", Tar::new().symlink("a", "x"), Tar::new().symlink("a", "y")),
+        ("content", plain(), Tar::new().file("a", "x")),
+        ("added", Tar::new(), plain()),
+        ("removed", plain(), Tar::new()),
+    ] {
+        image(&path.join("want"), &[want], json!({}));
+        image(&path.join("got"), &[got], json!({}));
+        let text = said(path, 3, &["want", "got"]);
+        assert!(text.contains(&format!("\nentries: {cause} (1)\n")), "{cause}: {text}");
+    }
+    let tar = plain().raw(&Tar::new().file("b", ""));
+    let bytes = tar.clone().bytes();
+    let twice = [gzip(&bytes[..700]), gzip(&bytes[700..])].concat();
+    image(&path.join("want"), &[tar], json!({}));
+    stored(&path.join("got"), vec![(twice, Digest::of(&bytes))], json!({}));
+    assert!(said(path, 3, &["want", "got"]).contains("~ layer-0 [compression]"));
+    image(&path.join("got"), &[Tar::new().file("b", "").raw(&plain())], json!({}));
+    assert!(said(path, 3, &["want", "got"]).contains("~ layer-0 [order]"));
 }
 
 #[test]
@@ -104,6 +182,7 @@ fn lies_are_failures_and_never_equal() {
     stored(&path.join("lying"), vec![(gzip(&tar), Digest::of(b"another"))], json!({}));
     image(&path.join("label"), &[Tar::new()], json!({"dev.carafe.lock": "version = 1\nmore = 'x'"}));
     image(&path.join("future"), &[Tar::new()], json!({"dev.carafe.lock": "version = 99"}));
+    image(&path.join("huge"), &[Tar::new()], json!({"x": "y".repeat(10 << 20)}));
     for (name, change) in [("cut", -1), ("long", 1)] {
         change_layer(&path.join(name), change);
     }
@@ -111,6 +190,7 @@ fn lies_are_failures_and_never_equal() {
         ("lying", "its tar should have the digest"),
         ("label", "failed to read the label"),
         ("future", "its version is 99"),
+        ("huge", "is over the limit of"),
         ("cut", "bytes, got"),
         ("long", "bytes, got"),
         ("missing", "failed to"),
