@@ -134,12 +134,14 @@ impl RunArguments {
             self.insecure_registries.iter().cloned().collect();
         insecure.extend(spec.into_iter().flat_map(|spec| spec.insecure_registries.iter().cloned()));
         let progress = report::progress(self.style());
+        let uploads = cache.bucket("uploads", 1)?;
         Ok(Context {
             commits: Store::new(&cache)?,
             cache,
             registry: Registry::new(RegistryOptions {
                 insecure,
                 patience: Patience::new(progress.clone()),
+                uploads: Some(uploads),
                 ..RegistryOptions::from_environment(targets)
             })?,
             progress,

@@ -1,10 +1,11 @@
 //! The transport: oci-client, and beside it a plain HTTP client for what oci-client cannot do.
 //!
-//! oci-client does: is a blob there, mount it, send it in one streamed PUT, read it as a stream.
-//! Ours ([`super::manifest`], [`super::auth`]) are the manifests and the tokens. Reasons, all of
-//! oci-client 0.18: its manifest calls read bodies of any size into memory and panic when a
-//! registry answers a manifest pushed by digest without `Location` (ECR); for its tokens see
-//! [`super::auth`].
+//! oci-client does: is a blob there, mount it, send it in one streamed PUT. Ours are the manifests
+//! ([`super::manifest`]), the tokens ([`super::auth`]), and blobs that are resumed
+//! ([`super::session`], [`super::pull`]). Reasons, all of oci-client 0.18: its manifest calls read
+//! bodies of any size into memory and panic when a registry answers a manifest pushed by digest
+//! without `Location` (ECR); after a failure neither an upload's location nor `Retry-After` is
+//! known; for its tokens see [`super::auth`].
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ use super::{retry_after, tls};
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// A chunk may take so many times as long to be sent as a server may be silent.
+const SILENCES_PER_CHUNK: u32 = 5;
 /// As much of an error's or a token's body as is read.
 const MAX_TEXT_BYTES: usize = 128 << 10;
 /// Names us to servers.
@@ -67,21 +70,23 @@ impl Hosts {
 
 pub(super) struct Client {
     pub(super) http: reqwest::Client,
+    /// For requests that carry a chunk: these are not silent while we speak, and have a limit
+    /// for the whole of it.
+    pub(super) sending: reqwest::Client,
     pub(super) oci: OciClient,
     pub(super) auth: Authenticator,
-    hosts: Hosts,
+    pub(super) hosts: Hosts,
 }
 
 impl Client {
     pub(super) fn new(options: RegistryOptions) -> Result<Self, RegistryError> {
         tls::install()?;
         let hosts = Hosts::new(&options.insecure)?;
-        let http = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(options.patience.silence())
-            .build()
-            .map_err(RegistryError::NoCaBundle)?;
+        let silence = options.patience.silence();
+        let builder = || reqwest::Client::builder().user_agent(USER_AGENT).connect_timeout(CONNECT_TIMEOUT);
+        let http = builder().read_timeout(silence).build().map_err(RegistryError::NoCaBundle)?;
+        let sending =
+            builder().timeout(silence * SILENCES_PER_CHUNK).build().map_err(RegistryError::NoCaBundle)?;
         // Only after the one above was built: oci-client panics where that fails.
         let oci = OciClient::try_from(ClientConfig {
             protocol: ClientProtocol::HttpsExcept(options.insecure.iter().cloned().collect()),
@@ -92,7 +97,7 @@ impl Client {
         })
         .map_err(RegistryError::Client)?;
         let auth = Authenticator::new(http.clone(), hosts.clone(), options);
-        Ok(Self { http, oci, auth, hosts })
+        Ok(Self { http, sending, oci, auth, hosts })
     }
 
     /// The rights for `attempt`, and oci-client told of them.

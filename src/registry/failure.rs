@@ -50,6 +50,12 @@ impl<'a> Attempt<'a> {
         RegistryError::Protocol { action, registry, reason: reason.into() }
     }
 
+    /// The exchange did not end as it should, and may well when it is tried again.
+    pub(super) fn broken(&self, source: Box<dyn StdError + Send + Sync>) -> RegistryError {
+        let (action, registry) = self.names();
+        RegistryError::Broken { action, registry, source }
+    }
+
     /// No whole answer came.
     pub(super) fn transport(&self, error: reqwest::Error) -> RegistryError {
         let error = error.without_url();

@@ -8,10 +8,12 @@
 //! wire's failures mean, `retry` which of them are waited out; `docs/registry.md` says what is supported.
 
 mod auth;
+mod chunks;
 mod client;
 mod credentials;
 mod error;
 mod failure;
+mod journal;
 mod manifest;
 mod parallel;
 mod pull;
@@ -19,19 +21,24 @@ mod push;
 mod reference;
 mod retry;
 mod retry_after;
+mod send;
+mod session;
 mod tls;
 mod token;
 mod upload;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use carafe_builder::cache::Bucket;
 use carafe_layers::oci::Descriptor;
 use tokio::runtime::{Builder, Runtime};
 
 use self::auth::Access;
 use self::client::Client;
 use self::failure::Attempt;
+use self::journal::Journal;
 use self::retry::Met;
 
 pub use self::credentials::{Credential, CredentialFiles};
@@ -56,6 +63,9 @@ pub struct RegistryOptions {
     pub files: CredentialFiles,
     /// What is tried again, and who is told.
     pub patience: Patience,
+    /// Where open uploads are noted, so that the next run goes on inside a blob; without it, it
+    /// does not.
+    pub uploads: Option<Bucket>,
 }
 
 impl RegistryOptions {
@@ -85,6 +95,7 @@ impl Registry {
     /// else the system's.
     pub fn new(options: RegistryOptions) -> Result<Self, RegistryError> {
         let patience = options.patience.clone();
+        let journal = options.uploads.as_ref().map(Journal::new);
         let client = Client::new(options)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(RUNTIME_THREADS)
@@ -93,7 +104,13 @@ impl Registry {
             .build()
             .map_err(RegistryError::Runtime)?;
         Ok(Self {
-            shared: Arc::new(Shared { client, patience, met: Met::default(), runtime: Some(runtime) }),
+            shared: Arc::new(Shared {
+                client,
+                journal,
+                patience,
+                met: Met::default(),
+                runtime: Some(runtime),
+            }),
         })
     }
 
@@ -120,6 +137,7 @@ impl Registry {
 /// What all clones of a [`Registry`] and all open readers hold.
 struct Shared {
     client: Client,
+    journal: Option<Journal>,
     patience: Patience,
     met: Met,
     /// Taken only when dropped.

@@ -2,25 +2,28 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use carafe_layers::digest::{Digest, Hashing};
 use carafe_layers::oci::Descriptor;
 use carafe_layers::source::{ImageSource, SourceError};
-use futures_util::StreamExt;
-use oci_client::client::LayerDescriptor;
+use reqwest::header::{CONTENT_RANGE, RANGE};
+use reqwest::{Response, StatusCode};
 use tokio::sync::mpsc;
 
 use super::auth::Access;
-use super::error::{RegistryError, chain, scrub};
+use super::client::header;
+use super::error::RegistryError;
 use super::failure::Attempt;
-use super::{Reference, Registry, Shared};
+use super::retry::Tries;
+use super::{Reference, Registry, Repository, Shared};
 
 /// Pieces that wait between the connection and the reader; each is what one read of the socket
 /// gave, at most some hundred kilobytes.
 const PIECES_AHEAD: usize = 8;
-/// A server that sends nothing for this long in the middle of a blob has failed.
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A connection that gave so many bytes before it broke was worth it: the next one has a full
+/// budget of tries.
+const PROGRESS_BYTES: u64 = 64 << 10;
 
 /// An image in a registry. Its blobs are streamed: memory does not grow with them.
 #[derive(Clone)]
@@ -65,72 +68,171 @@ impl ImageSource for RegistrySource {
     /// `descriptor`'s size and digest.
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, SourceError> {
         let action = format!("read {} of {}", descriptor.digest, self.reference.repository());
-        let attempt = Attempt::new(&action, self.reference.repository(), &Access::Pull);
-        let shared = &self.registry.shared;
-        let reader = shared.persist(&attempt, || open(shared, &attempt, descriptor));
-        let reader = reader.map_err(in_transport)?;
-        Ok(Box::new(reader))
+        let (shared, repository) = (&self.registry.shared, self.reference.repository());
+        let attempt = Attempt::new(&action, repository, &Access::Pull);
+        let pieces = shared.persist(&attempt, || open(shared, &attempt, descriptor, 0));
+        let reader = BlobReader {
+            shared: Arc::clone(shared),
+            action: action.clone(),
+            repository: repository.clone(),
+            descriptor: descriptor.clone(),
+            pieces: Some(pieces.map_err(in_transport)?),
+            current: Bytes::new(),
+            received: 0,
+            failed_at: 0,
+            tries: Tries::default(),
+        };
+        let reader = Some(Hashing::new(reader));
+        Ok(Box::new(Verified { reader, action, wanted: descriptor.digest }))
     }
 }
 
+/// Asks for a blob's bytes from `offset` on. A registry that gives all of it is listened to from
+/// there.
 fn open(
     shared: &Arc<Shared>,
     attempt: &Attempt<'_>,
     descriptor: &Descriptor,
-) -> Result<BlobReader, RegistryError> {
-    let digest = descriptor.digest.to_string();
-    let stream = shared.block_on(async {
-        shared.client.authorize(attempt).await?;
-        let layer = LayerDescriptor { digest: &digest, urls: &None };
-        let image = attempt.repository.to_oci();
-        let opened = shared.client.oci.pull_blob_stream(&image, &layer).await;
-        opened.map_err(|error| shared.client.failed(attempt, error))
-    })?;
-    let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
+    offset: u64,
+) -> Result<Pieces, RegistryError> {
+    let ask = |http: &reqwest::Client, url: &str| {
+        let request = http.get(format!("{url}/blobs/{}", descriptor.digest));
+        if offset > 0 { request.header(RANGE, format!("bytes={offset}-")) } else { request }
+    };
+    let mut response = shared.block_on(shared.client.send(attempt, ask))?;
+    let skip = match response.status() {
+        StatusCode::PARTIAL_CONTENT if starts_at(&response, offset) => 0,
+        StatusCode::PARTIAL_CONTENT => return Err(attempt.protocol("it sends another part of the blob")),
+        StatusCode::OK => offset,
+        _ => return Err(shared.block_on(shared.client.refused(attempt, response))),
+    };
+    let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
     shared.runtime().spawn(async move {
-        let mut stream = stream;
-        loop {
-            let piece = match tokio::time::timeout(SILENCE_TIMEOUT, stream.next()).await {
-                Ok(Some(piece)) => piece.map_err(|error| io::Error::other(scrub(&chain(&error)))),
-                Ok(None) => return,
-                Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the registry went silent")),
-            };
+        while let Some(piece) = response.chunk().await.transpose() {
             let is_last = piece.is_err();
             if sender.send(piece).await.is_err() || is_last {
                 return;
             }
         }
     });
-    Ok(BlobReader { pieces, current: Bytes::new(), left: descriptor.size, _shared: Arc::clone(shared) })
+    Ok(Pieces { receiver, skip })
 }
 
-/// The reading end of a blob that a task on the runtime receives.
+/// Whether a partial answer is the one that was asked for.
+fn starts_at(response: &Response, offset: u64) -> bool {
+    let range = header(response, &CONTENT_RANGE).and_then(|text| text.strip_prefix("bytes "));
+    range.and_then(|range| range.split_once('-')).is_some_and(|(start, _)| start.parse() == Ok(offset))
+}
+
+/// What a task on the runtime receives; the first `skip` bytes are not wanted.
+struct Pieces {
+    receiver: mpsc::Receiver<reqwest::Result<Bytes>>,
+    skip: u64,
+}
+
+impl Pieces {
+    /// None at the end.
+    fn next(&mut self) -> Option<reqwest::Result<Bytes>> {
+        loop {
+            let mut piece = match self.receiver.blocking_recv()? {
+                Ok(piece) => piece,
+                Err(error) => return Some(Err(error)),
+            };
+            let skipped = self.skip.min(piece.len() as u64);
+            self.skip -= skipped;
+            piece.advance(skipped as usize);
+            if !piece.is_empty() {
+                return Some(Ok(piece));
+            }
+        }
+    }
+}
+
+/// The reading end of a blob. When its connection breaks, it goes on with another.
 struct BlobReader {
-    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    shared: Arc<Shared>,
+    action: String,
+    repository: Repository,
+    descriptor: Descriptor,
+    /// None after a failure.
+    pieces: Option<Pieces>,
     current: Bytes,
-    left: u64,
-    /// Keeps the runtime alive.
-    _shared: Arc<Shared>,
+    /// So many bytes have come, and so many had come when it last failed.
+    received: u64,
+    failed_at: u64,
+    tries: Tries,
+}
+
+impl BlobReader {
+    /// Fetches the next piece; false at the blob's end.
+    fn fetch(&mut self) -> Result<bool, RegistryError> {
+        let attempt = Attempt::new(&self.action, &self.repository, &Access::Pull);
+        loop {
+            let result = match &mut self.pieces {
+                None => open(&self.shared, &attempt, &self.descriptor, self.received)
+                    .map(|pieces| self.pieces = Some(pieces)),
+                Some(pieces) => match pieces.next() {
+                    Some(Ok(piece)) => {
+                        self.received += piece.len() as u64;
+                        self.current = piece;
+                        return match self.received <= self.descriptor.size {
+                            true => Ok(true),
+                            false => Err(attempt.protocol("the blob is larger than its descriptor says")),
+                        };
+                    }
+                    Some(Err(error)) => Err(attempt.transport(error)),
+                    None if self.received == self.descriptor.size => return Ok(false),
+                    None => {
+                        let left = self.descriptor.size - self.received;
+                        Err(attempt.broken(format!("the blob ended {left} bytes early").into()))
+                    }
+                },
+            };
+            if let Err(error) = result {
+                if self.received >= self.failed_at + PROGRESS_BYTES {
+                    self.tries = Tries::default();
+                }
+                (self.pieces, self.failed_at) = (None, self.received);
+                self.shared.again(&attempt, &mut self.tries, error)?;
+            }
+        }
+    }
 }
 
 impl Read for BlobReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {
-            match self.pieces.blocking_recv() {
-                Some(piece) => self.current = piece?,
-                None if self.left == 0 => return Ok(0),
-                None => {
-                    let message = format!("the blob ended {} bytes early", self.left);
-                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
-                }
+            if !self.fetch().map_err(io::Error::other)? {
+                return Ok(0);
             }
-            if self.current.len() as u64 > self.left {
-                return Err(io::Error::other("the blob is larger than its descriptor says"));
-            }
-            self.left -= self.current.len() as u64;
         }
         let count = buffer.len().min(self.current.len());
         self.current.copy_to_slice(&mut buffer[..count]);
+        Ok(count)
+    }
+}
+
+/// A blob that has the right digest when its end is reached without an error.
+struct Verified {
+    reader: Option<Hashing<BlobReader>>,
+    action: String,
+    wanted: Digest,
+}
+
+impl Read for Verified {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(reader) = &mut self.reader else { return Ok(0) };
+        let count = reader.read(buffer)?;
+        if count == 0
+            && !buffer.is_empty()
+            && let Some(reader) = self.reader.take()
+        {
+            let (_, got, _) = reader.finish();
+            if got != self.wanted {
+                let (action, wanted) = (self.action.clone(), self.wanted);
+                return Err(io::Error::other(RegistryError::DigestMismatch { action, wanted, got }));
+            }
+        }
         Ok(count)
     }
 }

@@ -1,10 +1,13 @@
-//! A stand-in for a registry that misbehaves where a test says so. Otherwise it takes every
-//! upload, remembers it, and is open to everyone. For what a real one does see `server`.
+//! A stand-in for a registry that misbehaves where a test says so. Otherwise it keeps to the
+//! distribution specification and is open to everyone. For what a real one does see `server`.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+
+use crate::store::Store;
 
 /// A request that came.
 #[derive(Clone, Debug)]
@@ -42,33 +45,69 @@ impl Answer {
     }
 }
 
-type Fault = dyn Fn(&Request) -> Option<Answer> + Send + Sync;
+/// What happens to a request.
+pub enum Fault {
+    /// It is answered so, and not carried out.
+    Say(Answer),
+    /// The connection closes after so many bytes of its body. What came of a chunk is kept.
+    Cut(usize),
+    /// It is carried out, and the connection closes without an answer.
+    LoseAnswer,
+    /// It is carried out, and the answer has no headers.
+    Bare,
+    /// Nothing, until the client goes away.
+    Stall,
+}
+
+type Script = dyn Fn(&Request) -> Option<Fault> + Send + Sync;
 
 /// The stand-in. Its threads end with the test's process.
 pub struct FaultyServer {
     address: String,
-    seen: Arc<Mutex<Vec<Request>>>,
+    state: Arc<State>,
+}
+
+struct State {
+    /// Consulted when the head of a request is there, and once more when the body is.
+    early: Box<Script>,
+    late: Box<Script>,
+    store: Mutex<Store>,
+    seen: Mutex<Vec<Request>>,
+    received: AtomicU64,
 }
 
 impl FaultyServer {
-    /// Answers with `fault` where that gives an answer.
-    pub fn start(fault: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) -> Self {
+    /// Answers with `answer` where that gives an answer.
+    pub fn start(answer: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) -> Self {
+        Self::run(|_| None, move |request| answer(request).map(Fault::Say))
+    }
+
+    /// Follows `script`, which sees a request's head, without its body.
+    pub fn scripted(script: impl Fn(&Request) -> Option<Fault> + Send + Sync + 'static) -> Self {
+        Self::run(script, |_| None)
+    }
+
+    fn run(
+        early: impl Fn(&Request) -> Option<Fault> + Send + Sync + 'static,
+        late: impl Fn(&Request) -> Option<Fault> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (seen, stored) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(BTreeMap::new())));
-        let (log, fault): (_, Arc<Fault>) = (Arc::clone(&seen), Arc::new(fault));
+        let state = Arc::new(State {
+            early: Box::new(early),
+            late: Box::new(late),
+            store: Mutex::default(),
+            seen: Mutex::default(),
+            received: AtomicU64::new(0),
+        });
+        let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (log, fault, stored) = (Arc::clone(&log), Arc::clone(&fault), Arc::clone(&stored));
-                std::thread::spawn(move || {
-                    let Some(request) = read(&stream) else { return };
-                    log.lock().unwrap().push(request.clone());
-                    let answer = fault(&request).unwrap_or_else(|| behave(&request, &stored));
-                    write(&stream, &request, answer);
-                });
+                let state = Arc::clone(&shared);
+                std::thread::spawn(move || state.serve(&stream));
             }
         });
-        Self { address, seen }
+        Self { address, state }
     }
 
     pub fn address(&self) -> &str {
@@ -79,14 +118,61 @@ impl FaultyServer {
         format!("{}/{name}", self.address)
     }
 
-    /// Requests of this method with `part` in their target.
+    /// Requests of this method with `part` in their target; of those to an upload without bodies.
     pub fn seen(&self, method: &str, part: &str) -> Vec<Request> {
-        self.seen.lock().unwrap().iter().filter(|request| request.is(method, part)).cloned().collect()
+        let seen = self.state.seen.lock().unwrap();
+        seen.iter().filter(|request| request.is(method, part)).cloned().collect()
+    }
+
+    /// The bytes of all blobs' bodies that came, whole or not.
+    pub fn received(&self) -> u64 {
+        self.state.received.load(Ordering::Relaxed)
+    }
+
+    /// The blob that is stored under this digest.
+    pub fn stored(&self, digest: &str) -> Option<Vec<u8>> {
+        self.state.store.lock().unwrap().stored(digest)
     }
 }
 
-fn read(stream: &TcpStream) -> Option<Request> {
-    let mut reader = BufReader::new(stream);
+impl State {
+    /// One request.
+    fn serve(&self, stream: &TcpStream) -> Option<()> {
+        let mut reader = BufReader::new(stream);
+        let mut request = read_head(&mut reader)?;
+        let length = request.headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let early = (self.early)(&request);
+        let length = if let Some(Fault::Cut(bytes)) = early { bytes.min(length) } else { length };
+        request.body = vec![0; length];
+        reader.read_exact(&mut request.body).ok()?;
+        if request.target.contains("/uploads/") {
+            self.received.fetch_add(length as u64, Ordering::Relaxed);
+        }
+        let mut logged = request.clone();
+        if request.target.contains("/uploads/") {
+            logged.body.clear();
+        }
+        self.seen.lock().unwrap().push(logged);
+        let obey = || self.store.lock().unwrap().answer(&request);
+        match early.or_else(|| (self.late)(&request)) {
+            None => write(stream, &request, obey()),
+            Some(Fault::Say(answer)) => write(stream, &request, answer),
+            Some(Fault::Cut(_)) => {
+                let _ = request.is("PATCH", "/uploads/").then(obey);
+            }
+            Some(Fault::LoseAnswer) => {
+                let _ = obey();
+            }
+            Some(Fault::Bare) => write(stream, &request, Answer::status(obey().0)),
+            Some(Fault::Stall) => {
+                let _ = reader.read(&mut [0]);
+            }
+        }
+        Some(())
+    }
+}
+
+fn read_head(reader: &mut impl BufRead) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
     let mut words = line.split_whitespace();
@@ -98,15 +184,12 @@ fn read(stream: &TcpStream) -> Option<Request> {
         let Some((key, value)) = line.trim_end().split_once(": ") else { break };
         headers.insert(key.to_lowercase(), value.to_owned());
     }
-    let length = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    Some(Request { method, target, headers, body })
+    Some(Request { method, target, headers, body: Vec::new() })
 }
 
 fn write(mut stream: &TcpStream, request: &Request, Answer(status, headers, body): Answer) {
     let mut head = format!("HTTP/1.1 {status} Said\r\nConnection: close\r\n");
-    if !headers.iter().any(|(key, _)| *key == "Content-Length") {
+    if !headers.iter().any(|(key, _)| *key == "Content-Length") && status != 204 {
         head += &format!("Content-Length: {}\r\n", body.len());
     }
     for (key, value) in headers {
@@ -114,27 +197,4 @@ fn write(mut stream: &TcpStream, request: &Request, Answer(status, headers, body
     }
     let body = if request.method == "HEAD" { Vec::new() } else { body };
     let _ = stream.write_all(&[head.as_bytes(), b"\r\n", &body].concat());
-}
-
-/// What a good registry answers. Blobs and manifests are remembered by the last part of their
-/// path; an upload's digest is in its query.
-fn behave(request: &Request, stored: &Mutex<BTreeMap<String, Vec<u8>>>) -> Answer {
-    let mut stored = stored.lock().unwrap();
-    let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
-    let last = path.rsplit('/').next().unwrap_or_default();
-    match request.method.as_str() {
-        "GET" | "HEAD" if path == "/v2/" => Answer::status(200),
-        "GET" | "HEAD" => match stored.get(last) {
-            Some(bytes) => Answer::status(200).body(bytes.clone()),
-            None => Answer::status(404),
-        },
-        "POST" => Answer::status(202).with("Location", "/v2/a/blobs/uploads/session"),
-        "PUT" => {
-            let digest = query.split('&').find_map(|pair| pair.strip_prefix("digest="));
-            let key = digest.map_or(last.to_owned(), |digest| digest.replace("%3A", ":"));
-            stored.insert(key, request.body.clone());
-            Answer::status(201).with("Location", "/v2/a/stored")
-        }
-        _ => Answer::status(405),
-    }
 }

@@ -10,7 +10,9 @@ mod patience;
 mod push;
 #[path = "../common/registry.rs"]
 mod server;
+mod store;
 mod tls;
+mod uploads;
 
 use std::process::Command;
 use std::sync::Arc;

@@ -1,0 +1,177 @@
+//! Sending one blob through an upload session, in chunks, and going on after a failure from where
+//! the registry is: at most one chunk is sent twice.
+
+use bytes::Bytes;
+
+use super::chunks::Chunks;
+use super::error::RegistryError;
+use super::failure::Attempt;
+use super::journal::Entry;
+use super::retry::Tries;
+use super::session::{Session, Trouble};
+use super::upload::{Shown, Upload};
+
+/// A chunk's size, unless the registry wants larger ones. Each blob that is under way holds one
+/// in memory. Object stores take parts of 5 MiB and more.
+const CHUNK_BYTES: u64 = 8 << 20;
+/// No larger chunks are made, whatever the registry wants: it gets the blob in one request.
+const MAX_CHUNK_BYTES: u64 = 64 << 20;
+
+/// How the sending ended.
+pub(super) enum Sent {
+    /// The registry has the blob.
+    Stored,
+    /// The registry takes no chunks.
+    NoChunks,
+}
+
+/// One blob's way through sessions.
+pub(super) struct Sending<'a> {
+    upload: &'a Upload<'a>,
+    attempt: &'a Attempt<'a>,
+    chunks: Chunks<'a>,
+    shown: &'a Shown<'a>,
+    journal: Option<Entry>,
+    session: Option<Session>,
+    tries: Tries,
+    /// After a failure that was waited out, until the registry says how far it is.
+    is_recovering: bool,
+    /// The most that the registry ever had. Only what goes beyond is progress, and gives a new
+    /// budget of tries.
+    furthest: u64,
+}
+
+impl<'a> Sending<'a> {
+    pub(super) fn new(upload: &'a Upload<'a>, attempt: &'a Attempt<'a>, shown: &'a Shown<'a>) -> Self {
+        let journal = match upload.descriptor.size > CHUNK_BYTES {
+            true => upload.shared.journal.as_ref(),
+            // It would be sent again in one request anyhow.
+            false => None,
+        };
+        Self {
+            upload,
+            attempt,
+            chunks: Chunks::new(upload.open, attempt, upload.descriptor),
+            shown,
+            journal: journal.and_then(|journal| journal.entry(upload.repository, upload.descriptor.digest)),
+            session: None,
+            tries: Tries::default(),
+            is_recovering: false,
+            furthest: 0,
+        }
+    }
+
+    /// To the end. An open session stays noted only after a failure that passes.
+    pub(super) fn run(mut self) -> Result<Sent, RegistryError> {
+        self.session = self.journal.as_ref().and_then(Entry::read);
+        let mut is_resumed = self.session.is_some();
+        let result = loop {
+            match self.step() {
+                Ok(None) => is_resumed = false,
+                Ok(Some(sent)) => break Ok(sent),
+                // That of an earlier run may be gone, or another account's.
+                Err(Trouble::Failed(error)) if is_resumed && !error.is_passing() => self.session = None,
+                Err(Trouble::Lost) if is_resumed => self.session = None,
+                Err(trouble) => match self.recover(trouble) {
+                    Ok(None) => {}
+                    Ok(Some(sent)) => break Ok(sent),
+                    Err(error) => break Err(error),
+                },
+            }
+            is_resumed = is_resumed && self.session.is_some();
+        };
+        if let Some(entry) = &self.journal
+            && result.as_ref().err().is_none_or(|error| !error.is_passing())
+        {
+            entry.remove();
+        }
+        result
+    }
+
+    /// The next request.
+    fn step(&mut self) -> Result<Option<Sent>, Trouble> {
+        let (shared, descriptor) = (self.upload.shared, self.upload.descriptor);
+        let client = &shared.client;
+        let Some(session) = &mut self.session else {
+            let session = shared.block_on(client.open_upload(self.attempt))?;
+            self.note(&session);
+            self.session = Some(session);
+            return Ok(None);
+        };
+        let Some(offset) = session.offset else {
+            shared.block_on(client.ask_offset(self.attempt, session, descriptor))?;
+            self.moved();
+            return Ok(None);
+        };
+        let size = CHUNK_BYTES.max(session.min_chunk);
+        if size > MAX_CHUNK_BYTES && descriptor.size > size {
+            return Err(Trouble::NoChunks);
+        }
+        let is_small = offset == 0 && descriptor.size <= size;
+        let chunk = self.chunks.at(offset, size)?;
+        if is_small || offset == descriptor.size {
+            let rest = if is_small { chunk } else { Bytes::new() };
+            shared.block_on(client.finish_upload(self.attempt, session, descriptor.digest, rest))?;
+            self.shown.reach(descriptor.size);
+            return Ok(Some(Sent::Stored));
+        }
+        shared.block_on(client.send_chunk(self.attempt, session, offset, chunk))?;
+        if session.offset == Some(offset) {
+            return Err(Trouble::Elsewhere);
+        }
+        self.moved();
+        Ok(None)
+    }
+
+    /// What to do after a failure: wait, then go on from where the registry is.
+    fn recover(&mut self, trouble: Trouble) -> Result<Option<Sent>, RegistryError> {
+        let broken = |why: &str| self.attempt.broken(why.into());
+        let error = match trouble {
+            Trouble::NoChunks => return Ok(Some(Sent::NoChunks)),
+            Trouble::Failed(error) => error,
+            Trouble::Elsewhere => broken("it wants to go on from another byte of the blob"),
+            Trouble::Lost => {
+                self.session = None;
+                // Its last answer may have been lost, and the blob be complete.
+                if self.upload.shared.persist(self.attempt, || self.upload.exists(self.attempt))? {
+                    self.shown.reach(self.upload.descriptor.size);
+                    return Ok(Some(Sent::Stored));
+                }
+                if std::mem::take(&mut self.is_recovering) {
+                    return Ok(None);
+                }
+                broken("it dropped the upload, which begins anew")
+            }
+        };
+        self.upload.shared.again(self.attempt, &mut self.tries, error)?;
+        if let Some(session) = &mut self.session {
+            session.offset = None;
+            self.is_recovering = true;
+        }
+        Ok(None)
+    }
+
+    fn moved(&mut self) {
+        let Some(session) = &self.session else { return };
+        self.note(session);
+        let offset = session.offset.unwrap_or(0);
+        self.is_recovering = false;
+        self.shown.reach(offset);
+        if offset > self.furthest {
+            self.furthest = offset;
+            self.tries = Tries::default();
+        }
+    }
+
+    /// A signed URL of a storage is as good as a password, and stays in memory.
+    fn note(&self, session: &Session) {
+        let is_own = session
+            .location()
+            .expose()
+            .parse()
+            .is_ok_and(|url| self.upload.shared.client.is_own(self.attempt, &url));
+        if let Some(entry) = self.journal.as_ref().filter(|_| is_own) {
+            entry.write(session);
+        }
+    }
+}
