@@ -137,6 +137,25 @@ fn trees_are_compared_as_a_container_sees_them() {
 }
 
 #[test]
+fn links_on_the_way_are_followed() {
+    let lower =
+        || Tar::new().dir("usr").dir("usr/lib").symlink("lib", "usr/lib").symlink("up", "/lib/../lib");
+    let flat = [lower().file("usr/lib/x", "1").file("usr/lib/y", "1")];
+    let upper = Tar::new().file("lib/x", "1").file("up/old", "").hard_link("up/y", "lib/x");
+    let layered = [lower().file("usr/lib/old", ""), upper, Tar::new().file("lib/.wh.old", "")];
+    let said = compared(&layered, &flat);
+    let entries: Vec<_> = said.lines().filter(|line| !line.starts_with("layer ")).collect();
+    assert_eq!(entries, ["usr/lib/y: kind hard link to lib/x | ".to_owned() + &file_of("1")]);
+    let circle = Tar::new().symlink("a", "b").symlink("b", "a").file("a/x", "");
+    let words = said_within(&Memory::of(&[circle]), &Memory::of(&[]), &limits()).unwrap_err();
+    assert!(words.contains("too many links on the way"), "{words}");
+}
+
+fn file_of(content: &str) -> String {
+    format!("file {} ({} bytes)", Digest::of(content.as_bytes()), content.len())
+}
+
+#[test]
 fn a_hard_link_keeps_what_it_was_made_for() {
     let layers = |old: &str| [Tar::new().file("a", old).hard_link("b", "a"), Tar::new().file("a", "new")];
     let said = compared(&layers("1"), &layers("2"));

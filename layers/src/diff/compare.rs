@@ -1,5 +1,6 @@
 //! Two trees against each other: which paths differ, and why.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -76,15 +77,15 @@ pub struct Difference {
 /// A path that differs.
 #[derive(Clone, Debug)]
 pub struct EntryChange<'a> {
-    path: &'a [u8],
+    path: Cow<'a, [u8]>,
     want: Option<Node<'a>>,
     got: Option<Node<'a>>,
 }
 
-impl<'a> EntryChange<'a> {
+impl EntryChange<'_> {
     /// From the root; empty for the root itself.
-    pub fn path(&self) -> &'a [u8] {
-        self.path
+    pub fn path(&self) -> &[u8] {
+        &self.path
     }
 
     /// Every cause, at least one.
@@ -128,7 +129,7 @@ pub(super) fn compare<'a>(want: &Tree<'a>, got: &Tree<'a>) -> Vec<EntryChange<'a
         let got = if order.is_ge() { gots.next() } else { None };
         let Some((path, _)) = want.or(got) else { return changes };
         let (want, got) = (want.map(|(_, node)| *node), got.map(|(_, node)| *node));
-        let change = EntryChange { path, want, got };
+        let change = EntryChange { path: path.clone(), want, got };
         if !change.causes().is_empty() {
             changes.push(change);
         }

@@ -9,7 +9,6 @@
 //! Contents are never held: memory grows with the number of entries (about 250 bytes for each,
 //! within [`limits`]) and not with their size.
 //!
-//! Paths are compared as the layers have them, which is not through the links of lower layers.
 //! Numbers of devices are not compared; a layer that differs in nothing else has the cause
 //! [`Cause::Framing`].
 
