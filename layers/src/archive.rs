@@ -211,8 +211,29 @@ impl Archive {
     }
 }
 
-/// Whether an image of this name is meant by `reference`: all of it, or its tag alone.
+/// Whether an image of this name is meant by `reference`: all of it, its tag alone, or the name
+/// without what Docker puts before short ones.
 fn is_named(name: &str, reference: &str) -> bool {
-    let tag_alone = !reference.contains([':', '/']);
-    name == reference || tag_alone && name.rsplit_once(':').is_some_and(|(_, tag)| tag == reference)
+    let short = |name: &str| -> String {
+        let name = name.strip_prefix("docker.io/").unwrap_or(name);
+        name.strip_prefix("library/").unwrap_or(name).to_owned()
+    };
+    let tag = name.rsplit_once(':').map(|(_, tag)| tag);
+    short(name) == short(reference) || tag == Some(reference)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_named;
+
+    #[test]
+    fn an_image_has_several_names() {
+        for reference in ["docker.io/demo/build:1", "demo/build:1", "1"] {
+            assert!(is_named("docker.io/demo/build:1", reference), "{reference}");
+        }
+        assert!(is_named("docker.io/library/nginx:1", "nginx:1"));
+        for reference in ["build:1", "demo/build", "2", "demo/build:11", ""] {
+            assert!(!is_named("docker.io/demo/build:1", reference), "{reference}");
+        }
+    }
 }

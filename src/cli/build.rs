@@ -94,10 +94,10 @@ fn show(arguments: &BuildArguments, built: &Built, pushed: &[PushReport], elapse
     if !arguments.run.quiet {
         let table = report::layer_table(&rows(built, pushed), &report::sent(pushed));
         let done = if pushed.is_empty() { "built" } else { "built and pushed" };
-        eprintln!("\n{table}\n{done} in {}", report::clock(elapsed));
+        report::to_stderr(format_args!("\n{table}\n{done} in {}", report::clock(elapsed)));
     }
     for name in names {
-        println!("{name}");
+        report::to_stdout(format_args!("{name}"));
     }
 }
 

@@ -39,7 +39,7 @@ pub fn run(arguments: &InspectArguments) -> miette::Result<u8> {
                     source.name()
                 )
             })?;
-            print!("{lock}");
+            report::to_stdout(lock.trim_end());
         }
         (false, true) => report::emit(&json!({
             "name": source.name(),
@@ -48,7 +48,7 @@ pub fn run(arguments: &InspectArguments) -> miette::Result<u8> {
             "config": image.config,
             "lock": lock,
         })),
-        (false, false) => print!("{}", text(&source.name(), &image, lock)),
+        (false, false) => report::to_stdout(text(&source.name(), &image, lock).trim_end()),
     }
     Ok(exit::DONE)
 }

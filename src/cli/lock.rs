@@ -38,9 +38,9 @@ pub fn run(arguments: &LockArguments) -> miette::Result<u8> {
         report::emit(&json!({"event": "result", "lock": lock.to_toml(), "path": path, "changes": changes}));
     } else if !arguments.run.quiet {
         for change in &changes {
-            eprintln!("{change}");
+            report::to_stderr(format_args!("{change}"));
         }
-        eprintln!("{} apps locked in {}", lock.apps.len(), path.display());
+        report::to_stderr(format_args!("{} apps locked in {}", lock.apps.len(), path.display()));
     }
     Ok(exit::DONE)
 }
@@ -48,16 +48,16 @@ pub fn run(arguments: &LockArguments) -> miette::Result<u8> {
 fn check(lock: Option<Lock>, spec: &carafe_builder::spec::Spec, path: &std::path::Path) -> u8 {
     let path = path.display();
     match lock {
-        Some(lock) if lock.spec == spec.checksum() => {
-            eprintln!("{path} fits the spec");
+        Some(lock) if lock.fits(spec) => {
+            report::to_stderr(format_args!("{path} fits the spec"));
             exit::DONE
         }
         Some(_) => {
-            eprintln!("the spec has moved away from {path}: run `carafe lock`");
+            report::to_stderr(format_args!("the spec has moved away from {path}: run `carafe lock`"));
             exit::DIFFERENT
         }
         None => {
-            eprintln!("there is no {path}: run `carafe lock`");
+            report::to_stderr(format_args!("there is no {path}: run `carafe lock`"));
             exit::DIFFERENT
         }
     }

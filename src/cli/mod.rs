@@ -12,6 +12,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::report;
+
 /// Exit codes, the same for every command.
 pub mod exit {
     /// Done.
@@ -73,7 +75,7 @@ pub fn main() -> ExitCode {
         _ if stop::requested() => ExitCode::from(exit::STOPPED),
         Ok(code) => ExitCode::from(code),
         Err(report) => {
-            eprintln!("{report:?}");
+            report::to_stderr(format_args!("{report:?}"));
             ExitCode::from(exit::FAILED)
         }
     }

@@ -38,10 +38,10 @@ pub fn run(arguments: &PushArguments) -> miette::Result<u8> {
     }
     if !arguments.run.quiet {
         let rows = report::image_rows(&image, &pushed);
-        eprint!("\n{}\n", report::layer_table(&rows, &report::sent(&pushed)));
+        report::to_stderr(format_args!("\n{}", report::layer_table(&rows, &report::sent(&pushed))));
     }
     for name in report::pushed_names(&pushed) {
-        println!("{name}");
+        report::to_stdout(format_args!("{name}"));
     }
     Ok(exit::DONE)
 }

@@ -5,6 +5,7 @@
 pub mod diff;
 mod json;
 mod line;
+mod lines;
 mod plain;
 mod rows;
 mod screen;
@@ -18,6 +19,7 @@ use carafe_builder::progress::{Progress, Stage};
 
 pub use json::emit;
 pub use line::clock;
+pub use lines::{to_stderr, to_stdout};
 pub use rows::{fates, image_rows, push_json, pushed_names, sent};
 pub use table::{LayerRow, layer_table};
 

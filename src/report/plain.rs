@@ -72,11 +72,11 @@ impl Running {
 impl Sink for Plain {
     fn event(&self, event: Event) {
         if let Event::Warning { message } = &event {
-            eprintln!("warning: {message}");
+            super::lines::to_stderr(format_args!("warning: {message}"));
         } else if !self.quiet
             && let Some(line) = self.line(event)
         {
-            eprintln!("{line}");
+            super::lines::to_stderr(format_args!("{line}"));
         }
     }
 }

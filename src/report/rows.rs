@@ -3,30 +3,27 @@
 use std::collections::BTreeSet;
 
 use carafe_layers::digest::Digest;
+use carafe_layers::oci::Descriptor;
 use carafe_layers::source::ResolvedImage;
 use serde_json::{Value, json};
 
 use super::LayerRow;
+use crate::images::layer_names;
 use crate::registry::{Delivery, PushReport};
 
-/// What the history of a layer of ours begins with.
-const OURS: &str = "carafe: ";
 /// How a layer that is not ours is called.
 const BASE: &str = "base";
 
 /// One row for each layer of an image, with what `pushed` says of it.
 pub fn image_rows(image: &ResolvedImage, pushed: &[PushReport]) -> Vec<LayerRow> {
-    let mut histories = image.config.history.iter().filter(|entry| !entry.empty_layer);
-    let rows = image.manifest.layers.iter().map(|layer| {
-        let made_by = histories.next().and_then(|entry| entry.created_by.as_deref()).unwrap_or_default();
-        LayerRow {
-            name: made_by.strip_prefix(OURS).unwrap_or(BASE).to_owned(),
-            size: layer.size,
-            digest: layer.digest,
-            fate: fates(pushed, &layer.digest),
-        }
-    });
-    rows.collect()
+    let layers = image.manifest.layers.iter().zip(layer_names(image));
+    let row = |(layer, name): (&Descriptor, Option<&str>)| LayerRow {
+        name: name.unwrap_or(BASE).to_owned(),
+        size: layer.size,
+        digest: layer.digest,
+        fate: fates(pushed, &layer.digest),
+    };
+    layers.map(row).collect()
 }
 
 /// What became of a blob, in every place that it was pushed to.

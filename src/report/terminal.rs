@@ -65,7 +65,7 @@ impl Terminal {
     /// A line above the bars. It ends with a line feed, so that others can print after the last
     /// one; `MultiProgress::println` leaves the cursor at the right edge instead.
     fn print(&self, line: &str) {
-        self.bars.suspend(|| eprintln!("{line}"));
+        self.bars.suspend(|| super::lines::to_stderr(format_args!("{line}")));
     }
 
     fn show(&self, event: Event) {

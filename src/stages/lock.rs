@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use carafe_builder::lock::{LOCK_VERSION, Lock, LockedImage, Moving, PinnedApp, pin};
+use carafe_builder::lock::{LOCK_VERSION, Lock, LockedImage, Moving, PinnedApp, newest, pin};
 use carafe_builder::spec::{ImageSpec, Spec};
 use carafe_layers::format::FormatVersion;
 use carafe_layers::source::ImageSource;
@@ -50,7 +50,7 @@ pub fn obtain(spec: &Spec, options: &LockOptions, context: &Context) -> miette::
 
 /// Whether the lock was made from this spec.
 pub fn check(lock: &Lock, spec: &Spec, options: &LockOptions) -> miette::Result<()> {
-    if lock.spec == spec.checksum() && lock.apps.len() == spec.apps.len() {
+    if lock.fits(spec) {
         return Ok(());
     }
     Err(miette!(
@@ -71,7 +71,7 @@ pub fn make(spec: &Spec, moving: Moving, context: &Context) -> miette::Result<Lo
         version: LOCK_VERSION,
         format_version: FormatVersion::CURRENT,
         spec: spec.checksum(),
-        source_date_epoch: apps.iter().map(|app| app.locked.time).max().unwrap_or_default(),
+        source_date_epoch: newest(apps.iter().map(|app| &app.locked)),
         build_image,
         base_image,
         tools,

@@ -9,7 +9,7 @@ use carafe_layers::source::{ImageSource, ResolvedImage, resolve};
 
 use super::fetch::Sources;
 use crate::context::Context;
-use crate::images::{ImageName, Layered};
+use crate::images::{ImageName, Layered, base_layers};
 use crate::registry::{KnownBlobs, PushReport, Reference};
 
 /// Pushes an image that was just built: our blobs from the layout, the base's from where it is,
@@ -37,7 +37,7 @@ pub fn push(
     let mut known = KnownBlobs::default();
     let base = image.manifest.annotations.get(BASE_NAME).and_then(|name| name.parse().ok());
     if let Some(ImageName::Registry(base)) = base {
-        known.add(base.repository(), image.manifest.layers.iter().map(|layer| layer.digest));
+        known.add(base.repository(), base_layers(image));
     }
     Ok(context.registry.push(image, source, targets, &known, &context.progress)?)
 }

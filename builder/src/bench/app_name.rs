@@ -74,7 +74,7 @@ pub fn app_name(read: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<String, AppNam
 }
 
 /// Whether frappe can import an app of this name.
-pub(super) fn is_package_name(name: &str) -> bool {
+pub(crate) fn is_package_name(name: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     name.len() <= MAX_NAME_BYTES
         && name.bytes().next().is_some_and(letter)

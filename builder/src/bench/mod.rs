@@ -16,6 +16,7 @@ mod tools;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub(crate) use app_name::is_package_name;
 pub use app_name::{AppNameError, app_name};
 pub use recipe::BenchInit;
 pub use redirect::published_ref;
@@ -143,6 +144,13 @@ pub enum BenchError {
     ))]
     NoBench {
         /// Inside.
+        folder: PathBuf,
+    },
+    /// There is a bench already: bench would say so, end well, and leave it as it is.
+    #[error("failed to build the bench: `{}` is there already", folder.display())]
+    #[diagnostic(help("remove it, or build without `--isolation=none`"))]
+    BenchInTheWay {
+        /// On this machine.
         folder: PathBuf,
     },
     /// bench ended well and did not install an app.

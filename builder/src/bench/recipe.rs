@@ -50,6 +50,10 @@ impl Recipe for BenchInit {
         task: &Task,
     ) -> Result<MadeBench, BenchError> {
         let redirects = checked_redirects(inputs)?;
+        let bench = sandbox.host_path(Path::new(BENCH_DIR));
+        if std::fs::symlink_metadata(&bench).is_ok() {
+            return Err(BenchError::BenchInTheWay { folder: bench });
+        }
         let init_peak = run(inputs, sandbox, task, "bench init", init(&redirects), HOME_DIR, Network::Host)?;
         let bench = bench_folder(sandbox)?;
         check_apps(&bench, &redirects)?;

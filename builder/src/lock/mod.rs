@@ -10,9 +10,13 @@ use std::path::{Path, PathBuf};
 
 use carafe_layers::digest::Digest;
 use carafe_layers::format::FormatVersion;
+use carafe_layers::path::printable;
 use serde::{Deserialize, Serialize};
 
+use crate::bench::is_package_name;
 use crate::git::{CommitId, RefKind, TreeId};
+
+use crate::spec::{AppSource, AppSpec, Spec};
 
 pub use pin::{MAX_PARALLEL_FETCHES, Moving, PinnedApp, fetch, pin};
 
@@ -76,6 +80,16 @@ pub struct LockedApp {
     pub time: i64,
 }
 
+impl LockedApp {
+    /// The branch or tag that the commit was found under.
+    pub fn reference(&self) -> Option<&(RefKind, String)> {
+        match &self.source {
+            LockedSource::Git { reference, .. } => reference.as_ref(),
+            LockedSource::Local { .. } => None,
+        }
+    }
+}
+
 /// Where an app comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LockedSource {
@@ -111,6 +125,10 @@ impl TryFrom<AppTable> for LockedApp {
     type Error = String;
 
     fn try_from(table: AppTable) -> Result<Self, String> {
+        // It becomes a folder's name: a lock that was edited must not lead out of ours.
+        if !is_package_name(&table.name) {
+            return Err(format!("`{}` is no name of an app", printable(table.name.as_bytes())));
+        }
         let reference = match (table.branch, table.tag) {
             (Some(branch), None) => Some((RefKind::Branch, branch)),
             (None, Some(tag)) => Some((RefKind::Tag, tag)),
@@ -223,10 +241,29 @@ impl Lock {
         Ok(())
     }
 
+    /// Whether it was made from `spec` and is whole in itself: the checksum, an app for each of the
+    /// spec's under the name that the spec gives, and the time that the apps' times make. What
+    /// only a fetch can tell (commit, tree, name, time) [`fetch`] checks.
+    pub fn fits(&self, spec: &Spec) -> bool {
+        let named = |(app, locked): (&AppSpec, &LockedApp)| match &app.source {
+            AppSource::Git { name, .. } => locked.reference().map(|(_, name)| name) == name.as_ref(),
+            AppSource::Local { .. } => true,
+        };
+        self.spec == spec.checksum()
+            && self.apps.len() == spec.apps.len()
+            && spec.apps.iter().zip(&self.apps).all(named)
+            && self.source_date_epoch == newest(self.apps.iter())
+    }
+
     /// The digest of the lock's bytes: two builds of one lock share what was downloaded for it.
     pub fn digest(&self) -> Digest {
         Digest::of(self.to_toml().as_bytes())
     }
+}
+
+/// The newest of the apps' times: what dates an image.
+pub fn newest<'a>(apps: impl Iterator<Item = &'a LockedApp>) -> i64 {
+    apps.map(|app| app.time).max().unwrap_or_default()
 }
 
 /// Read first, so that a lock from the future is told apart from a broken one.
@@ -285,6 +322,15 @@ pub(crate) mod tests {
         assert!(matches!(error, LockError::Unusable { .. }), "{error:?}");
         let format = text.replacen("format-version = 1\n", "format-version = 9\n", 1);
         assert!(matches!(Lock::parse("carafe.lock", &format).unwrap_err(), LockError::Parse { .. }));
+    }
+
+    #[test]
+    fn a_name_that_leads_out_of_its_folder_is_refused() {
+        let text = sample().to_toml();
+        for name in ["../x", "/tmp/x", "a/b", "", "-x", ".."] {
+            let edited = text.replace("name = \"local\"", &format!("name = \"{name}\""));
+            assert!(matches!(Lock::parse("carafe.lock", &edited), Err(LockError::Parse { .. })), "{name}");
+        }
     }
 
     #[test]

@@ -67,16 +67,15 @@ pub fn fetch(
     in_parallel(&apps, |(app, locked)| {
         let wanted = Wanted { commit: &locked.commit, time: Some(locked.time) };
         let checkout = checkout(app, Some(wanted), &spec.folder, store, progress)?;
-        if checkout.tree == locked.tree && checkout.commit == locked.commit {
-            return Ok(PinnedApp { locked: (*locked).clone(), checkout });
+        let source = locked_source(app, locked.reference().cloned());
+        let found = describe(app, source, checkout, store)?;
+        match difference(&found.locked, locked) {
+            None => Ok(found),
+            Some(what) => {
+                let message = format!("`{}` is not what the lock says: {what}", app.label());
+                Err(app.origin.error(message, "if the change is wanted, run `carafe lock`"))
+            }
         }
-        let message = format!(
-            "`{}` is not what the lock says: tree {} instead of {}",
-            app.label(),
-            checkout.tree,
-            locked.tree
-        );
-        Err(app.origin.error(message, "if the change is wanted, run `carafe lock`"))
     })
 }
 
@@ -136,16 +135,38 @@ fn fetch_and_describe(
 ) -> Result<PinnedApp, SpecError> {
     let wanted = name.as_ref().map(|(commit, _)| Wanted { commit, time: None });
     let checkout = checkout(app, wanted, folder, store, progress)?;
-    let source = match &app.source {
-        AppSource::Git { remote, .. } => LockedSource::Git {
-            url: remote.url().to_owned(),
-            reference: name
-                .as_ref()
-                .and_then(|(_, found)| found.clone())
-                .map(|found| (found.kind, found.name)),
-        },
+    let found = name.as_ref().and_then(|(_, found)| found.clone());
+    let source = locked_source(app, found.map(|found| (found.kind, found.name)));
+    describe(app, source, checkout, store)
+}
+
+fn locked_source(app: &AppSpec, reference: Option<(RefKind, String)>) -> LockedSource {
+    match &app.source {
+        AppSource::Git { remote, .. } => LockedSource::Git { url: remote.url().to_owned(), reference },
         AppSource::Local { path } => LockedSource::Local { path: path.clone() },
-    };
+    }
+}
+
+/// What is not the same in two locks for one app.
+fn difference(found: &LockedApp, locked: &LockedApp) -> Option<String> {
+    let pairs = [
+        ("tree", found.tree.to_string(), locked.tree.to_string()),
+        ("commit", found.commit.to_string(), locked.commit.to_string()),
+        ("name", found.name.clone(), locked.name.clone()),
+        ("time", found.time.to_string(), locked.time.to_string()),
+        ("source", format!("{:?}", found.source), format!("{:?}", locked.source)),
+    ];
+    let (what, found, locked) = pairs.into_iter().find(|(_, found, locked)| found != locked)?;
+    Some(format!("{what} {found} instead of {locked}"))
+}
+
+/// An app that was fetched, as it stands in a lock.
+fn describe(
+    app: &AppSpec,
+    source: LockedSource,
+    checkout: Checkout,
+    store: &Store,
+) -> Result<PinnedApp, SpecError> {
     let read = |path: &str| store.read_file(&checkout, path).ok().flatten();
     let app_name = bench::app_name(&read).map_err(|error| app.origin.wrap(error))?;
     let (commit, tree, time) = (checkout.commit.clone(), checkout.tree.clone(), checkout.time);

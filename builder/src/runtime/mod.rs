@@ -3,6 +3,7 @@
 //! Its compose.yaml and its Helm chart expect: the real assets beside sites/ and not in it, two
 //! scripts on `PATH`, the user `frappe`, and sites/ and logs/ as volumes.
 
+mod access;
 mod layout;
 mod policy;
 
@@ -57,6 +58,15 @@ pub enum FinishError {
         /// As the lock names it.
         name: String,
     },
+    /// A folder that the build closed could not be opened again.
+    #[error("failed to give `{}` back to its owner", path.display())]
+    Unreadable {
+        /// On this machine.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A script could not be written.
     #[error("failed to write `{}`", path.display())]
     Script {
@@ -74,6 +84,7 @@ pub enum FinishError {
 ///
 /// Only the bench's folder goes into the image: nothing else of its user's home.
 pub fn finish(bench: &Path, lock: &Lock, scripts: &Path) -> Result<BuiltTree, FinishError> {
+    access::restore(bench)?;
     let tree = BenchTree::new(bench, lock.apps.clone());
     layout::check_apps(&tree)?;
     let applied = canonical::apply(&tree)?;

@@ -142,16 +142,29 @@ struct Pinnable<'a> {
     name: Option<&'a str>,
     commit: Option<&'a CommitId>,
     off_branch: bool,
+    without_required: &'a [String],
+    without_submodules: &'a [String],
 }
 
 impl<'a> From<&'a AppSpec> for Pinnable<'a> {
     fn from(app: &'a AppSpec) -> Self {
-        let from = app.label();
+        let local = Self {
+            from: app.label(),
+            name: None,
+            commit: None,
+            off_branch: false,
+            without_required: &app.without_required,
+            without_submodules: &[],
+        };
         match &app.source {
-            AppSource::Git { name, commit, off_branch, .. } => {
-                Self { from, name: name.as_deref(), commit: commit.as_ref(), off_branch: *off_branch }
-            }
-            AppSource::Local { .. } => Self { from, name: None, commit: None, off_branch: false },
+            AppSource::Git { name, commit, off_branch, without_submodules, .. } => Self {
+                name: name.as_deref(),
+                commit: commit.as_ref(),
+                off_branch: *off_branch,
+                without_submodules,
+                ..local
+            },
+            AppSource::Local { .. } => local,
         }
     }
 }
