@@ -3,6 +3,7 @@
 mod build;
 #[path = "../common/demo.rs"]
 mod demo;
+mod edited;
 mod images;
 mod input;
 mod lock;
