@@ -5,8 +5,10 @@ mod clock;
 mod faults;
 mod faulty;
 mod images;
+mod kill;
 mod memory;
 mod patience;
+mod pulls;
 mod push;
 #[path = "../common/registry.rs"]
 mod server;

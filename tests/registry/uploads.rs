@@ -268,3 +268,58 @@ fn a_noted_session_that_is_gone_is_forgotten() {
     assert_eq!(push(&server, &image(), &registry(&server, Some(&folder))).unwrap(), 0);
     assert_eq!(server.seen("GET", "/session-1").len(), asked + 1);
 }
+
+/// A registry that sends uploads to a storage, with the signed URL of a session there.
+fn beside_a_storage() -> (FaultyServer, FaultyServer) {
+    let storage = FaultyServer::scripted(|_| None);
+    let address = storage.address().to_owned();
+    let http = std::net::TcpStream::connect(&address).unwrap();
+    // The storage's own first session.
+    let request = "POST /bucket/blobs/uploads/ HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
+    std::io::Write::write_all(&mut &http, request.as_bytes()).unwrap();
+    std::io::Read::read_to_end(&mut &http, &mut Vec::new()).unwrap();
+    let location = format!("http://{address}/bucket/blobs/uploads/session-1?X-Signature=s3cret");
+    let met = AtomicUsize::new(0);
+    let server = FaultyServer::scripted(move |request| {
+        let is_first = request.is("POST", "/uploads/") && met.fetch_add(1, Ordering::Relaxed) == 0;
+        is_first.then(|| Fault::Say(Answer::status(202).with("Location", location.clone())))
+    });
+    (server, storage)
+}
+
+#[test]
+fn an_upload_at_a_storage_is_not_noted_and_sees_no_password() {
+    let (folder, (server, storage)) = (tempfile::tempdir().unwrap(), beside_a_storage());
+    let image = image();
+    let registry = registry(&server, Some(&folder));
+    let target = [name(&server.image("a:1"))];
+    registry.push(&image.resolved(), &image, &target, &KnownBlobs::default(), &Progress::silent()).unwrap();
+    assert_eq!(storage.received(), SIZE as u64);
+    assert!(storage.seen("PATCH", "").iter().all(|request| !request.headers.contains_key("authorization")));
+    for entry in std::fs::read_dir(folder.path().join("uploads-v1")).unwrap().flatten() {
+        assert!(!std::fs::read_to_string(entry.path()).unwrap().contains("s3cret"));
+    }
+}
+
+#[test]
+fn tokens_that_end_in_the_middle_of_a_blob_are_exchanged() {
+    let (given, left) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let server = FaultyServer::scripted(move |request| {
+        if request.target.starts_with("/token?") {
+            left.store(2, Ordering::Relaxed);
+            let token = format!(r#"{{"token":"t{}"}}"#, given.fetch_add(1, Ordering::Relaxed) + 1);
+            return Some(Fault::Say(Answer::status(200).body(token)));
+        }
+        let current = format!("Bearer t{}", given.load(Ordering::Relaxed));
+        let is_current = request.headers.get("authorization") == Some(&current);
+        let take = |left: usize| left.checked_sub(1);
+        if is_current && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
+            return None;
+        }
+        let challenge = format!(r#"Bearer realm="http://{}/token",service="s""#, request.headers["host"]);
+        Some(Fault::Say(Answer::status(401).with("WWW-Authenticate", challenge)))
+    });
+    let config = image().resolved().manifest.config.size;
+    // Each of the three chunks may meet an old token once.
+    survives(&server, 3 * CHUNK + config);
+}

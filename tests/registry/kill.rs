@@ -1,0 +1,117 @@
+//! `kill -9` in the middle of a blob, against the real registry behind a proxy that buffers each
+//! request, as nginx does by default.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+
+use carafe::registry::{KnownBlobs, Patience, Registry, RegistryOptions};
+use carafe_builder::cache::Cache;
+use carafe_builder::progress::Progress;
+
+use crate::images::Image;
+use crate::server::RegistryServer;
+use crate::{inside, name};
+
+/// Of the layer: twelve chunks and a half.
+const SIZE: usize = 100 << 20;
+/// The proxy stops reading when it has read so many bytes, once: in the middle of a chunk.
+const STOP_AT: u64 = 60_000_000;
+/// Tells the child its cache.
+const CACHE: &str = "CARAFE_TEST_CACHE";
+const TEST: &str = "kill::a_kill_in_the_middle_of_a_blob_sends_little_again";
+
+/// Hands whole requests on, one to a connection, and counts the bytes that come.
+struct Proxy {
+    registry: String,
+    received: Arc<AtomicU64>,
+    /// Told when the proxy has stopped reading.
+    stopped: mpsc::SyncSender<()>,
+}
+
+impl Proxy {
+    fn serve(&self, mut client: TcpStream) -> Option<()> {
+        let (mut request, mut piece) = (Vec::new(), vec![0; 64 << 10]);
+        let mut missing = None;
+        while missing != Some(0) {
+            let count = client.read(&mut piece).ok().filter(|count| *count > 0)?;
+            let before = self.received.fetch_add(count as u64, Ordering::Relaxed);
+            request.extend_from_slice(&piece[..count]);
+            if before < STOP_AT && before + count as u64 >= STOP_AT {
+                let _ = self.stopped.send(());
+                // Until the client is dead.
+                while client.read(&mut piece).is_ok_and(|count| count > 0) {
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                }
+                return None;
+            }
+            missing = match missing {
+                Some(missing) => Some(missing - count),
+                None => body_length(&request),
+            };
+        }
+        let mut upstream = TcpStream::connect(&self.registry).ok()?;
+        // One request to a connection, on both of its sides.
+        let line = request.windows(2).position(|two| two == b"\r\n")?;
+        upstream.write_all(&request[..line]).ok()?;
+        upstream.write_all(b"\r\nConnection: close").ok()?;
+        upstream.write_all(&request[line..]).ok()?;
+        std::io::copy(&mut upstream, &mut client).ok().map(|_| ())
+    }
+}
+
+/// How much of a request's body is still to come; none while its head is.
+fn body_length(request: &[u8]) -> Option<usize> {
+    let end = request.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let head = String::from_utf8_lossy(&request[..end]).to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    Some((end + length.unwrap_or(0)).saturating_sub(request.len()))
+}
+
+fn push(address: &str) {
+    let bytes: Vec<u8> = (0..SIZE).map(|index| (index >> 16) as u8).collect();
+    let image = Image::new(&[&bytes]);
+    let cache = Cache::at(std::env::var_os(CACHE).unwrap().as_ref()).unwrap();
+    let options = RegistryOptions {
+        insecure: [address.to_owned()].into(),
+        patience: Patience::new(Progress::silent()),
+        uploads: Some(cache.bucket("uploads", 1).unwrap()),
+        ..RegistryOptions::default()
+    };
+    let target = name(&format!("{address}/a:1"));
+    let registry = Registry::new(options).unwrap();
+    registry.push(&image.resolved(), &image, &[target], &KnownBlobs::default(), &Progress::silent()).unwrap();
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_blob_sends_little_again() {
+    if let Some(address) = inside() {
+        return push(&address);
+    }
+    let (server, cache) = (RegistryServer::start(), tempfile::tempdir().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (received, (stopped, is_stopped)) = (Arc::<AtomicU64>::default(), mpsc::sync_channel(1));
+    let registry = server.address().to_owned();
+    let proxy = Arc::new(Proxy { registry, received: Arc::clone(&received), stopped });
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let proxy = Arc::clone(&proxy);
+            std::thread::spawn(move || proxy.serve(client));
+        }
+    });
+    let start = || {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", TEST]).env("CARAFE_TEST_ADDRESS", &address).env(CACHE, cache.path());
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let mut child = start();
+    is_stopped.recv().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(start().wait().unwrap().success());
+    let received = received.load(Ordering::Relaxed);
+    assert!(received > SIZE as u64 && received < SIZE as u64 * 11 / 10, "{received}");
+}
