@@ -120,6 +120,18 @@ impl Bucket {
         Ok(entry)
     }
 
+    /// An entry that this run alone may write to, made if it is not there; nothing while another
+    /// run has it.
+    pub fn claim(&self, key: &str) -> Result<Option<Claim>, CacheError> {
+        let path = self.entry::<CacheError>(key, |_| Ok(()))?;
+        let lock = self.path.join(format!(".{key}.lock"));
+        match open_locked(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(lock) => Ok(Some(Claim { path, _lock: lock })),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(CacheError::io("lock", &lock)(error)),
+        }
+    }
+
     fn lock(&self, key: &str) -> Result<File, CacheError> {
         let path = self.path.join(format!(".{key}.lock"));
         open_locked(&path, FlockOperation::LockExclusive).map_err(CacheError::io("lock", &path))
@@ -138,6 +150,20 @@ impl Bucket {
                 let _ = remove_tree(&path);
             }
         }
+    }
+}
+
+/// An entry that is this run's own until dropped: see [`Bucket::claim`].
+#[derive(Debug)]
+pub struct Claim {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Claim {
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -251,6 +277,16 @@ mod tests {
             }
         });
         assert_eq!(made.into_inner(), 1);
+    }
+
+    #[test]
+    fn a_claim_is_for_one_at_a_time() {
+        let (_folder, bucket) = store();
+        let claim = bucket.claim("key").unwrap().unwrap();
+        assert!(claim.path().is_dir());
+        assert!(bucket.claim("key").unwrap().is_none());
+        drop(claim);
+        assert!(bucket.claim("key").unwrap().is_some());
     }
 
     #[test]

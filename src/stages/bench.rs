@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use carafe_builder::bench::{BenchApp, BenchInit, BuildInputs, Recipe, SandboxAdditions, published_ref};
-use carafe_builder::cache::{Scratch, remove_tree};
+use carafe_builder::cache::{Claim, Scratch, remove_tree};
 use carafe_builder::lock::{Lock, PinnedApp};
 use carafe_builder::progress::{Stage, Unit};
 use carafe_builder::runtime::{self, BuiltTree};
@@ -38,12 +38,13 @@ pub fn build(
     check_tools(lock, &sources.build_root, context)?;
     let memory = spec.memory.map(|size| size.0);
     let heap = memory.unwrap_or(u64::MAX).min(machine_memory()) / 100 * NODE_HEAP_PERCENT;
+    let downloads = downloads(lock, context)?;
     let inputs = BuildInputs {
         lock,
         apps: publish(&sources.apps, scratch, context)?,
         limits: Limits { wall: spec.timeout, memory },
         node_heap_mib: heap >> 20,
-        downloads: Some(downloads(lock, context)?),
+        downloads: downloads.as_ref().map(|claim| claim.path().to_owned()),
         logs: logs(context)?,
     };
     let mut additions = BenchInit.sandbox_additions(&inputs)?;
@@ -120,10 +121,10 @@ fn publish(apps: &[PinnedApp], scratch: &Scratch, context: &Context) -> miette::
     apps.iter().map(publish).collect()
 }
 
-/// What bench downloads is kept for the next build of the same lock: see docs/adr/0004.
-fn downloads(lock: &Lock, context: &Context) -> miette::Result<PathBuf> {
-    let bucket = context.cache.bucket("downloads", 1)?;
-    bucket.entry(&lock.digest().hex(), |_| Ok(()))
+/// What bench downloads is kept for the next build of the same lock: see docs/adr/0004. yarn's
+/// cache does not bear two writers, so a second build at the same time goes without.
+fn downloads(lock: &Lock, context: &Context) -> miette::Result<Option<Claim>> {
+    Ok(context.cache.bucket("downloads", 1)?.claim(&lock.digest().hex())?)
 }
 
 /// A folder for this build's logs; of the older ones only the newest are kept.

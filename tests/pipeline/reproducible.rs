@@ -82,3 +82,27 @@ fn a_rebuild_after_one_app_changed_moves_that_apps_layers_alone() {
     }
     assert!(!std::fs::read_to_string(demo.path("carafe.lock")).unwrap().contains(TOKEN));
 }
+
+#[test]
+fn two_builds_at_once_share_a_cold_cache_and_an_output_takes_a_second_image() {
+    let demo = Demo::new();
+    let cache = demo.path("cache");
+    let run = |arguments: &[&str]| {
+        let mut command = demo.carafe(arguments);
+        command.env("CARAFE_CACHE_DIR", &cache);
+        command
+    };
+    demo.run(&["lock", "--quiet"]);
+    let (first, second) = std::thread::scope(|scope| {
+        let first = scope.spawn(|| succeed(&mut run(&["build", "--quiet", "--output", "first"])));
+        let second = scope.spawn(|| succeed(&mut run(&["build", "--quiet", "--output", "second"])));
+        (first.join().unwrap(), second.join().unwrap())
+    });
+    assert_eq!(digest(&first), digest(&second));
+
+    demo.write("carafe.toml", &demo.spec(""));
+    succeed(&mut run(&["lock", "--quiet"]));
+    let other = succeed(&mut run(&["build", "--quiet", "--output", "first"]));
+    assert_ne!(digest(&first), digest(&other));
+    assert!(succeed(&mut run(&["inspect", "--json", "first"])).contains(digest(&other)));
+}
