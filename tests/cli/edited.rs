@@ -31,8 +31,10 @@ fn what_the_commit_says_otherwise_is_refused() {
         ("name = \"greetings\"", "name = \"farewell\"", "name greetings instead of farewell"),
         ("branch = \"main\"", "branch = \"other\"", "moved away"),
         ("source-date-epoch = 1", "source-date-epoch = 2", "moved away"),
+        ("reference = \"oci:", "reference = \"oci:/elsewhere", "moved away"),
+        ("[build-image]", "[env]\nLD_PRELOAD = \"/tmp/x.so\"\n\n[build-image]", "moved away"),
     ] {
-        let (_demo, stderr) = build_edited(|lock| lock.replacen(from, to, 2));
+        let (_demo, stderr) = build_edited(|lock| lock.replacen(from, to, 1));
         assert!(stderr.contains(word), "{from}: {stderr}");
     }
 }

@@ -241,8 +241,8 @@ impl Lock {
         Ok(())
     }
 
-    /// Whether it was made from `spec` and is whole in itself: the checksum, an app for each of the
-    /// spec's under the name that the spec gives, and the time that the apps' times make. What
+    /// Whether it was made from `spec` and is whole in itself: the checksum, the environment and
+    /// the images that the spec names, an app for each of the spec's under the name that it gives, and the time that the apps' times make. What
     /// only a fetch can tell (commit, tree, name, time) [`fetch`] checks.
     pub fn fits(&self, spec: &Spec) -> bool {
         let named = |(app, locked): (&AppSpec, &LockedApp)| match &app.source {
@@ -250,6 +250,9 @@ impl Lock {
             AppSource::Local { .. } => true,
         };
         self.spec == spec.checksum()
+            && self.env == spec.env
+            && self.build_image.reference == spec.build_image.reference
+            && self.base_image.reference == spec.base_image.reference
             && self.apps.len() == spec.apps.len()
             && spec.apps.iter().zip(&self.apps).all(named)
             && self.source_date_epoch == newest(self.apps.iter())
