@@ -19,6 +19,7 @@
 mod account;
 mod blockers;
 mod config;
+mod doorway;
 mod environment;
 mod error;
 mod in_place;
@@ -40,6 +41,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub use config::{Bind, CancelToken, InjectedFile, Isolation, Limits, Network, Outcome, SandboxConfig, Step};
+pub use doorway::{Doorkeeper, Doorway, NAMES_PORT, PROXY_PORT};
 pub use error::{Ending, SandboxError, StepError};
 pub use launch::launched;
 pub use memory::machine_memory;
