@@ -29,6 +29,6 @@ pub use id::{CommitId, ParseIdError, TreeId};
 pub(crate) use refs::check_name;
 pub use refs::{RefKind, ResolvedRef};
 pub use remote::{Credential, Remote, RemoteError, Transport};
-pub use store::{Checkout, Entry, Store};
+pub use store::{Checkout, EmptySubmodules, Entry, Store};
 pub use tls::install_tls;
 pub use verify::Submodule;

@@ -39,6 +39,29 @@ pub struct Entry {
     pub is_folder: bool,
 }
 
+/// The submodules whose folders may stay empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EmptySubmodules {
+    /// Those at these paths.
+    Named(Vec<String>),
+    /// All of them: someone else answered for the commit.
+    All,
+}
+
+impl EmptySubmodules {
+    /// The paths that are named one by one.
+    pub fn named(&self) -> &[String] {
+        match self {
+            Self::Named(paths) => paths,
+            Self::All => &[],
+        }
+    }
+
+    fn allow(&self, submodule: &Submodule) -> bool {
+        *self == Self::All || self.named().contains(&submodule.path)
+    }
+}
+
 /// All pinned commits, each under its own name: whoever offers a commit offers the same bytes, so
 /// neither the address nor a credential is part of the key, and remotes share what they have in
 /// common.
@@ -59,16 +82,16 @@ impl Store {
     ///
     /// A submodule is refused, since its folder would be empty: see [`Store::fetch_without`].
     pub fn fetch(&self, remote: &Remote, commit: &CommitId, task: &Task) -> Result<Checkout, GitError> {
-        self.fetch_without(remote, commit, &[], task)
+        self.fetch_without(remote, commit, &EmptySubmodules::Named(Vec::new()), task)
     }
 
-    /// The same, except that the submodules whose paths are in `may_be_empty` are no error: some
+    /// The same, except that the submodules that `may_be_empty` are no error: some
     /// apps build without theirs, as they do with bench alone, which fetches none.
     pub fn fetch_without(
         &self,
         remote: &Remote,
         commit: &CommitId,
-        may_be_empty: &[String],
+        may_be_empty: &EmptySubmodules,
         task: &Task,
     ) -> Result<Checkout, GitError> {
         let git_dir = self.commits.entry(commit.as_str(), |folder| {
@@ -79,7 +102,7 @@ impl Store {
             finish(folder, commit)
         })?;
         let checkout = self.open(git_dir, commit)?;
-        match checkout.submodules.iter().find(|submodule| !may_be_empty.contains(&submodule.path)) {
+        match checkout.submodules.iter().find(|submodule| !may_be_empty.allow(submodule)) {
             Some(submodule) => {
                 Err(GitError::Submodule { commit: commit.clone(), submodule: submodule.clone() })
             }

@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::app_url::{self, Environment};
 use super::{AppSource, AppSpec, Origin, SpecError};
-use crate::git;
+use crate::git::{self, EmptySubmodules};
 
 /// The whole file.
 #[derive(Deserialize, Default)]
@@ -113,7 +113,8 @@ impl AppTable {
             let help = "add `branch` with a branch or a tag, or `commit`; only what is named can be locked";
             return Err(origin.error("an app needs a `branch` or a `commit`", help));
         }
-        let (off_branch, without_submodules) = (self.off_branch, self.without_submodules.clone());
+        let without_submodules = EmptySubmodules::Named(self.without_submodules.clone());
+        let off_branch = self.off_branch;
         Ok(AppSource::Git { remote: parsed.remote, name, commit, off_branch, without_submodules })
     }
 
@@ -132,7 +133,7 @@ impl AppTable {
 
 /// bench hands the name to git through a shell-like split, so what git would refuse or bench
 /// would break is refused here.
-fn check_name(name: &str, origin: &Origin) -> Result<(), SpecError> {
+pub(super) fn check_name(name: &str, origin: &Origin) -> Result<(), SpecError> {
     if name.parse::<git::CommitId>().is_ok() {
         let help = format!("bench cannot clone a commit by `branch`; write `commit = \"{name}\"`");
         return Err(origin.error("a commit stands where a branch or a tag belongs", help));

@@ -164,7 +164,7 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
 }
 
 /// One entry for each repository, and frappe only in its own place.
-fn check_apps(apps: &[AppSpec]) -> Result<(), SpecError> {
+pub(super) fn check_apps(apps: &[AppSpec]) -> Result<(), SpecError> {
     let mut seen = BTreeSet::from([apps[0].identity()]);
     for app in &apps[1..] {
         let identity = app.identity();
@@ -213,22 +213,23 @@ fn default_image_tag(frappe: &AppSpec) -> Option<String> {
     }
 }
 
-/// Variables for bench: names as shells have them, values without control characters.
 fn environment(file: &File, whole: &Origin) -> Result<BTreeMap<String, String>, SpecError> {
-    let is_name = |name: &str| {
-        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-            && !name.starts_with(|first: char| first.is_ascii_digit())
-            && !name.is_empty()
-    };
     let checked = file.build.env.iter().map(|(name, value)| {
-        match is_name(name.get_ref()) && !value.contains(char::is_control) {
-            true => Ok((name.get_ref().clone(), value.clone())),
-            false => {
-                Err(whole.at(name.span()).error("no environment variable", "write it as NAME = \"value\""))
-            }
-        }
+        check_variable(name.get_ref(), value, &whole.at(name.span()))?;
+        Ok((name.get_ref().clone(), value.clone()))
     });
     checked.collect()
+}
+
+/// A variable for bench: a name as shells have them, a value without control characters.
+pub(super) fn check_variable(name: &str, value: &str, origin: &Origin) -> Result<(), SpecError> {
+    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        && !name.is_empty();
+    match is_name && !value.contains(char::is_control) {
+        true => Ok(()),
+        false => Err(origin.error("no environment variable", "write it as NAME = \"value\"")),
+    }
 }
 
 fn limits(file: &File, whole: &Origin) -> Result<(std::time::Duration, Option<ByteSize>), SpecError> {

@@ -7,6 +7,7 @@ mod app_url;
 mod apps_json;
 mod error;
 mod file;
+mod from_lock;
 mod load;
 mod quantity;
 
@@ -17,7 +18,7 @@ use std::time::Duration;
 use carafe_layers::digest::Digest;
 use serde::Serialize;
 
-use crate::git::{CommitId, Remote};
+use crate::git::{CommitId, EmptySubmodules, Remote};
 use crate::secret::{Redactor, Secret};
 
 pub use error::{Origin, SpecError};
@@ -90,7 +91,7 @@ pub enum AppSource {
         /// The commit need not be on the branch.
         off_branch: bool,
         /// Submodules that stay empty folders, as a stock bench leaves all of them.
-        without_submodules: Vec<String>,
+        without_submodules: EmptySubmodules,
     },
     /// A folder on this machine, as written, relative to [`Spec::folder`].
     Local {
@@ -161,7 +162,7 @@ impl<'a> From<&'a AppSpec> for Pinnable<'a> {
                 name: name.as_deref(),
                 commit: commit.as_ref(),
                 off_branch: *off_branch,
-                without_submodules,
+                without_submodules: without_submodules.named(),
                 ..local
             },
             AppSource::Local { .. } => local,

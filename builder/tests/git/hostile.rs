@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use carafe_builder::git::{CommitId, GitError, RefKind, Remote};
+use carafe_builder::git::{CommitId, EmptySubmodules, GitError, RefKind, Remote};
 use gix::objs::{Kind, Write};
 
 use crate::support::{Repository, Scripted, Server, Shelf, git, task, told};
@@ -57,9 +57,11 @@ fn a_submodule_is_refused_by_name_unless_its_folder_may_be_empty() {
     repository.git(&["commit", "--quiet", "--message=submodule"]);
     repository.push();
     let shelf = Shelf::new();
-    let fetch = |may_be_empty: &[&str]| {
-        let may_be_empty: Vec<String> = may_be_empty.iter().map(|path| (*path).to_owned()).collect();
+    let take = |may_be_empty: EmptySubmodules| {
         shelf.store.fetch_without(&repository.by_file(), &repository.head(), &may_be_empty, &task())
+    };
+    let fetch = |may_be_empty: &[&str]| {
+        take(EmptySubmodules::Named(may_be_empty.iter().map(|path| (*path).to_owned()).collect()))
     };
     // Refused again when the commit is in the store.
     for refusal in [fetch(&[]), fetch(&[]), fetch(&["vendor"])] {
@@ -72,6 +74,7 @@ fn a_submodule_is_refused_by_name_unless_its_folder_may_be_empty() {
     }
     let checkout = fetch(&["vendor/lib"]).unwrap();
     assert_eq!(checkout.submodules.len(), 1);
+    assert_eq!(take(EmptySubmodules::All).unwrap(), checkout);
     let published = shelf.folder.path().join("published.git");
     shelf.store.publish_as(&checkout, &published, "main", RefKind::Branch).unwrap();
     git(shelf.folder.path(), &["clone", "--quiet", published.to_str().unwrap(), "clone"]);
