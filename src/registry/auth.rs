@@ -3,7 +3,7 @@
 //! Ours and not oci-client's, for what its own dance lacks: a refused token request is an error
 //! with the server's word (it swallows it, and a 401 follows), one token may cover a second
 //! repository to mount from, identity tokens are exchanged, and an open registry is asked for its
-//! challenge once and not before every request. oci-client gets the tokens through its cache.
+//! challenge once and not before every request.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};

@@ -1,29 +1,18 @@
-//! The transport: oci-client, and beside it a plain HTTP client for what oci-client cannot do.
-//!
-//! oci-client does: is a blob there, mount it, send it in one streamed PUT. Ours are the manifests
-//! ([`super::manifest`]), the tokens ([`super::auth`]), and blobs that are resumed
-//! ([`super::session`], [`super::pull`]). Reasons, all of oci-client 0.18: its manifest calls read
-//! bodies of any size into memory and panic when a registry answers a manifest pushed by digest
-//! without `Location` (ECR); after a failure neither an upload's location nor `Retry-After` is
-//! known; for its tokens see [`super::auth`].
+//! The transport: plain HTTP clients, and what every request of ours has in common. What is asked
+//! is in [`super::blob`], [`super::manifest`], [`super::session`], [`super::whole`] and
+//! [`super::pull`]; `docs/adr/0006-requests-of-our-own.md` says why oci-client asks none of it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oci_client::client::{ClientConfig, ClientProtocol};
-use oci_client::secrets::RegistryAuth;
-use oci_client::token_cache::{RegistryToken, RegistryTokenType};
-use oci_client::{Client as OciClient, RegistryOperation};
 use reqwest::header::{HeaderName, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, Url};
 
 use super::RegistryOptions;
-use super::auth::{Access, Authenticator, Authorization};
-use super::credentials::Credential;
+use super::auth::Authenticator;
 use super::error::RegistryError;
 use super::failure::{Asker, Attempt};
-use super::reference::Repository;
 use super::{retry_after, tls};
 
 /// How long a connection may take to open.
@@ -70,10 +59,11 @@ impl Hosts {
 
 pub(super) struct Client {
     pub(super) http: reqwest::Client,
-    /// For requests that carry a chunk: these are not silent while we speak, and have a limit
-    /// for the whole of it.
+    /// For requests that carry bytes of a blob: the server is silent while we speak, and so these
+    /// have a limit of their own.
     pub(super) sending: reqwest::Client,
-    pub(super) oci: OciClient,
+    /// Within which a chunk must be sent and answered.
+    pub(super) sending_limit: Duration,
     pub(super) auth: Authenticator,
     pub(super) hosts: Hosts,
 }
@@ -85,64 +75,20 @@ impl Client {
         let silence = options.patience.silence();
         let builder = || reqwest::Client::builder().user_agent(USER_AGENT).connect_timeout(CONNECT_TIMEOUT);
         let http = builder().read_timeout(silence).build().map_err(RegistryError::NoCaBundle)?;
-        let sending =
-            builder().timeout(silence * SILENCES_PER_CHUNK).build().map_err(RegistryError::NoCaBundle)?;
-        // Only after the one above was built: oci-client panics where that fails.
-        let oci = OciClient::try_from(ClientConfig {
-            protocol: ClientProtocol::HttpsExcept(options.insecure.iter().cloned().collect()),
-            use_monolithic_push: true,
-            connect_timeout: Some(CONNECT_TIMEOUT),
-            user_agent: USER_AGENT,
-            ..ClientConfig::default()
-        })
-        .map_err(RegistryError::Client)?;
+        let sending_limit = silence * SILENCES_PER_CHUNK;
+        let sending = builder().build().map_err(RegistryError::NoCaBundle)?;
         let auth = Authenticator::new(http.clone(), hosts.clone(), options);
-        Ok(Self { http, sending, oci, auth, hosts })
+        Ok(Self { http, sending, sending_limit, auth, hosts })
     }
 
-    /// The rights for `attempt`, and oci-client told of them.
-    pub(super) async fn authorize(&self, attempt: &Attempt<'_>) -> Result<Authorization, RegistryError> {
-        let authorization = self.auth.authorize(attempt).await?;
-        let token = match &authorization {
-            // With nothing stored it sends nothing. With `Anonymous` stored it would ask for the
-            // challenge before every single request.
-            Authorization::None => return Ok(authorization),
-            Authorization::Basic(user, password) => {
-                RegistryTokenType::Basic(user.clone(), password.expose().to_owned())
-            }
-            Authorization::Bearer(token) => {
-                RegistryTokenType::Bearer(RegistryToken::Token { token: token.expose().to_owned() })
-            }
-        };
-        let image = attempt.repository.to_oci();
-        // Its cache is only looked at where it has an auth too; that is what it falls back to when
-        // it takes our token for expired.
-        let fallback = self.fallback(attempt.repository)?;
-        self.oci.store_auth_if_needed(image.resolve_registry(), &fallback).await;
-        if matches!(attempt.access, Access::Push { .. }) {
-            self.oci.tokens.insert(&image, RegistryOperation::Push, token.clone()).await;
-        }
-        self.oci.tokens.insert(&image, RegistryOperation::Pull, token).await;
-        Ok(authorization)
-    }
-
-    fn fallback(&self, repository: &Repository) -> Result<RegistryAuth, RegistryError> {
-        Ok(match self.auth.identity(repository.registry())?.map(|identity| identity.credential) {
-            Some(Credential::Password { user, password }) => {
-                RegistryAuth::Basic(user, password.expose().to_owned())
-            }
-            _ => RegistryAuth::Anonymous,
-        })
-    }
-
-    /// Sends a request of ours; `build` gets the repository's URL, without a slash at its end.
+    /// Sends a request; `build` gets the repository's URL, without a slash at its end.
     /// The answer may be any status.
     pub(super) async fn send(
         &self,
         attempt: &Attempt<'_>,
         build: impl FnOnce(&reqwest::Client, &str) -> RequestBuilder,
     ) -> Result<Response, RegistryError> {
-        let authorization = self.authorize(attempt).await?;
+        let authorization = self.auth.authorize(attempt).await?;
         let repository = attempt.repository;
         let url = format!("{}/v2/{}", self.hosts.base(repository.registry()), repository.name());
         let request = authorization.apply(build(&self.http, &url));
@@ -152,15 +98,6 @@ impl Client {
     /// An answer that is a refusal, as an error.
     pub(super) async fn refused(&self, attempt: &Attempt<'_>, response: Response) -> RegistryError {
         refused(attempt, self.auth.asker(attempt.repository.registry()), response).await
-    }
-
-    /// An error of oci-client's.
-    pub(super) fn failed(
-        &self,
-        attempt: &Attempt<'_>,
-        error: oci_client::errors::OciDistributionError,
-    ) -> RegistryError {
-        attempt.oci(self.auth.asker(attempt.repository.registry()), error)
     }
 }
 

@@ -25,9 +25,6 @@ pub enum RegistryError {
     #[error("failed to start the registry client: no usable CA bundle was found")]
     #[diagnostic(help("install the package `ca-certificates`, or let SSL_CERT_FILE name a PEM bundle"))]
     NoCaBundle(#[source] reqwest::Error),
-    /// oci-client refused its configuration.
-    #[error("failed to start the registry client")]
-    Client(#[source] oci_client::errors::OciDistributionError),
     /// Threads could not be started.
     #[error("failed to start the threads of the registry client")]
     Runtime(#[source] std::io::Error),
@@ -229,6 +226,15 @@ impl RegistryError {
         }
     }
 
+    /// Whether the registry answered, and said no for good.
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Unauthorized { .. } | Self::Forbidden { .. } | Self::NotFound { .. } => true,
+            Self::Refused { status, .. } => (400..500).contains(status) && !self.is_passing(),
+            _ => false,
+        }
+    }
+
     /// When the registry wants to be asked again, if it says so.
     pub(super) fn retry_after(&self) -> Option<RetryAfter> {
         match self {
@@ -259,14 +265,6 @@ pub(super) fn scrub(text: &str) -> String {
         out.extend(bare.chars().filter(|c| !c.is_control()).take(SHOWN_CHARACTERS));
     }
     out
-}
-
-/// All of an error's chain in one line: what `std::error::Error::source` hides is deep inside.
-pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |&error| error.source());
-    let mut parts: Vec<String> = causes.map(ToString::to_string).collect();
-    parts.dedup();
-    parts.join(": ")
 }
 
 #[cfg(test)]

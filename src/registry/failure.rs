@@ -3,13 +3,12 @@
 use std::error::Error as StdError;
 
 use carafe_builder::secret::Redactor;
-use oci_client::errors::{OciDistributionError, OciErrorCode};
 use reqwest::StatusCode;
 use rustls::Error as TlsError;
 use serde::Deserialize;
 
 use super::auth::Access;
-use super::error::{RegistryError, chain, scrub};
+use super::error::{RegistryError, scrub};
 use super::reference::Repository;
 
 /// Who asks: for messages, and to keep what was asked with out of them.
@@ -93,43 +92,6 @@ impl<'a> Attempt<'a> {
                 retry_after: None,
             },
         }
-    }
-
-    /// What oci-client reports. Its own texts are not passed on: they have upload URLs in them,
-    /// whose queries may be signed.
-    pub(super) fn oci(&self, asker: Asker, error: OciDistributionError) -> RegistryError {
-        match error {
-            OciDistributionError::RequestError(error) => match error.status() {
-                Some(status) => self.refusal(asker, status, ""),
-                None => self.transport(error),
-            },
-            OciDistributionError::ServerError { code, message, .. } => {
-                let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                self.refusal(asker, status, &message)
-            }
-            OciDistributionError::UnauthorizedError { .. } => {
-                self.refusal(asker, StatusCode::UNAUTHORIZED, "")
-            }
-            OciDistributionError::RegistryError { envelope, .. } => {
-                let status = envelope.errors.first().map_or(StatusCode::BAD_REQUEST, |e| status_of(&e.code));
-                self.refusal(asker, status, &serde_json::to_string(&envelope).unwrap_or_default())
-            }
-            other => self.protocol(scrub(&asker.redactor.redact(&chain(&other)))),
-        }
-    }
-}
-
-/// oci-client drops the status of a refusal that has an envelope.
-fn status_of(code: &OciErrorCode) -> StatusCode {
-    match code {
-        OciErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
-        OciErrorCode::Denied => StatusCode::FORBIDDEN,
-        OciErrorCode::Toomanyrequests => StatusCode::TOO_MANY_REQUESTS,
-        OciErrorCode::BlobUnknown
-        | OciErrorCode::ManifestUnknown
-        | OciErrorCode::NameUnknown
-        | OciErrorCode::NotFound => StatusCode::NOT_FOUND,
-        _ => StatusCode::BAD_REQUEST,
     }
 }
 

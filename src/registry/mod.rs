@@ -4,10 +4,11 @@
 //! [`carafe_layers::source::ImageSource`]; [`Registry::push`] writes one. Outside everything is
 //! blocking and may be called from many threads at once; inside is one runtime. One concern, one
 //! module: `client` the transport, `tls` its cryptography, `credentials` who we are, `auth`
-//! and `token` what a request is signed with, `manifest`, `pull`, `upload` one blob, `push` the order, `failure` what the
+//! and `token` what a request is signed with, `blob` whether it is there, `manifest`, `pull`, `upload` one blob, `push` the order, `failure` what the
 //! wire's failures mean, `retry` which of them are waited out; `docs/registry.md` says what is supported.
 
 mod auth;
+mod blob;
 mod chunks;
 mod client;
 mod credentials;

@@ -26,12 +26,6 @@ impl Repository {
     pub fn name(&self) -> &str {
         &self.name
     }
-
-    /// oci-client's name for a manifest or blob in this repository. The tag is never used: our
-    /// calls through it name blobs by digest.
-    pub(super) fn to_oci(&self) -> oci_client::Reference {
-        oci_client::Reference::with_tag(self.registry.clone(), self.name.clone(), "latest".to_owned())
-    }
 }
 
 impl fmt::Display for Repository {

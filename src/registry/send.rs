@@ -42,7 +42,13 @@ pub(super) struct Sending<'a> {
 }
 
 impl<'a> Sending<'a> {
-    pub(super) fn new(upload: &'a Upload<'a>, attempt: &'a Attempt<'a>, shown: &'a Shown<'a>) -> Self {
+    /// `session` is one that is open already, if any.
+    pub(super) fn new(
+        upload: &'a Upload<'a>,
+        attempt: &'a Attempt<'a>,
+        shown: &'a Shown<'a>,
+        session: Option<Session>,
+    ) -> Self {
         let journal = match upload.descriptor.size > CHUNK_BYTES {
             true => upload.shared.journal.as_ref(),
             // It would be sent again in one request anyhow.
@@ -54,7 +60,7 @@ impl<'a> Sending<'a> {
             chunks: Chunks::new(upload.open, attempt, upload.descriptor),
             shown,
             journal: journal.and_then(|journal| journal.entry(upload.repository, upload.descriptor.digest)),
-            session: None,
+            session,
             tries: Tries::default(),
             is_recovering: false,
             furthest: 0,
@@ -63,8 +69,12 @@ impl<'a> Sending<'a> {
 
     /// To the end. An open session stays noted only after a failure that passes.
     pub(super) fn run(mut self) -> Result<Sent, RegistryError> {
-        self.session = self.journal.as_ref().and_then(Entry::read);
-        let mut is_resumed = self.session.is_some();
+        let noted = self.journal.as_ref().and_then(Entry::read);
+        let mut is_resumed = noted.is_some();
+        if let Some(session) = noted.or_else(|| self.session.take()) {
+            self.note(&session);
+            self.session = Some(session);
+        }
         let result = loop {
             match self.step() {
                 Ok(None) => is_resumed = false,

@@ -66,11 +66,19 @@ impl Client {
         if !response.status().is_success() {
             return Err(self.refused(attempt, response).await);
         }
-        let base = Url::parse(&self.base(attempt)).map_err(|_| attempt.protocol("it has no URL"))?;
-        let location = self.next_location(attempt, &response, &base)?;
+        self.opened(attempt, &response)
+    }
+
+    /// The session that an answer names.
+    pub(super) fn opened(
+        &self,
+        attempt: &Attempt<'_>,
+        response: &Response,
+    ) -> Result<Session, RegistryError> {
+        let location = self.next_location(attempt, response, response.url())?;
         let location =
             location.ok_or_else(|| attempt.protocol("it opens an upload and does not say where"))?;
-        let min_chunk = header(&response, &MIN_LENGTH).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let min_chunk = header(response, &MIN_LENGTH).and_then(|text| text.parse().ok()).unwrap_or(0);
         Ok(Session { location, min_chunk, offset: Some(0) })
     }
 
@@ -85,7 +93,8 @@ impl Client {
         let end = offset + chunk.len() as u64;
         let attempt = attempt.sized(chunk.len() as u64);
         let url = self.session_url(&attempt, session)?;
-        let request = self.sending.patch(url.clone()).header(CONTENT_TYPE, "application/octet-stream");
+        let request = self.sending.patch(url.clone()).timeout(self.sending_limit);
+        let request = request.header(CONTENT_TYPE, "application/octet-stream");
         let request = request.header(CONTENT_RANGE, format!("{offset}-{}", end - 1)).body(chunk);
         session.offset = None;
         let response = self.exchange(&attempt, &url, request).await?;
@@ -133,38 +142,53 @@ impl Client {
         digest: Digest,
         rest: Bytes,
     ) -> Result<(), Trouble> {
-        let mut url = self.session_url(attempt, session)?;
-        url.query_pairs_mut().append_pair("digest", &digest.to_string());
-        let request = self.sending.put(url.clone()).header(CONTENT_TYPE, "application/octet-stream");
         let attempt = attempt.sized(rest.len() as u64);
-        let request = request.header(CONTENT_LENGTH, rest.len()).body(rest);
+        let (url, request) = self.last_request(&attempt, session, digest, rest.len() as u64)?;
+        let request = request.timeout(self.sending_limit).body(rest);
         session.offset = None;
         let response = self.exchange(&attempt, &url, request).await?;
         if !response.status().is_success() {
             return Err(self.trouble(&attempt, Method::PUT, response).await);
         }
-        match header(&response, &STORED_DIGEST).and_then(|text| text.parse().ok()) {
-            Some(got) if got != digest => {
-                let (action, wanted) = (attempt.action.to_owned(), digest);
-                Err(RegistryError::DigestMismatch { action, wanted, got }.into())
-            }
-            _ => Ok(()),
-        }
+        Ok(check_stored(&attempt, &response, digest)?)
     }
 
-    /// Sends a request of a session. Only the registry itself sees who we are: a session may be at
-    /// a storage, whose URL is signed.
+    /// The request that ends a session, still without the `length` bytes that it sends.
+    pub(super) fn last_request(
+        &self,
+        attempt: &Attempt<'_>,
+        session: &Session,
+        digest: Digest,
+        length: u64,
+    ) -> Result<(Url, RequestBuilder), RegistryError> {
+        let mut url = self.session_url(attempt, session)?;
+        url.query_pairs_mut().append_pair("digest", &digest.to_string());
+        let request = self.sending.put(url.clone()).header(CONTENT_TYPE, "application/octet-stream");
+        Ok((url, request.header(CONTENT_LENGTH, length)))
+    }
+
     async fn exchange(
         &self,
         attempt: &Attempt<'_>,
         url: &Url,
         request: RequestBuilder,
     ) -> Result<Response, RegistryError> {
-        let request = match self.is_own(attempt, url) {
-            true => self.authorize(attempt).await?.apply(request),
-            false => request,
-        };
+        let request = self.signed(attempt, url, request).await?;
         request.send().await.map_err(|error| attempt.transport(error))
+    }
+
+    /// A request of a session with what says who we are, which only the registry itself sees: a
+    /// session may be at a storage, whose URL is signed.
+    pub(super) async fn signed(
+        &self,
+        attempt: &Attempt<'_>,
+        url: &Url,
+        request: RequestBuilder,
+    ) -> Result<RequestBuilder, RegistryError> {
+        Ok(match self.is_own(attempt, url) {
+            true => self.auth.authorize(attempt).await?.apply(request),
+            false => request,
+        })
     }
 
     async fn trouble(&self, attempt: &Attempt<'_>, method: Method, response: Response) -> Trouble {
@@ -213,6 +237,20 @@ impl Client {
             ("http", "http") | (_, "https") => Ok(Some(Secret::new(url))),
             _ => Err(attempt.protocol("the location of its upload is not reached over https")),
         }
+    }
+}
+
+/// Fails when the registry says that it stored something else.
+pub(super) fn check_stored(
+    attempt: &Attempt<'_>,
+    response: &Response,
+    wanted: Digest,
+) -> Result<(), RegistryError> {
+    match header(response, &STORED_DIGEST).and_then(|text| text.parse().ok()) {
+        Some(got) if got != wanted => {
+            Err(RegistryError::DigestMismatch { action: attempt.action.to_owned(), wanted, got })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -93,7 +93,7 @@ pub(super) fn parse_token(body: &str) -> Option<Grant> {
     Some(Grant { authorization, until: Some(Instant::now() + lifetime) })
 }
 
-/// oci-client panics on a token that fits no header.
+/// Whether a request can carry it.
 fn is_header_safe(token: &str) -> bool {
     (1..=MAX_TOKEN_BYTES).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
 }

@@ -6,8 +6,8 @@ use std::io::Read;
 use carafe_builder::progress::Task;
 use carafe_layers::oci::Descriptor;
 use carafe_layers::source::SourceError;
-use oci_client::errors::OciDistributionError;
 
+use super::blob::Mount;
 use super::error::RegistryError;
 use super::failure::Attempt;
 use super::reference::Repository;
@@ -51,42 +51,35 @@ impl Upload<'_> {
         if self.shared.persist(&attempt, || self.exists(&attempt))? {
             return Ok(Delivery::Skipped);
         }
+        let mut session = None;
         for from in self.near {
-            if self.shared.persist(&attempt, || self.mount(&attempt, from))? {
-                return Ok(Delivery::Mounted { from: from.clone() });
+            match self.mount(&attempt, from)? {
+                Some(Mount::Done) => return Ok(Delivery::Mounted { from: from.clone() }),
+                Some(Mount::Send(opened)) => session = Some(opened),
+                None => {}
             }
         }
         let shown = Shown::new(self.task);
-        if matches!(Sending::new(self, &attempt, &shown).run()?, Sent::NoChunks) {
+        if matches!(Sending::new(self, &attempt, &shown, session).run()?, Sent::NoChunks) {
             self.shared.persist(&attempt, || self.send_whole(&attempt, &shown))?;
         }
         Ok(Delivery::Sent)
     }
 
     pub(super) fn exists(&self, attempt: &Attempt<'_>) -> Result<bool, RegistryError> {
-        let (client, image) = (&self.shared.client, self.repository.to_oci());
-        self.shared.block_on(async {
-            client.authorize(attempt).await?;
-            let found = client.oci.blob_exists(&image, &self.descriptor.digest.to_string()).await;
-            found.map_err(|error| client.failed(attempt, error))
-        })
+        self.shared.block_on(self.shared.client.has_blob(attempt, self.descriptor))
     }
 
-    /// False where the registry does not mount it: 202 means that it would rather be sent the
-    /// bytes, and 4xx mostly that we may not read the other repository. The upload session that
-    /// comes with a 202 is dropped by oci-client; registries purge those by themselves.
-    fn mount(&self, attempt: &Attempt<'_>, from: &Repository) -> Result<bool, RegistryError> {
-        let (client, image) = (&self.shared.client, self.repository.to_oci());
-        self.shared.block_on(async {
-            client.authorize(attempt).await?;
-            let digest = self.descriptor.digest.to_string();
-            match client.oci.mount_blob(&image, &from.to_oci(), &digest).await {
-                Ok(()) | Err(OciDistributionError::RegistryNoLocationError) => Ok(true),
-                Err(OciDistributionError::SpecViolationError(_)) => Ok(false),
-                Err(OciDistributionError::ServerError { code: 400..=499, .. }) => Ok(false),
-                Err(error) => Err(client.failed(attempt, error)),
-            }
-        })
+    /// None where the registry refuses: mostly we may not read the other repository, and then the
+    /// blob is sent.
+    fn mount(&self, attempt: &Attempt<'_>, from: &Repository) -> Result<Option<Mount>, RegistryError> {
+        let (shared, digest) = (self.shared, self.descriptor.digest);
+        let ask = || shared.block_on(shared.client.mount_blob(attempt, digest, from));
+        match shared.persist(attempt, ask) {
+            Ok(mount) => Ok(Some(mount)),
+            Err(error) if error.is_refusal() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -1,17 +1,21 @@
-//! A blob in one streamed request of oci-client's, for registries that take no chunks. After a
-//! failure it is sent from its beginning.
+//! A blob in one streamed request, for registries that take no chunks. After a failure it is sent
+//! from its beginning.
 
 use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use carafe_layers::digest::{Digest, Hashing};
 use carafe_layers::oci::Descriptor;
 use carafe_layers::source::SourceError;
-use oci_client::errors::OciDistributionError;
-use tokio::sync::mpsc;
+use reqwest::{Body, Response};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
 
 use super::error::RegistryError;
 use super::failure::Attempt;
+use super::session;
 use super::upload::{Shown, Upload};
 
 /// A blob is read and sent in pieces of this size.
@@ -25,39 +29,59 @@ impl Upload<'_> {
         let blob_error =
             |source: SourceError| RegistryError::Blob { action: attempt.action.to_owned(), source };
         let reader = (self.open)().map_err(blob_error)?;
-        self.shared.block_on(self.shared.client.authorize(attempt))?;
         let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
-        let verdict = self.put(receiver);
+        let verdict = self.put(attempt, receiver)?;
         // This thread reads while a task on the runtime sends. What the reader finds wrong counts
         // before what the registry makes of it.
         feed(reader, self.descriptor, &sender, shown).map_err(|wrong| wrong.explain(attempt))?;
         drop(sender);
-        match self.shared.block_on(verdict) {
-            Ok(Ok(_)) => Ok(()),
-            // Stored, by a registry that does not say where: then it must be there.
-            Ok(Err(OciDistributionError::RegistryNoLocationError)) if self.exists(attempt)? => Ok(()),
-            Ok(Err(error)) => Err(self.shared.client.failed(attempt, error)),
-            Err(stopped) => Err(attempt.protocol(format!("its answer stopped the transport: {stopped}"))),
+        let (shared, client) = (self.shared, &self.shared.client);
+        match shared.block_on(verdict) {
+            Ok(Some(Ok(response))) if response.status().is_success() => {
+                session::check_stored(attempt, &response, self.descriptor.digest)
+            }
+            Ok(Some(Ok(response))) => Err(shared.block_on(client.refused(attempt, response))),
+            Ok(Some(Err(error))) => Err(attempt.transport(error)),
+            Ok(None) => Err(attempt.broken("it takes no more bytes, and does not answer".into())),
+            Err(stopped) => Err(attempt.broken(stopped.into())),
         }
     }
 
-    /// Starts the upload; it ends when the channel does.
+    /// Opens an upload, and starts the request that ends it; that ends when the channel does.
     fn put(
         &self,
+        attempt: &Attempt<'_>,
         receiver: mpsc::Receiver<Piece>,
-    ) -> tokio::task::JoinHandle<oci_client::errors::Result<String>> {
-        let (oci, image) = (self.shared.client.oci.clone(), self.repository.to_oci());
-        let (digest, size) = (self.descriptor.digest.to_string(), self.descriptor.size);
-        let pieces = futures_util::stream::unfold(receiver, |mut receiver| async {
-            receiver.recv().await.map(|piece| (piece, receiver))
-        });
-        self.shared
-            .runtime()
-            .spawn(async move { oci.push_blob_stream(&image, pieces, &digest, Some(size)).await })
+    ) -> Result<JoinHandle<Option<reqwest::Result<Response>>>, RegistryError> {
+        let (shared, blob) = (self.shared, self.descriptor);
+        let request = shared.block_on(async {
+            let session = shared.client.open_upload(attempt).await?;
+            let (url, request) = shared.client.last_request(attempt, &session, blob.digest, blob.size)?;
+            shared.client.signed(attempt, &url, request).await
+        })?;
+        let moved = Arc::new(Notify::new());
+        let pieces =
+            futures_util::stream::unfold((receiver, Arc::clone(&moved)), |(mut receiver, moved)| async {
+                let piece = receiver.recv().await?;
+                moved.notify_one();
+                Some((piece, (receiver, moved)))
+            });
+        let answer = request.body(Body::wrap_stream(pieces)).send();
+        let limit = shared.client.sending_limit;
+        Ok(shared.runtime().spawn(async move { unless_still(answer, &moved, limit).await }))
     }
 }
 
-type Piece = Result<Bytes, OciDistributionError>;
+/// What `work` gives; none if nothing `moved` for so long.
+async fn unless_still<T>(work: impl Future<Output = T>, moved: &Notify, limit: Duration) -> Option<T> {
+    let stillness = async { while tokio::time::timeout(limit, moved.notified()).await.is_ok() {} };
+    tokio::select! {
+        done = work => Some(done),
+        () = stillness => None,
+    }
+}
+
+type Piece = io::Result<Bytes>;
 
 /// Why a blob's bytes cannot be sent.
 enum Wrong {
@@ -90,7 +114,7 @@ fn feed(
     let mut reader = Hashing::new(reader.take(descriptor.size.saturating_add(1)));
     let (mut held, mut sent): (Option<Bytes>, u64) = (None, 0);
     let give_up = |wrong| {
-        let _ = sender.blocking_send(Err(io::Error::other("the blob cannot be read").into()));
+        let _ = sender.blocking_send(Err(io::Error::other("the blob cannot be read")));
         Err(wrong)
     };
     loop {
