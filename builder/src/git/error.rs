@@ -136,6 +136,16 @@ pub enum GitError {
         #[source]
         source: Cause,
     },
+    /// A pack that should hold a commit is damaged.
+    #[error("failed to read commit {commit} from its pack")]
+    #[diagnostic(help("the copy is damaged or was tampered with; fetch it again from where it was made"))]
+    Pack {
+        /// The commit.
+        commit: CommitId,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
     /// A commit's content breaks a rule of ours.
     #[error("failed to take commit {commit}: {reason}")]
     #[diagnostic(help("remove it from the repository; no app needs such a thing"))]

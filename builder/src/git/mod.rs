@@ -14,6 +14,7 @@ mod helper;
 mod http;
 mod id;
 mod local;
+mod pack;
 mod publish;
 mod refs;
 mod remote;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{CommitId, GitError, TreeId, bare};
 
 /// How many entries a commit's tree may have, counted as a checkout would make them.
-const MOST_ENTRIES: u64 = 1_000_000;
+pub(super) const MOST_ENTRIES: u64 = 1_000_000;
 /// How many bytes a checkout may take.
 const MOST_BYTES: u64 = 8 << 30;
 /// How many bytes a server may send for one commit, or for the history of a branch.
@@ -20,7 +20,7 @@ pub(super) const LARGEST_OBJECT: u64 = 1 << 30;
 /// How many submodules are listed.
 const MOST_SUBMODULES: u64 = 1000;
 /// How deep folders may lie in each other.
-const DEEPEST: usize = 200;
+pub(super) const DEEPEST: usize = 200;
 /// No LFS pointer is longer.
 const LONGEST_POINTER: usize = 1024;
 const POINTER_START: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
@@ -185,7 +185,7 @@ fn submodule_url(repository: &gix::Repository, commit: &CommitId, path: &str) ->
 }
 
 /// The object's content, of the kind expected, no larger than allowed, checked against its name.
-fn object(
+pub(super) fn object(
     repository: &gix::Repository,
     commit: &CommitId,
     id: gix::ObjectId,

@@ -5,6 +5,7 @@ mod fetch;
 mod hostile;
 mod local;
 mod network;
+mod pack;
 mod publish;
 mod resolve;
 mod support;
