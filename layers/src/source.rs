@@ -219,7 +219,7 @@ fn check_layers(
     Ok(())
 }
 
-fn parse<T: DeserializeOwned>(
+pub(crate) fn parse<T: DeserializeOwned>(
     source: &dyn ImageSource,
     what: &'static str,
     bytes: &[u8],
@@ -238,7 +238,7 @@ fn check_size(source: &dyn ImageSource, what: &'static str, size: u64) -> Result
     Ok(())
 }
 
-fn check(
+pub(crate) fn check(
     source: &dyn ImageSource,
     what: &'static str,
     wanted: &Descriptor,

@@ -1,14 +1,14 @@
-//! Writing: an image to one or many names.
+//! Writing: an image, or an index with all of its images, to one or many names.
 //!
-//! The order makes a push all or nothing. Into each repository go the layers, then the config,
-//! then the manifest by its digest, which is asked for again. When every repository has it, and
-//! not before, the tags move.
+//! The order makes a push all or nothing. Into each repository go the blobs, then the manifests
+//! by their digests, each after all that it names, and each is asked for again. When every
+//! repository has the root, and not before, the tags move.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Cursor;
 
 use carafe_builder::progress::{Progress, Stage, Task, Unit};
 use carafe_layers::digest::Digest;
+use carafe_layers::graph::{Document, Graph};
 use carafe_layers::oci::Descriptor;
 use carafe_layers::source::{ImageSource, ResolvedImage};
 
@@ -17,7 +17,7 @@ use super::error::RegistryError;
 use super::failure::Attempt;
 use super::parallel;
 use super::reference::{Reference, Repository};
-use super::upload::{Delivery, OpenBlob, Upload};
+use super::upload::{Delivery, Upload};
 use super::{Registry, Shared};
 
 /// So many blobs are on their way to one repository at the same time.
@@ -57,22 +57,16 @@ pub struct BlobReport {
 pub struct PushReport {
     /// Where.
     pub target: Repository,
-    /// The manifest's digest: with `target` it names the image for ever.
+    /// The root's digest: with `target` it names the image for ever.
     pub digest: Digest,
-    /// The layers in the manifest's order, each blob once, then the config.
+    /// Each blob once: the layers in the manifests' order, then the configs.
     pub blobs: Vec<BlobReport>,
     /// The tags that point at it now.
     pub tags: Vec<String>,
 }
 
 impl Registry {
-    /// Pushes `image`, its layers read from `blobs` where they have to be sent, to all `targets`;
-    /// one report for each repository, in the order in which they were named. Several names in
-    /// one repository get their blobs once.
-    ///
-    /// No tag moves unless every repository has the whole image. A failure leaves blobs behind
-    /// that no name points at; the next push of the same image skips them. Fails before anything
-    /// is sent if a target names another digest than the image's.
+    /// Pushes one image; see [`Self::push_graph`].
     pub fn push(
         &self,
         image: &ResolvedImage,
@@ -81,19 +75,38 @@ impl Registry {
         known: &KnownBlobs,
         progress: &Progress,
     ) -> Result<Vec<PushReport>, RegistryError> {
+        self.push_graph(&Graph::of(image), blobs, targets, known, progress)
+    }
+
+    /// Pushes all of `graph` (an image, an index over several, an artifact), its blobs read from
+    /// `blobs` where they have to be sent, to all `targets`; one report for each repository, in
+    /// the order in which they were named. Several names in one repository get their blobs once.
+    ///
+    /// No tag moves unless every repository has all of it. A failure leaves blobs behind that no
+    /// name points at; the next push of the same skips them. Fails before anything is sent if a
+    /// target names another digest than the root's.
+    pub fn push_graph(
+        &self,
+        graph: &Graph,
+        blobs: &dyn ImageSource,
+        targets: &[Reference],
+        known: &KnownBlobs,
+        progress: &Progress,
+    ) -> Result<Vec<PushReport>, RegistryError> {
         let mut known = known.clone();
         let mut reports = Vec::new();
-        let destinations = group(image, targets)?;
+        let digest = graph.root.descriptor.digest;
+        let destinations = group(digest, targets)?;
         for (repository, tags) in &destinations {
-            let push = Push::new(&self.shared, image, repository, &known);
+            let push = Push::new(&self.shared, graph, repository, &known);
             let delivered = push.blobs(blobs, &known, progress)?;
-            push.manifest()?;
+            graph.documents().try_for_each(|document| push.document(document))?;
             known.add(repository, delivered.iter().map(|blob| blob.descriptor.digest));
-            let (target, digest) = (repository.clone(), image.descriptor.digest);
+            let target = repository.clone();
             reports.push(PushReport { target, digest, blobs: delivered, tags: tags.clone() });
         }
         for (repository, tags) in &destinations {
-            let push = Push::new(&self.shared, image, repository, &known);
+            let push = Push::new(&self.shared, graph, repository, &known);
             tags.iter().try_for_each(|tag| push.tag(tag))?;
         }
         Ok(reports)
@@ -117,15 +130,12 @@ fn summary(reports: &[BlobReport]) -> String {
 }
 
 /// The repositories in the order in which they were named, and the tags in each.
-fn group(
-    image: &ResolvedImage,
-    targets: &[Reference],
-) -> Result<Vec<(Repository, Vec<String>)>, RegistryError> {
+fn group(digest: Digest, targets: &[Reference]) -> Result<Vec<(Repository, Vec<String>)>, RegistryError> {
     let mut groups: Vec<(Repository, Vec<String>)> = Vec::new();
     for target in targets {
-        if let Some(wanted) = target.digest().filter(|digest| *digest != image.descriptor.digest) {
+        if let Some(wanted) = target.digest().filter(|wanted| *wanted != digest) {
             let action = format!("push the image as {target}");
-            return Err(RegistryError::DigestMismatch { action, wanted, got: image.descriptor.digest });
+            return Err(RegistryError::DigestMismatch { action, wanted, got: digest });
         }
         let position = groups.iter().position(|(repository, _)| repository == target.repository());
         let index = position.unwrap_or_else(|| {
@@ -140,44 +150,36 @@ fn group(
     Ok(groups)
 }
 
-/// One image on its way to one repository.
+/// A graph on its way to one repository.
 struct Push<'a> {
     shared: &'a Shared,
-    image: &'a ResolvedImage,
+    graph: &'a Graph,
     repository: &'a Repository,
     access: Access,
 }
 
 impl<'a> Push<'a> {
-    fn new(
-        shared: &'a Shared,
-        image: &'a ResolvedImage,
-        repository: &'a Repository,
-        known: &KnownBlobs,
-    ) -> Self {
-        let near = image.manifest.layers.iter().flat_map(|layer| known.near(repository, layer.digest));
+    fn new(shared: &'a Shared, graph: &'a Graph, repository: &'a Repository, known: &KnownBlobs) -> Self {
+        let near = graph.blobs().flat_map(|blob| known.near(repository, blob.digest));
         let access = Access::push(near.map(|other| other.name().to_owned()));
-        Self { shared, image, repository, access }
+        Self { shared, graph, repository, access }
     }
 
-    /// The layers, several at once, then the config.
+    /// The layers, several at once, then the configs.
     fn blobs(
         &self,
         source: &dyn ImageSource,
         known: &KnownBlobs,
         progress: &Progress,
     ) -> Result<Vec<BlobReport>, RegistryError> {
-        let mut seen = BTreeSet::new();
-        let layers: Vec<&Descriptor> =
-            self.image.manifest.layers.iter().filter(|layer| seen.insert(layer.digest)).collect();
-        let config = &self.image.manifest.config;
-        let total = layers.iter().map(|layer| layer.size).sum::<u64>() + config.size;
+        let total = self.graph.blobs().fold(0, |sum: u64, blob| sum.saturating_add(blob.size));
         let task = progress.task(Stage::Push, self.repository.to_string(), Some(total), Unit::Bytes);
-        let mut reports = parallel::map(layers, UPLOADS_AT_ONCE, |layer: &Descriptor| {
-            self.blob(layer, &|| source.blob(layer), known, &task)
-        })?;
-        let open: &OpenBlob<'_> = &|| Ok(Box::new(Cursor::new(self.image.config_bytes.clone())));
-        reports.push(self.blob(config, open, known, &task)?);
+        let mut reports = Vec::new();
+        for blobs in [&self.graph.layers, &self.graph.configs] {
+            reports.extend(parallel::map(blobs.iter().collect(), UPLOADS_AT_ONCE, |blob: &Descriptor| {
+                self.blob(blob, source, known, &task)
+            })?);
+        }
         task.finish(summary(&reports));
         Ok(reports)
     }
@@ -185,7 +187,7 @@ impl<'a> Push<'a> {
     fn blob(
         &self,
         descriptor: &Descriptor,
-        open: &OpenBlob<'_>,
+        source: &dyn ImageSource,
         known: &KnownBlobs,
         task: &Task,
     ) -> Result<BlobReport, RegistryError> {
@@ -196,7 +198,7 @@ impl<'a> Push<'a> {
             access: &self.access,
             descriptor,
             near: &near,
-            open,
+            open: &|| source.blob(descriptor),
             task,
         };
         let delivery = upload.deliver()?;
@@ -206,31 +208,35 @@ impl<'a> Push<'a> {
         Ok(BlobReport { descriptor: descriptor.clone(), delivery })
     }
 
-    /// The manifest by its digest, and the registry's word that it has it.
-    fn manifest(&self) -> Result<(), RegistryError> {
-        let digest = self.image.descriptor.digest.to_string();
-        let action = format!("push the manifest {digest} to {}", self.repository);
-        let attempt = self.put(&action, &digest)?;
-        let find = || self.shared.block_on(self.shared.client.find_manifest(&attempt, &digest));
+    /// A manifest by its digest, and the registry's word that it has it.
+    fn document(&self, document: &Document) -> Result<(), RegistryError> {
+        let wanted = document.descriptor.digest;
+        let name = wanted.to_string();
+        let action = format!("push the manifest {name} to {}", self.repository);
+        let attempt = self.put(&action, &name, document)?;
+        let find = || self.shared.block_on(self.shared.client.find_manifest(&attempt, &name));
         match self.shared.persist(&attempt, find)? {
-            Some(found) if found.digest == self.image.descriptor.digest => Ok(()),
-            Some(found) => Err(RegistryError::DigestMismatch {
-                action: action.clone(),
-                wanted: self.image.descriptor.digest,
-                got: found.digest,
-            }),
+            Some(found) if found.digest == wanted => Ok(()),
+            Some(found) => {
+                Err(RegistryError::DigestMismatch { action: action.clone(), wanted, got: found.digest })
+            }
             None => Err(attempt.protocol("it took the manifest and does not have it")),
         }
     }
 
     fn tag(&self, tag: &str) -> Result<(), RegistryError> {
-        let action =
-            format!("move the tag `{tag}` of {} to {}", self.repository, self.image.descriptor.digest);
-        self.put(&action, tag).map(|_| ())
+        let root = &self.graph.root;
+        let action = format!("move the tag `{tag}` of {} to {}", self.repository, root.descriptor.digest);
+        self.put(&action, tag, root).map(|_| ())
     }
 
-    fn put<'b>(&'b self, action: &'b str, name: &str) -> Result<Attempt<'b>, RegistryError> {
-        let (descriptor, bytes) = (&self.image.descriptor, &self.image.manifest_bytes);
+    fn put<'b>(
+        &'b self,
+        action: &'b str,
+        name: &str,
+        document: &Document,
+    ) -> Result<Attempt<'b>, RegistryError> {
+        let (descriptor, bytes) = (&document.descriptor, &document.bytes);
         let attempt = Attempt::new(action, self.repository, &self.access).sized(bytes.len() as u64);
         let put = || self.shared.block_on(self.shared.client.put_manifest(&attempt, name, descriptor, bytes));
         self.shared.persist(&attempt, put)?;
