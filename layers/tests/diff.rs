@@ -215,7 +215,24 @@ fn two_images_share_their_limits() {
 }
 
 #[test]
+fn compiled_python_with_the_same_code_differs_in_its_header() {
+    let pyc = |header: &str, code: &str| {
+        let file = format!("abcd\0\0\0\0{header}\0\0\0\0\0\0\0{code}");
+        [Tar::new().file("a.pyc", &file).hard_link("b", "a.pyc")]
+    };
+    let of = |mtime: u8| format!("magic 64636261, source of 0 bytes with mtime {mtime}");
+    let differs = format!("pyc-header {} | {}", of(49), of(50));
+    let expected = format!("layer 0 0: pyc-header 1\na.pyc: {differs}\nb: {differs}");
+    assert_eq!(compared(&pyc("1", "code"), &pyc("2", "code")), expected);
+    assert!(compared(&pyc("1", "code"), &pyc("2", "edoc")).contains("a.pyc: content"));
+    let short = |content: &str| [Tar::new().file("a.pyc", content)];
+    assert!(compared(&short("1"), &short("2")).contains("a.pyc: content"));
+}
+
+#[test]
 fn causes_have_one_name_each() {
-    let text = serde_json::to_string(&Cause::LinkTarget).unwrap();
-    assert_eq!(text, format!("\"{}\"", Cause::LinkTarget));
+    for cause in [Cause::LinkTarget, Cause::PycHeader] {
+        let text = serde_json::to_string(&cause).unwrap();
+        assert_eq!(text, format!("\"{cause}\""));
+    }
 }

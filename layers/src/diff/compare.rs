@@ -37,6 +37,8 @@ pub enum Cause {
     Xattr,
     /// What is in a file.
     Content,
+    /// The header of compiled Python, and not the code.
+    PycHeader,
     /// Only the second image has it.
     Added,
     /// Only the first image has it.
@@ -56,6 +58,7 @@ impl fmt::Display for Cause {
             Self::Kind => "kind",
             Self::Xattr => "xattr",
             Self::Content => "content",
+            Self::PycHeader => "pyc-header",
             Self::Added => "added",
             Self::Removed => "removed",
         })
@@ -148,7 +151,13 @@ fn causes(want: Node<'_>, got: Node<'_>) -> Vec<Cause> {
     note(Cause::LinkTarget, one.kind == other.kind && one.link != other.link);
     let has_content = [want, got].map(|node| node.file.kind == Kind::File);
     let content = (want.file.content, want.file.size) != (got.file.content, got.file.size);
-    note(Cause::Content, has_content == [true, true] && content);
+    let content = content && has_content == [true, true];
+    let same_code = match (&want.file.pyc, &got.file.pyc) {
+        (Some(want), Some(got)) => want.same_code(got),
+        _ => false,
+    };
+    note(Cause::Content, content && !same_code);
+    note(Cause::PycHeader, content && same_code);
     note(Cause::Mode, one.mode != other.mode);
     note(Cause::Owner, one.owner != other.owner);
     note(Cause::Mtime, one.mtime != other.mtime);
@@ -166,6 +175,7 @@ fn shown(cause: Cause, node: Node<'_>, other: Node<'_>) -> String {
         Cause::LinkTarget => printable(&item.link),
         Cause::Xattr => records(item, other.item),
         Cause::Content => format!("{} ({} bytes)", node.file.content, node.file.size),
+        Cause::PycHeader => node.file.pyc.as_ref().map(ToString::to_string).unwrap_or_default(),
         _ => described(node),
     }
 }

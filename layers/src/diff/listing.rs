@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::pyc::{Pyc, PycReader, is_pyc};
 use crate::digest::{Digest, Hashing};
 use crate::unpack::{Fault, TarStream, UnpackError, UnpackLimits, normalise, within};
 use crate::untar::{Kind, Member, TarReader};
@@ -47,6 +48,8 @@ pub struct Item {
     pub records: Box<[(Box<[u8]>, Digest)]>,
     /// What [`Notes`] kept.
     pub note: Option<Box<str>>,
+    /// Of a file of compiled Python, unless it was noted.
+    pub pyc: Option<Box<Pyc>>,
 }
 
 /// Counts over all layers, for the limits.
@@ -118,12 +121,13 @@ fn item(
         _ => member.link,
     };
     let noted = member.kind == Kind::File && member.size <= MAX_NOTE_BYTES && (notes.wanted)(&path);
+    let mut pyc = (member.kind == Kind::File && is_pyc(&path)).then(PycReader::new);
     let (content, note) = match noted {
         true => {
             let bytes = tar.content(MAX_NOTE_BYTES)?;
             (Digest::of(&bytes), (notes.note)(&path, &bytes))
         }
-        false => (hash(tar)?, None),
+        false => (hash(tar, pyc.as_mut())?, None),
     };
     let records = member.records.into_iter().map(|(key, value)| (key.into_boxed_slice(), value));
     Ok(Item {
@@ -137,10 +141,11 @@ fn item(
         content,
         records: records.collect(),
         note,
+        pyc: pyc.and_then(PycReader::finish).map(Box::new),
     })
 }
 
-fn hash(tar: &mut TarReader<&mut TarStream<'_>>) -> Result<Digest, Fault> {
+fn hash(tar: &mut TarReader<&mut TarStream<'_>>, mut pyc: Option<&mut PycReader>) -> Result<Digest, Fault> {
     let mut hashing = Hashing::new(io::sink());
     loop {
         let chunk = tar.chunk()?;
@@ -148,6 +153,9 @@ fn hash(tar: &mut TarReader<&mut TarStream<'_>>) -> Result<Digest, Fault> {
             return Ok(hashing.finish().1);
         }
         hashing.write_all(chunk)?;
+        if let Some(pyc) = &mut pyc {
+            pyc.take(chunk)?;
+        }
         let length = chunk.len();
         tar.consume(length);
     }
@@ -160,7 +168,8 @@ impl Tally {
         let record = |(key, _): &(Box<[u8]>, Digest)| key.len() + size_of::<(Box<[u8]>, Digest)>();
         let records: usize = item.records.iter().map(record).sum();
         let note = item.note.as_ref().map_or(0, |note| note.len());
-        self.path_bytes += (item.path.len() + item.link.len() + records + note) as u64;
+        let pyc = item.pyc.as_ref().map_or(0, |_| size_of::<Pyc>());
+        self.path_bytes += (item.path.len() + item.link.len() + records + note + pyc) as u64;
         within("bytes of all paths", self.path_bytes, limits.all_path_bytes)
     }
 }

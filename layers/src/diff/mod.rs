@@ -17,6 +17,7 @@ mod documents;
 mod layers;
 mod listing;
 mod merge;
+mod pyc;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub use layers::{LayerChange, PlacedLayer};
 use listing::Tally;
 pub use listing::{Item, Listing, MAX_NOTE_BYTES, Notes};
 use merge::Tree;
+pub use pyc::Pyc;
 
 /// Where an image is, and its documents.
 #[derive(Clone, Copy)]
