@@ -13,9 +13,10 @@ use reqwest::{RequestBuilder, StatusCode, Url, header};
 
 use super::RegistryOptions;
 use super::client::{Hosts, read_text, refused};
-use super::credentials::{self, Credential, Identity};
+use super::credentials::{Credential, Identity};
 use super::error::RegistryError;
 use super::failure::{Asker, Attempt};
+use super::reference::Repository;
 use super::token::{Challenge, Grant, TokenRequest, parse_challenges, parse_token};
 
 /// The rights that a request needs.
@@ -90,7 +91,7 @@ pub(super) struct Authenticator {
     challenges: tokio::sync::Mutex<BTreeMap<String, Challenge>>,
     /// Held while a token is fetched, so that many uploads ask for it once.
     grants: tokio::sync::Mutex<BTreeMap<(String, Vec<String>), Grant>>,
-    identities: Mutex<BTreeMap<String, Option<Identity>>>,
+    identities: Mutex<BTreeMap<Repository, Option<Identity>>>,
     /// Every secret that some server was shown.
     shown: Mutex<Vec<Secret>>,
 }
@@ -132,9 +133,9 @@ impl Authenticator {
         grants.get(&key).is_some_and(is_token) && grants.remove(&key).is_some()
     }
 
-    /// Whom `registry` sees.
-    pub(super) fn asker(&self, registry: &str) -> Asker {
-        let identity = Identity::describe(self.identity(registry).ok().flatten().as_ref());
+    /// Whom the registry of `repository` sees.
+    pub(super) fn asker(&self, repository: &Repository) -> Asker {
+        let identity = Identity::describe(self.identity(repository).ok().flatten().as_ref());
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         Asker { identity, redactor: Redactor::new(shown.iter().cloned()) }
     }
@@ -152,20 +153,20 @@ impl Authenticator {
         }
     }
 
-    /// The credential for `registry`; looked up once.
-    pub(super) fn identity(&self, registry: &str) -> Result<Option<Identity>, RegistryError> {
+    /// The credential for `repository`; looked up once.
+    pub(super) fn identity(&self, repository: &Repository) -> Result<Option<Identity>, RegistryError> {
         let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = identities.get(registry) {
+        if let Some(known) = identities.get(repository) {
             return Ok(known.clone());
         }
-        let found = match self.options.credentials.get(registry) {
-            Some(credential) => Some(credentials::from_environment(credential)),
-            None => self.options.files.find(registry)?,
+        let found = match self.options.credentials.get(repository.registry()) {
+            Some(credential) => Some(Identity::of_environment(credential)),
+            None => self.options.files.find(repository)?,
         };
         if let Some(identity) = &found {
             self.note(&Authorization::of(&identity.credential));
         }
-        identities.insert(registry.to_owned(), found.clone());
+        identities.insert(repository.clone(), found.clone());
         Ok(found)
     }
 
@@ -175,7 +176,7 @@ impl Authenticator {
         if challenge == Challenge::Open {
             return lasting(Authorization::None);
         }
-        let identity = self.identity(attempt.repository.registry())?;
+        let identity = self.identity(attempt.repository)?;
         let credential = identity.as_ref().map(|identity| &identity.credential);
         let Challenge::Bearer { realm, service } = challenge else {
             let password = credential.filter(|known| matches!(known, Credential::Password { .. }));
@@ -217,7 +218,7 @@ impl Authenticator {
             // A registry may hide its root and still serve the repository.
             StatusCode::NOT_FOUND => Challenge::Open,
             status if status.is_success() => Challenge::Open,
-            _ => return Err(refused(attempt, self.asker(registry), response).await),
+            _ => return Err(refused(attempt, self.asker(attempt.repository), response).await),
         };
         challenges.insert(registry.to_owned(), challenge.clone());
         Ok(challenge)
@@ -232,7 +233,7 @@ impl Authenticator {
         let request = ask.build(&self.http, scopes);
         let response = request.send().await.map_err(|error| attempt.transport(error))?;
         if !response.status().is_success() {
-            return Err(refused(attempt, self.asker(attempt.repository.registry()), response).await);
+            return Err(refused(attempt, self.asker(attempt.repository), response).await);
         }
         let body = Secret::new(read_text(response).await);
         parse_token(body.expose()).ok_or_else(|| attempt.protocol("its token server sent no usable token"))

@@ -97,7 +97,7 @@ impl Client {
 
     /// An answer that is a refusal, as an error.
     pub(super) async fn refused(&self, attempt: &Attempt<'_>, response: Response) -> RegistryError {
-        refused(attempt, self.auth.asker(attempt.repository.registry()), response).await
+        refused(attempt, self.auth.asker(attempt.repository), response).await
     }
 }
 

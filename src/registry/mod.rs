@@ -8,12 +8,14 @@
 //! wire's failures mean, `retry` which of them are waited out; `docs/registry.md` says what is supported.
 
 mod auth;
+mod auth_file;
 mod blob;
 mod chunks;
 mod client;
 mod credentials;
 mod error;
 mod failure;
+mod helper;
 mod journal;
 mod manifest;
 mod parallel;

@@ -52,6 +52,29 @@ fn a_wrong_password_is_refused_and_not_shown() {
     assert!(!text.contains("wrong-horse") && !text.contains(WRONG), "{text}");
 }
 
+/// podman's file may have a login for a part of a registry alone.
+#[test]
+fn the_login_for_a_part_of_a_registry_goes_before_the_registrys() {
+    let (server, folder) = (server(), tempfile::tempdir().unwrap());
+    let address = server.address();
+    let text =
+        format!(r#"{{"auths":{{"{address}":{{"auth":"{WRONG}"}},"{address}/team":{{"auth":"{RIGHT}"}}}}}}"#);
+    let registry = client_with(address, CredentialFiles::at([config(&folder, &text)]));
+    push_to(&registry, &format!("{address}/team")).unwrap();
+    let error = push_to(&registry, &format!("{address}/teams")).unwrap_err();
+    assert!(matches!(error, RegistryError::Unauthorized { .. }), "{error}");
+}
+
+/// `-u "robot$erp"`: the shell makes it `robot`.
+#[test]
+fn a_robots_name_that_the_shell_has_cut_is_explained() {
+    let (server, folder) = (server(), tempfile::tempdir().unwrap());
+    let text = auths(server.address(), "cm9ib3Q6Y29ycmVjdC1ob3JzZTpiYXR0ZXJ5");
+    let files = CredentialFiles::at([config(&folder, &text)]);
+    let text = shown(push_to(&client_with(server.address(), files), server.address()).unwrap_err());
+    assert!(text.contains("asked as `robot` of") && text.contains("single quotes"), "{text}");
+}
+
 #[test]
 fn without_credentials_the_message_says_so() {
     let server = server();
