@@ -22,6 +22,9 @@ pub struct Context {
     pub isolation: Isolation,
     /// What ends a running build.
     pub cancel: CancelToken,
+    /// Whether bench's clients may use what earlier builds downloaded, and leave theirs for later
+    /// ones. A build that checks another one must not.
+    pub warm_clients: bool,
     /// What the image is for.
     pub platform: Platform,
 }

@@ -48,7 +48,18 @@ pub fn build(
     scratch: &Scratch,
     context: &Context,
 ) -> miette::Result<Built> {
-    let Locked { lock, apps } = stages::lock::obtain(spec, options, context)?;
+    let locked = stages::lock::obtain(spec, options, context)?;
+    build_locked(spec, locked, output, scratch, context)
+}
+
+/// The same from a lock that is at hand.
+pub fn build_locked(
+    spec: &Spec,
+    Locked { lock, apps }: Locked,
+    output: Option<&Path>,
+    scratch: &Scratch,
+    context: &Context,
+) -> miette::Result<Built> {
     let sources = stages::fetch::fetch(spec, &lock, apps, context)?;
     let tree = stages::bench::build(spec, &lock, &sources, scratch, context)?;
     let layout = output.map_or_else(|| scratch.path().join("layout"), Path::to_owned);

@@ -147,6 +147,7 @@ impl RunArguments {
             progress,
             isolation,
             cancel: stop::token(),
+            warm_clients: true,
             platform: Platform::host(),
         })
     }

@@ -124,6 +124,9 @@ fn publish(apps: &[PinnedApp], scratch: &Scratch, context: &Context) -> miette::
 /// What bench downloads is kept for the next build of the same lock: see docs/adr/0004. yarn's
 /// cache does not bear two writers, so a second build at the same time goes without.
 fn downloads(lock: &Lock, context: &Context) -> miette::Result<Option<Claim>> {
+    if !context.warm_clients {
+        return Ok(None);
+    }
     Ok(context.cache.bucket("downloads", 1)?.claim(&lock.digest().hex())?)
 }
 
