@@ -86,6 +86,7 @@ impl Authorization {
 /// Holds what was found out about each registry.
 pub(super) struct Authenticator {
     http: reqwest::Client,
+    tokens: reqwest::Client,
     hosts: Hosts,
     options: RegistryOptions,
     challenges: tokio::sync::Mutex<BTreeMap<String, Challenge>>,
@@ -97,9 +98,16 @@ pub(super) struct Authenticator {
 }
 
 impl Authenticator {
-    pub(super) fn new(http: reqwest::Client, hosts: Hosts, options: RegistryOptions) -> Self {
+    /// `tokens` asks token servers; it must not be redirected to another.
+    pub(super) fn new(
+        http: reqwest::Client,
+        tokens: reqwest::Client,
+        hosts: Hosts,
+        options: RegistryOptions,
+    ) -> Self {
         Self {
             http,
+            tokens,
             hosts,
             options,
             challenges: Default::default(),
@@ -230,7 +238,7 @@ impl Authenticator {
         ask: &TokenRequest<'_>,
         scopes: &[String],
     ) -> Result<Grant, RegistryError> {
-        let request = ask.build(&self.http, scopes);
+        let request = ask.build(&self.tokens, scopes);
         let response = request.send().await.map_err(|error| attempt.transport(error))?;
         if !response.status().is_success() {
             return Err(refused(attempt, self.asker(attempt.repository), response).await);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{HeaderName, RETRY_AFTER};
-use reqwest::{RequestBuilder, Response, Url};
+use reqwest::{RequestBuilder, Response, Url, redirect};
 
 use super::RegistryOptions;
 use super::auth::Authenticator;
@@ -19,6 +19,8 @@ use super::{retry_after, tls};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// A chunk may take so many times as long to be sent as a server may be silent.
 const SILENCES_PER_CHUNK: u32 = 5;
+/// So often is a token's request redirected at most.
+const MAX_REDIRECTS: usize = 5;
 /// As much of an error's or a token's body as is read.
 const MAX_TEXT_BYTES: usize = 128 << 10;
 /// Names us to servers.
@@ -77,7 +79,9 @@ impl Client {
         let http = builder().read_timeout(silence).build().map_err(RegistryError::NoCaBundle)?;
         let sending_limit = silence * SILENCES_PER_CHUNK;
         let sending = builder().build().map_err(RegistryError::NoCaBundle)?;
-        let auth = Authenticator::new(http.clone(), hosts.clone(), options);
+        let tokens = builder().read_timeout(silence).redirect(within_one_origin());
+        let tokens = tokens.build().map_err(RegistryError::NoCaBundle)?;
+        let auth = Authenticator::new(http.clone(), tokens, hosts.clone(), options);
         Ok(Self { http, sending, sending_limit, auth, hosts })
     }
 
@@ -99,6 +103,18 @@ impl Client {
     pub(super) async fn refused(&self, attempt: &Attempt<'_>, response: Response) -> RegistryError {
         refused(attempt, self.auth.asker(attempt.repository), response).await
     }
+}
+
+/// For requests that say who we are in their body, which is sent again to wherever they are
+/// redirected: nowhere else.
+fn within_one_origin() -> redirect::Policy {
+    redirect::Policy::custom(|attempt| {
+        let is_same = attempt.previous().last().is_some_and(|asked| asked.origin() == attempt.url().origin());
+        match is_same && attempt.previous().len() <= MAX_REDIRECTS {
+            true => attempt.follow(),
+            false => attempt.stop(),
+        }
+    })
 }
 
 /// An answer that is a refusal, as an error.

@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use carafe_layers::digest::Digest;
 use carafe_layers::source::SourceError;
 
+use super::refusal::Rule;
 use super::retry::RetryAfter;
 
 /// Why a registry could not be used. Every `action` reads after "failed to" and names the
@@ -100,7 +101,7 @@ pub enum RegistryError {
     /// 401: the registry does not know who asks.
     #[error("failed to {action}: `{registry}` wants other credentials ({identity}): {message}")]
     #[diagnostic(help(
-        "log in with `docker login {registry}` (or podman, skopeo), or set CARAFE_USERNAME and CARAFE_PASSWORD"
+        "log in with `docker login {registry}` (or podman, skopeo), or set CARAFE_USERNAME and CARAFE_PASSWORD; the account needs `{scope}`"
     ))]
     Unauthorized {
         /// What was tried.
@@ -109,6 +110,8 @@ pub enum RegistryError {
         registry: String,
         /// Which credentials were shown, without the password.
         identity: String,
+        /// The scope asked for, as in `repository:erp:pull,push`.
+        scope: String,
         /// The registry's word.
         message: String,
     },
@@ -145,7 +148,7 @@ pub enum RegistryError {
     /// 413: too large for the registry, or for a proxy before it.
     #[error("failed to {action}: `{registry}` takes no request of {size} bytes")]
     #[diagnostic(help(
-        "raise the body limit of the proxy before the registry (`client_max_body_size` for nginx), or split the layer"
+        "raise the body limit of the proxy before the registry above that: `client_max_body_size` for nginx, the annotation `nginx.ingress.kubernetes.io/proxy-body-size` for its ingress; or ask whoever runs the registry for its own limit"
     ))]
     TooLarge {
         /// What was tried.
@@ -154,6 +157,22 @@ pub enum RegistryError {
         registry: String,
         /// The size of what was sent.
         size: u64,
+    },
+    /// A rule of the registry's stands in the way: a quota, an immutable tag, a name, a project
+    /// that does not exist.
+    #[error("failed to {action}: `{registry}` says no, {rule}: {message}")]
+    #[diagnostic(help("{hint}"))]
+    Ruled {
+        /// What was tried.
+        action: String,
+        /// The registry's host.
+        registry: String,
+        /// Which rule.
+        rule: Rule,
+        /// The registry's word.
+        message: String,
+        /// What to do.
+        hint: String,
     },
     /// Any other refusal.
     #[error("failed to {action}: `{registry}` says no (status {status}): {message}")]
@@ -229,7 +248,10 @@ impl RegistryError {
     /// Whether the registry answered, and said no for good.
     pub(super) fn is_refusal(&self) -> bool {
         match self {
-            Self::Unauthorized { .. } | Self::Forbidden { .. } | Self::NotFound { .. } => true,
+            Self::Unauthorized { .. }
+            | Self::Forbidden { .. }
+            | Self::NotFound { .. }
+            | Self::Ruled { .. } => true,
             Self::Refused { status, .. } => (400..500).contains(status) && !self.is_passing(),
             _ => false,
         }

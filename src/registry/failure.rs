@@ -5,11 +5,11 @@ use std::error::Error as StdError;
 use carafe_builder::secret::Redactor;
 use reqwest::StatusCode;
 use rustls::Error as TlsError;
-use serde::Deserialize;
 
 use super::auth::Access;
 use super::error::{RegistryError, scrub};
 use super::reference::Repository;
+use super::refusal::Refusal;
 
 /// Who asks: for messages, and to keep what was asked with out of them.
 pub(super) struct Asker {
@@ -74,12 +74,18 @@ impl<'a> Attempt<'a> {
     pub(super) fn refusal(&self, asker: Asker, status: StatusCode, body: &str) -> RegistryError {
         let (action, registry) = self.names();
         let (identity, body) = (asker.identity, asker.redactor.redact(body));
-        let message = message(status, &body);
+        let Refusal { message, rule } = Refusal::read(self.access, status, &body);
+        let scope = || self.access.scopes(self.repository.name()).join(" ");
+        if let Some(rule) = rule {
+            let hint = rule.hint(self.repository.name());
+            return RegistryError::Ruled { action, registry, rule, message, hint };
+        }
         match status {
-            StatusCode::UNAUTHORIZED => RegistryError::Unauthorized { action, registry, identity, message },
+            StatusCode::UNAUTHORIZED => {
+                RegistryError::Unauthorized { action, registry, identity, scope: scope(), message }
+            }
             StatusCode::FORBIDDEN => {
-                let scope = self.access.scopes(self.repository.name()).join(" ");
-                RegistryError::Forbidden { action, registry, identity, scope, message }
+                RegistryError::Forbidden { action, registry, identity, scope: scope(), message }
             }
             StatusCode::NOT_FOUND => RegistryError::NotFound { action, registry, message },
             StatusCode::PAYLOAD_TOO_LARGE => RegistryError::TooLarge { action, registry, size: self.size },
@@ -93,29 +99,6 @@ impl<'a> Attempt<'a> {
             },
         }
     }
-}
-
-/// The registry's error code and message, else the start of whatever came, else what the status
-/// means.
-fn message(status: StatusCode, body: &str) -> String {
-    #[derive(Deserialize)]
-    struct Envelope {
-        errors: Vec<Entry>,
-    }
-    #[derive(Deserialize)]
-    struct Entry {
-        code: String,
-        #[serde(default)]
-        message: String,
-    }
-    let text = match serde_json::from_str::<Envelope>(body) {
-        Ok(envelope) => {
-            let entries = envelope.errors.iter().map(|e| format!("{}: {}", e.code, e.message));
-            scrub(&entries.collect::<Vec<_>>().join("; "))
-        }
-        Err(_) => scrub(body),
-    };
-    if text.is_empty() { status.canonical_reason().unwrap_or("no reason given").to_lowercase() } else { text }
 }
 
 /// Go's and nginx's answers to plain HTTP on a TLS port.
@@ -186,9 +169,9 @@ mod tests {
 
     #[test]
     fn the_registrys_own_code_is_shown() {
-        let body = r#"{"errors":[{"code":"DENIED","message":"quota exceeded","detail":{"x":1}}]}"#;
+        let body = r#"{"errors":[{"code":"DENIED","message":"account suspended","detail":{"x":1}}]}"#;
         let shown = refusal(403, body).to_string();
-        assert!(shown.ends_with("denies it (asked as `me`): DENIED: quota exceeded"), "{shown}");
+        assert!(shown.ends_with("denies it (asked as `me`): DENIED: account suspended"), "{shown}");
         assert!(!refusal(500, "your password s3cret is wrong").to_string().contains("s3cret"));
         assert!(refusal(503, "").to_string().ends_with("service unavailable"));
     }

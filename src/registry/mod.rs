@@ -22,6 +22,7 @@ mod parallel;
 mod pull;
 mod push;
 mod reference;
+mod refusal;
 mod retry;
 mod retry_after;
 mod send;
@@ -49,6 +50,7 @@ pub use self::error::RegistryError;
 pub use self::pull::RegistrySource;
 pub use self::push::{BlobReport, KnownBlobs, PushReport, UPLOADS_AT_ONCE};
 pub use self::reference::{ParseReferenceError, Reference, Repository};
+pub use self::refusal::Rule;
 pub use self::retry::{Clock, Patience, RetryAfter};
 pub use self::upload::Delivery;
 

@@ -17,6 +17,7 @@ use super::error::RegistryError;
 use super::failure::Attempt;
 use super::parallel;
 use super::reference::{Reference, Repository};
+use super::refusal::Rule;
 use super::upload::{Delivery, Upload};
 use super::{Registry, Shared};
 
@@ -214,8 +215,12 @@ impl<'a> Push<'a> {
         let name = wanted.to_string();
         let action = format!("push the manifest {name} to {}", self.repository);
         let attempt = self.put(&action, &name, document)?;
-        let find = || self.shared.block_on(self.shared.client.find_manifest(&attempt, &name));
-        match self.shared.persist(&attempt, find)? {
+        let found = match self.find(&attempt, &name) {
+            // Harbor has it, and gives out no image that it has not scanned or takes for vulnerable.
+            Err(RegistryError::Refused { status: 412, .. }) => return Ok(()),
+            found => found?,
+        };
+        match found {
             Some(found) if found.digest == wanted => Ok(()),
             Some(found) => {
                 Err(RegistryError::DigestMismatch { action: action.clone(), wanted, got: found.digest })
@@ -227,7 +232,21 @@ impl<'a> Push<'a> {
     fn tag(&self, tag: &str) -> Result<(), RegistryError> {
         let root = &self.graph.root;
         let action = format!("move the tag `{tag}` of {} to {}", self.repository, root.descriptor.digest);
-        self.put(&action, tag, root).map(|_| ())
+        match self.put(&action, tag, root) {
+            // Pushed again: it need not move.
+            Err(error @ RegistryError::Ruled { rule: Rule::ImmutableTag, .. }) => {
+                let attempt = Attempt::new(&action, self.repository, &self.access);
+                let found = self.find(&attempt, tag).ok().flatten();
+                let is_there = found.is_some_and(|found| found.digest == root.descriptor.digest);
+                if is_there { Ok(()) } else { Err(error) }
+            }
+            result => result.map(|_| ()),
+        }
+    }
+
+    fn find(&self, attempt: &Attempt<'_>, name: &str) -> Result<Option<Descriptor>, RegistryError> {
+        let find = || self.shared.block_on(self.shared.client.find_manifest(attempt, name));
+        self.shared.persist(attempt, find)
     }
 
     fn put<'b>(

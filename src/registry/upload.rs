@@ -70,14 +70,14 @@ impl Upload<'_> {
         self.shared.block_on(self.shared.client.has_blob(attempt, self.descriptor))
     }
 
-    /// None where the registry refuses: mostly we may not read the other repository, and then the
-    /// blob is sent.
+    /// None where the registry refuses (mostly we may not read the other repository) or answers
+    /// something else: then the blob is sent.
     fn mount(&self, attempt: &Attempt<'_>, from: &Repository) -> Result<Option<Mount>, RegistryError> {
         let (shared, digest) = (self.shared, self.descriptor.digest);
         let ask = || shared.block_on(shared.client.mount_blob(attempt, digest, from));
         match shared.persist(attempt, ask) {
             Ok(mount) => Ok(Some(mount)),
-            Err(error) if error.is_refusal() => Ok(None),
+            Err(error) if error.is_refusal() || matches!(error, RegistryError::Protocol { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -33,14 +33,14 @@ fn no_tag_moves_when_a_blob_is_refused() {
 #[test]
 fn no_tag_moves_when_the_last_repository_refuses_the_manifest() {
     let server = FaultyServer::start(|request| {
-        let body = r#"{"errors":[{"code":"DENIED","message":"quota exceeded"}]}"#;
+        let body = r#"{"errors":[{"code":"DENIED","message":"the account is suspended"}]}"#;
         request.is("PUT", "/v2/b/manifests/").then(|| Answer::status(403).body(body))
     });
     let targets = [server.image("a:1"), server.image("b:1")];
     let error =
         push(&client(server.address()), &image(), &targets.each_ref().map(String::as_str)).unwrap_err();
     let text = shown(error);
-    assert!(text.contains("quota exceeded") && text.contains("repository:b:pull,push"), "{text}");
+    assert!(text.contains("is suspended") && text.contains("repository:b:pull,push"), "{text}");
     let by_digest = server.seen("PUT", "/v2/a/manifests/sha256:");
     assert_eq!(server.seen("PUT", "/v2/a/manifests/").len(), by_digest.len());
 }
