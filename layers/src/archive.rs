@@ -9,6 +9,7 @@
 //! bytes are the archive's own, so the config digest is the image id that Docker shows.
 
 mod index;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -27,6 +28,7 @@ use crate::unpack::Compression;
 
 pub use index::MAX_ARCHIVE_MEMBERS;
 use index::{Archive, Extent};
+pub use writer::ArchiveWriter;
 
 const BLOBS: &str = "blobs/sha256/";
 

@@ -15,9 +15,9 @@ use crate::source::MAX_DOCUMENT_BYTES;
 pub use source::LayoutSource;
 pub use writer::{BlobWriter, LayoutError, LayoutWriter};
 
-const MARKER: &str = "oci-layout";
-const MARKER_TEXT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
-const INDEX: &str = "index.json";
+pub(crate) const MARKER: &str = "oci-layout";
+pub(crate) const MARKER_TEXT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(crate) const INDEX: &str = "index.json";
 const BLOBS: [&str; 2] = ["blobs", "sha256"];
 
 /// The annotation by which an index names an image, such as a tag.

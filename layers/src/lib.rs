@@ -33,4 +33,5 @@ pub mod time;
 pub mod tree;
 pub mod unpack;
 pub mod untar;
+pub mod verified;
 pub mod walk;
