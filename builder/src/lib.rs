@@ -1,12 +1,13 @@
 //! From a Frappe `apps.json` to one built bench.
 //!
 //! The way through: [`spec`] says what the user wants, [`lock`] pins it, [`git`] fetches each
-//! pinned commit into the [`cache`], [`sandbox`] gives bench a machine of its own, and [`mod@bench`]
-//! drives it and settles what it left behind.
+//! pinned commit into the [`cache`], [`sandbox`] gives bench a machine of its own, whose only way
+//! out is the [`door`], and [`mod@bench`] drives it and settles what it left behind.
 
 pub mod bench;
 pub mod cache;
 pub mod canonical;
+pub mod door;
 pub mod git;
 pub mod lock;
 pub mod progress;

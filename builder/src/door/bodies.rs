@@ -1,0 +1,194 @@
+//! The bodies of answers, by digest: whole and verified, or not there.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use carafe_layers::digest::{Digest, Hashing};
+
+use crate::cache::{Bucket, Cache, CacheError, Scratch};
+
+/// Bytes of the largest body: the largest wheel that is known has under 4 GiB.
+pub const LARGEST_BODY: u64 = 4 << 30;
+
+/// Why a body could not be kept or read.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum BodiesError {
+    /// The store itself failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Cache(#[from] CacheError),
+    /// A file operation failed.
+    #[error("failed to {verb} `{path}`")]
+    #[diagnostic(help(
+        "check that the disk has room and that the folder is yours; CARAFE_CACHE_DIR names another"
+    ))]
+    Io {
+        /// What was tried.
+        verb: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// What was to be kept could not be read to its end.
+    #[error("failed to read a body to its end")]
+    Source(#[source] io::Error),
+    /// It is larger than anything sane.
+    #[error("failed to keep a body: it has more than {LARGEST_BODY} bytes")]
+    #[diagnostic(help("this is a guard against hostile input; if yours is real, tell us"))]
+    TooLarge,
+}
+
+fn io_error(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BodiesError {
+    let path = path.to_owned();
+    move |source| BodiesError::Io { verb, path, source }
+}
+
+/// The store of bodies beneath a [`Cache`]; cheap to clone, shared by any number of builds at once.
+///
+/// A body appears under its digest by a rename once it is whole. It is not synced to disk: who
+/// reads one hashes it, and one that a power cut damaged is as good as not there.
+#[derive(Clone, Debug)]
+pub struct Bodies {
+    bucket: Bucket,
+    scratch: Arc<Scratch>,
+}
+
+impl Bodies {
+    const KIND: &str = "bodies";
+    const VERSION: u32 = 1;
+
+    /// Those of `cache`.
+    pub fn of(cache: &Cache) -> Result<Self, CacheError> {
+        Ok(Self { bucket: cache.bucket(Self::KIND, Self::VERSION)?, scratch: Arc::new(cache.scratch()?) })
+    }
+
+    /// Keeps what `source` has, up to [`LARGEST_BODY`]. Idempotent and atomic.
+    pub fn put(&self, mut source: impl Read) -> Result<(Digest, u64), BodiesError> {
+        let mut spool = self.spool()?;
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let read = match source.read(&mut buffer) {
+                Ok(0) => return spool.keep(),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(BodiesError::Source(error)),
+            };
+            spool.write(&buffer[..read])?;
+        }
+    }
+
+    /// Opens a body, read through once to see that it is what its name says. `None` if it is not
+    /// there; one that is damaged is removed and not there either.
+    pub fn open(&self, digest: &Digest) -> Result<Option<File>, BodiesError> {
+        let path = self.path(digest);
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io_error("open", &path)(error)),
+        };
+        let mut hashing = Hashing::new(io::sink());
+        io::copy(&mut file, &mut hashing).map_err(io_error("read", &path))?;
+        if hashing.finish().1 != *digest {
+            fs::remove_file(&path).map_err(io_error("remove the damaged body", &path))?;
+            return Ok(None);
+        }
+        file.rewind().map_err(io_error("read", &path))?;
+        Ok(Some(file))
+    }
+
+    /// Whether there is a file for it; [`open`](Self::open) says whether it is whole.
+    pub fn has(&self, digest: &Digest) -> bool {
+        self.path(digest).is_file()
+    }
+
+    /// A new body, to be written bit by bit.
+    pub(super) fn spool(&self) -> Result<Spool, BodiesError> {
+        let folder = self.scratch.path();
+        let file = tempfile::NamedTempFile::new_in(folder).map_err(io_error("create a file in", folder))?;
+        Ok(Spool { hashing: Hashing::new(file), written: 0, bodies: self.clone() })
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.bucket.path().join(digest.hex())
+    }
+}
+
+/// A body that is not whole yet. Dropped, it leaves nothing.
+pub(super) struct Spool {
+    hashing: Hashing<tempfile::NamedTempFile>,
+    written: u64,
+    bodies: Bodies,
+}
+
+impl Spool {
+    /// Appends.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), BodiesError> {
+        self.written += bytes.len() as u64;
+        if self.written > LARGEST_BODY {
+            return Err(BodiesError::TooLarge);
+        }
+        self.hashing.write_all(bytes).map_err(io_error("write to", self.bodies.scratch.path()))
+    }
+
+    /// Bytes so far.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// It is whole.
+    pub fn keep(self) -> Result<(Digest, u64), BodiesError> {
+        let (file, digest, size) = self.hashing.finish();
+        let path = self.bodies.path(&digest);
+        file.persist(&path).map_err(|error| io_error("publish", &path)(error.error))?;
+        Ok((digest, size))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bodies() -> (tempfile::TempDir, Bodies) {
+        let folder = tempfile::tempdir().unwrap();
+        let bodies = Bodies::of(&Cache::at(folder.path()).unwrap()).unwrap();
+        (folder, bodies)
+    }
+
+    #[test]
+    fn what_is_kept_is_what_is_read() {
+        let (_folder, bodies) = bodies();
+        let (digest, size) = bodies.put(&b"hello"[..]).unwrap();
+        assert_eq!((digest, size), (Digest::of(b"hello"), 5));
+        assert_eq!(bodies.put(&b"hello"[..]).unwrap().0, digest);
+        let mut text = String::new();
+        bodies.open(&digest).unwrap().unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "hello");
+        assert!(bodies.open(&Digest::of(b"other")).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_damaged_body_is_not_there() {
+        let (_folder, bodies) = bodies();
+        let (digest, _) = bodies.put(&b"hello"[..]).unwrap();
+        fs::write(bodies.path(&digest), "hellO").unwrap();
+        assert!(bodies.open(&digest).unwrap().is_none());
+        assert!(!bodies.has(&digest));
+    }
+
+    #[test]
+    fn a_source_that_breaks_leaves_nothing() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("broken"))
+            }
+        }
+        let (_folder, bodies) = bodies();
+        assert!(matches!(bodies.put((&b"half"[..]).chain(Broken)), Err(BodiesError::Source(_))));
+        assert_eq!(fs::read_dir(bodies.bucket.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,173 @@
+//! What did not go through the door, and who had asked.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+/// So many are kept; a hostile build may ask without end.
+const MOST_KEPT: usize = 1000;
+
+/// A process inside, as far as the kernel told who it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Asker {
+    /// Its number on this machine.
+    pub pid: u32,
+    /// Its command line, shortened, without control characters and secrets.
+    pub command: String,
+}
+
+/// Why something was refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// The record has no answer for it.
+    NotInRecord,
+    /// The record has one, its body is not here, and nothing may be fetched.
+    NoBody {
+        /// The body's digest.
+        body: carafe_layers::digest::Digest,
+    },
+    /// It would reach an address of a private network.
+    Private {
+        /// The host, and what it stands for.
+        address: String,
+    },
+    /// A build does not do such a thing.
+    Method,
+    /// It is no request that can be understood, or larger than allowed.
+    Malformed {
+        /// What is wrong.
+        reason: String,
+    },
+    /// It went past the proxy: a name was asked for.
+    NoProxy,
+}
+
+/// A request that was refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// Who asked, if that could be found out.
+    pub asker: Option<Asker>,
+    /// The method as it was sent.
+    pub method: String,
+    /// The address without credentials; for [`Reason::NoProxy`] a name.
+    pub url: String,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl Refusal {
+    /// What to do about these.
+    pub(super) fn help(refusals: &[Self]) -> String {
+        let mut advice: Vec<_> = refusals.iter().map(|refusal| refusal.reason.advice()).collect();
+        advice.sort_unstable();
+        advice.dedup();
+        advice.join("; ")
+    }
+
+    /// What the process inside is told.
+    pub(super) fn told(&self) -> String {
+        format!("carafe refused {} {}: {}\n{}\n", self.method, self.url, self.reason, self.reason.advice())
+    }
+}
+
+impl Reason {
+    fn advice(&self) -> &'static str {
+        match self {
+            Self::NotInRecord => {
+                "`carafe build --update` records again, `--update=HOST` or `--update=PACKAGE` only what \
+                 belongs to it"
+            }
+            Self::NoBody { .. } => {
+                "build without `--offline`, or from a bundle that has it (`carafe build --bundle`)"
+            }
+            Self::Private { .. } => {
+                "if the build may reach it, name the host in `private-hosts` of `[network]`"
+            }
+            Self::Method => "a build reads with GET, HEAD and POST; nothing else goes through the door",
+            Self::Malformed { .. } => "see what the program sent; this is a limit of the door",
+            Self::NoProxy => "the program must honour http_proxy and https_proxy; there is no other way out",
+        }
+    }
+
+    /// The HTTP status that says so.
+    pub(super) fn status(&self) -> u16 {
+        match self {
+            Self::NotInRecord | Self::Private { .. } | Self::NoProxy => 403,
+            Self::NoBody { .. } => 504,
+            Self::Method => 405,
+            Self::Malformed { .. } => 400,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotInRecord => f.write_str("it is not in the record"),
+            Self::NoBody { body } => write!(f, "its body {body} is not here, and nothing may be fetched"),
+            Self::Private { address } => write!(f, "{address} belongs to a private network"),
+            Self::Method => f.write_str("a build does not use this method"),
+            Self::Malformed { reason } => f.write_str(reason),
+            Self::NoProxy => f.write_str("it went past the proxy"),
+        }
+    }
+}
+
+impl fmt::Display for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` (process {})", self.command, self.pid)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.method, self.url, self.reason)?;
+        self.asker.iter().try_for_each(|asker| write!(f, "; asked by {asker}"))
+    }
+}
+
+/// An answer that could not be had from outside after all tries.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// The method.
+    pub method: String,
+    /// The public address.
+    pub url: String,
+    /// What happened last, without secrets.
+    pub reason: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.method, self.url, self.reason)
+    }
+}
+
+/// Collects them from many threads, each once, and no more than a person would read.
+#[derive(Debug)]
+pub(super) struct Collected<T>(Mutex<Vec<T>>);
+
+impl<T> Default for Collected<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Clone + PartialEq> Collected<T> {
+    /// Adds one, unless it is there or there are too many.
+    pub fn add(&self, item: T) {
+        let mut items = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if items.len() < MOST_KEPT && !items.contains(&item) {
+            items.push(item);
+        }
+    }
+
+    /// All so far.
+    pub fn all(&self) -> Vec<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes all so far.
+    pub fn take(&self) -> Vec<T> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,70 @@
+//! The outside: where an address is fetched from, with which credential, and what is off limits.
+
+mod credential;
+mod mirror;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use credential::Credential;
+pub use mirror::{BadMirror, Mirror};
+
+/// What the user said about the outside. None of it is seen inside or in a record.
+#[derive(Clone, Default)]
+pub struct Upstream {
+    /// Where else to fetch from; the longest prefix that fits wins.
+    pub mirrors: Vec<Mirror>,
+    /// By `host` or `host:port`, of the mirror where one is used. Sent to that host alone.
+    pub credentials: BTreeMap<String, Credential>,
+    /// Hosts (`host` or `host:port`) that may be reached although their address is a private
+    /// one. Those of mirrors need not be named.
+    pub private_hosts: BTreeSet<String>,
+    /// Certificates (PEM files) of authorities that are trusted besides the machine's.
+    pub authorities: Vec<PathBuf>,
+    /// The user's proxies.
+    pub proxies: Proxies,
+    /// Nothing is fetched: all is answered from the store.
+    pub offline: bool,
+    /// How long to wait for servers that are slow or failing.
+    pub patience: Patience,
+}
+
+/// Proxies between this machine and the outside.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub enum Proxies {
+    /// Those of `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
+    #[default]
+    OfEnvironment,
+    /// None, whatever the environment says.
+    None,
+    /// This one for everything; it may carry a credential.
+    One(crate::secret::Secret),
+}
+
+/// When a server has failed, and how often it is asked again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Patience {
+    /// A request is sent so often at most.
+    pub tries: u32,
+    /// To make a connection.
+    pub connect: Duration,
+    /// A server that says nothing for so long has failed.
+    pub silence: Duration,
+    /// Before the second try; doubled before each further one.
+    pub first_pause: Duration,
+    /// No pause is longer, whatever a server asks for.
+    pub longest_pause: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            tries: 5,
+            connect: Duration::from_secs(20),
+            silence: Duration::from_secs(60),
+            first_pause: Duration::from_millis(500),
+            longest_pause: Duration::from_secs(30),
+        }
+    }
+}
