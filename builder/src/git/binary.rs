@@ -123,7 +123,7 @@ fn check(remote: &Remote, verb: &'static str, finished: &Finished) -> Result<(),
     if finished.success {
         return Ok(());
     }
-    let (url, reason) = (remote.url().to_owned(), finished.stderr.clone());
+    let (url, reason) = (remote.to_string(), finished.stderr.clone());
     let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
     let (denied, has_credential) = (says(&DENIED), remote.credential().is_some());
     Err(if says(&["Permission denied (publickey"]) || denied && has_credential {

@@ -84,7 +84,7 @@ impl Git {
 
     /// The remote's address, which no option can follow.
     pub fn url(mut self) -> Self {
-        self.command.arg("--").arg(self.remote.url());
+        self.command.arg("--").arg(self.remote.location());
         self
     }
 

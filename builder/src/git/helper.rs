@@ -24,7 +24,7 @@ pub(super) fn ask(remote: &Remote) -> Option<Credential> {
         .spawn()
         .ok()?;
     // A helper that does not read its input closes the pipe: its answer counts all the same.
-    let _ = child.stdin.take()?.write_all(format!("url={}\n\n", remote.url()).as_bytes());
+    let _ = child.stdin.take()?.write_all(format!("url={}\n\n", remote.location()).as_bytes());
     let output = child.wait_with_output().ok()?;
     output.status.success().then(|| parse(&output.stdout))?
 }

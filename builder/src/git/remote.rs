@@ -17,6 +17,8 @@ const SHELL_CHARACTERS: [char; 12] = ['`', '$', ';', '&', '|', '<', '>', '(', ')
 #[derive(Clone, PartialEq, Eq)]
 pub struct Remote {
     url: String,
+    /// Where it is fetched from, if that is not its public address.
+    location: Option<String>,
     transport: Transport,
     credential: Option<Credential>,
     /// The user information as it stood in the URL, for whoever searches text for it.
@@ -150,9 +152,21 @@ impl Remote {
         self
     }
 
-    /// The address without credentials: for people, for the lock, for `insteadOf`.
+    /// The same repository at a mirror's http(s) address. What opens the public one is not sent
+    /// there.
+    pub fn located_at(self, address: &str) -> Result<Self, RemoteError> {
+        let there = Self::http(address)?;
+        Ok(Self { url: self.url, location: Some(there.url), ..there })
+    }
+
+    /// The public address without credentials: for people, for the lock, for `insteadOf`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The address that is asked, without credentials.
+    pub fn location(&self) -> &str {
+        self.location.as_deref().unwrap_or(&self.url)
     }
 
     /// How it is reached.
@@ -201,7 +215,12 @@ impl Remote {
         let _ = url.set_username("");
         let _ = url.set_password(None);
         let origin = url.origin().ascii_serialization();
-        Ok(Self { url: url.into(), transport: Transport::Http { origin }, credential, written })
+        let transport = Transport::Http { origin };
+        Ok(Self { url: url.into(), location: None, transport, credential, written })
+    }
+
+    fn plain(raw: &str, transport: Transport) -> Self {
+        Self { url: raw.to_owned(), location: None, transport, credential: None, written: None }
     }
 
     fn ssh(raw: &str) -> Result<Self, RemoteError> {
@@ -213,7 +232,7 @@ impl Remote {
         if host.is_empty() || host.starts_with('-') || url.username().starts_with('-') {
             return Err(RemoteError::new(raw, "its user or host is missing or starts with `-`"));
         }
-        Ok(Self { url: raw.to_owned(), transport: Transport::Ssh, credential: None, written: None })
+        Ok(Self::plain(raw, Transport::Ssh))
     }
 
     /// `user@host:path`.
@@ -229,7 +248,7 @@ impl Remote {
         if !plain(user) || !plain(host) || path.is_empty() || path.starts_with('-') {
             return Err(RemoteError::new(raw, "its user, host or path is empty or has odd characters"));
         }
-        Ok(Self { url: raw.to_owned(), transport: Transport::Ssh, credential: None, written: None })
+        Ok(Self::plain(raw, Transport::Ssh))
     }
 
     fn file(raw: &str, path: &str) -> Result<Self, RemoteError> {
@@ -237,13 +256,16 @@ impl Remote {
             return Err(RemoteError::new(raw, "its path is not absolute"));
         }
         let path = percent_decode_path(raw, path)?;
-        Ok(Self { url: raw.to_owned(), transport: Transport::File(path), credential: None, written: None })
+        Ok(Self::plain(raw, Transport::File(path)))
     }
 }
 
 impl fmt::Display for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.url)
+        match &self.location {
+            None => f.write_str(&self.url),
+            Some(location) => write!(f, "{} (from its mirror {location})", self.url),
+        }
     }
 }
 

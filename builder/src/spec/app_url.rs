@@ -62,7 +62,8 @@ fn split_credentials(
     Ok((url, Some(credential)))
 }
 
-fn expand(text: &str, origin: &Origin, env: Environment) -> Result<String, SpecError> {
+/// Puts the environment's values in the place of `${NAME}`.
+pub(super) fn expand(text: &str, origin: &Origin, env: Environment) -> Result<String, SpecError> {
     let mut expanded = String::new();
     let mut rest = text;
     while let Some(start) = rest.find("${") {

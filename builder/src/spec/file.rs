@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::app_url::{self, Environment};
+use super::network::{MirrorTable, NetworkTable};
 use super::{AppSource, AppSpec, Origin, SpecError};
 use crate::git::{self, EmptySubmodules};
 
@@ -24,6 +25,10 @@ pub(super) struct File {
     pub build: BuildTable,
     #[serde(default)]
     pub registry: BTreeMap<String, RegistryTable>,
+    #[serde(default)]
+    pub mirrors: MirrorTable,
+    #[serde(default)]
+    pub network: NetworkTable,
 }
 
 #[derive(Deserialize, Default)]

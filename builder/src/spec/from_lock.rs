@@ -37,6 +37,7 @@ impl Spec {
             memory: None,
             env: lock.env.clone(),
             insecure_registries: Default::default(),
+            network: Default::default(),
             folder: Default::default(),
         })
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::app_url::Environment;
 use super::file::{AppTable, File};
+use super::network::Network;
 use super::quantity::{ByteSize, parse_duration};
 use super::{
     AppSource, AppSpec, DEFAULT_FILE, DEFAULT_TIMEOUT, ImageSpec, MAX_SPEC_BYTES, Origin, Spec, SpecError,
@@ -49,10 +50,14 @@ impl Spec {
     /// Reads everything that `wishes` name; `env` reads the environment (for `${TOKEN}`).
     pub fn load(wishes: &Wishes, env: Environment) -> Result<Self, SpecError> {
         let (file, folder, whole) = read_file(wishes)?;
+        let of_spec = Network::read(&file.mirrors, &file.network, &whole, env)?;
+        // Who builds knows their network better than who wrote the spec.
+        let network = of_spec.with(Network::of_user(env)?);
         let frappe = frappe(&file, wishes, &whole, env)?;
         let mut apps = vec![frappe];
         apps.extend(other_apps(&file, wishes, &whole, &folder, env)?);
         check_apps(&apps)?;
+        let apps = network.locate_all(apps)?;
 
         let default_tag = default_image_tag(&apps[0]);
         let image = |flag: &str, wish: &Option<String>, key: &Option<toml::Spanned<String>>, kind: &str| {
@@ -65,7 +70,18 @@ impl Spec {
         let insecure = file.registry.iter().filter(|(_, table)| table.insecure).map(|(host, _)| host);
         let insecure_registries: BTreeSet<_> = insecure.chain(&wishes.insecure_registries).cloned().collect();
         let tags = if wishes.tags.is_empty() { file.image.tags } else { wishes.tags.clone() };
-        Ok(Self { apps, build_image, base_image, tags, timeout, memory, env, insecure_registries, folder })
+        Ok(Self {
+            apps,
+            build_image,
+            base_image,
+            tags,
+            timeout,
+            memory,
+            env,
+            insecure_registries,
+            network,
+            folder,
+        })
     }
 }
 
@@ -83,7 +99,7 @@ fn read_file(wishes: &Wishes) -> Result<(File, PathBuf, Origin), SpecError> {
     Ok((file, path.parent().unwrap_or(Path::new("")).to_owned(), whole))
 }
 
-fn read_text(path: &Path) -> Result<String, SpecError> {
+pub(super) fn read_text(path: &Path) -> Result<String, SpecError> {
     let origin = Origin::whole(&path.display().to_string(), "");
     let fail = |error: std::io::Error| {
         origin.error(format!("failed to read the file: {error}"), "check the path, and that you may read it")

@@ -9,6 +9,7 @@ mod error;
 mod file;
 mod from_lock;
 mod load;
+mod network;
 mod quantity;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ use crate::secret::{Redactor, Secret};
 
 pub use error::{Origin, SpecError};
 pub use load::{AppsInput, Wishes};
+pub use network::Network;
 pub use quantity::{ByteSize, format_bytes};
 
 /// The spec's name when none is given.
@@ -53,6 +55,8 @@ pub struct Spec {
     pub env: BTreeMap<String, String>,
     /// Registries (`host` or `host:port`) that are spoken to over plain HTTP.
     pub insecure_registries: BTreeSet<String>,
+    /// How the outside is reached.
+    pub network: Network,
     /// Paths in the spec are relative to this folder; empty where that is the current one.
     pub folder: PathBuf,
 }
@@ -117,8 +121,8 @@ impl AppSpec {
 }
 
 impl Spec {
-    /// The checksum of what the lock depends on: apps, refs, commits, images, environment. Tags, limits and
-    /// credentials are no part of it, so that a rotated token does not ask for a new lock.
+    /// The checksum of what the lock depends on: apps, refs, commits, images, environment. Tags, limits,
+    /// mirrors and credentials are no part of it, so that a rotated token does not ask for a new lock.
     pub fn checksum(&self) -> Digest {
         let apps = self.apps.iter().map(Pinnable::from).collect::<Vec<_>>();
         let images = [&self.build_image.reference, &self.base_image.reference];
@@ -132,7 +136,7 @@ impl Spec {
             AppSource::Git { remote, .. } => remote.secrets().collect::<Vec<Secret>>(),
             AppSource::Local { .. } => Vec::new(),
         });
-        Redactor::new(secrets)
+        Redactor::new(secrets.chain(self.network.secrets()))
     }
 }
 

@@ -122,7 +122,7 @@ impl Login {
     }
 
     fn explain(&self, verb: &'static str, error: gix::Error) -> GitError {
-        let url = self.remote.url().to_owned();
+        let url = self.remote.to_string();
         let cause = error.downcast_any_ref::<reqwest::Error>();
         let status = cause.and_then(reqwest::Error::status).map(|status| status.as_u16());
         // What the network said lies below what gix and reqwest say about themselves.

@@ -44,7 +44,7 @@ impl Session {
     /// Opens the repository; each answer may have `limit` bytes.
     pub fn open(login: &Login, limit: u64) -> gix::Result<Self> {
         tls::install_tls();
-        let url = gix::url::parse(login.remote.url())?;
+        let url = gix::url::parse(login.remote.location())?;
         let mut transport = http::Transport::new_http(Bounded::new(limit), url, Protocol::V2, false);
         transport.configure(&options())?;
         let handshake = handshake(
