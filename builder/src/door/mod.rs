@@ -9,6 +9,7 @@
 
 mod bodies;
 mod error;
+mod names;
 mod public_url;
 mod record;
 mod refusal;
