@@ -72,6 +72,7 @@ pub fn make(spec: &Spec, moving: Moving, context: &Context) -> miette::Result<Lo
         format_version: FormatVersion::CURRENT,
         spec: spec.checksum(),
         source_date_epoch: newest(apps.iter().map(|app| &app.locked)),
+        record: None,
         build_image,
         base_image,
         tools,

@@ -40,6 +40,9 @@ pub struct Lock {
     pub spec: Digest,
     /// The newest commit time of the apps, seconds since 1970: the image's time of creation.
     pub source_date_epoch: i64,
+    /// The digest of the record of what bench downloads, once a build has written it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Digest>,
     /// Where bench runs.
     pub build_image: LockedImage,
     /// What the image stands on.
@@ -298,6 +301,7 @@ pub(crate) mod tests {
             format_version: FormatVersion::CURRENT,
             spec: Digest::of(b"spec"),
             source_date_epoch: 1_700_000_000,
+            record: None,
             build_image: image("docker.io/frappe/build:version-15"),
             base_image: image("docker.io/frappe/base:version-15"),
             tools: BTreeMap::from([("bench".into(), "5.31.1".into())]),

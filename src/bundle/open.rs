@@ -1,0 +1,239 @@
+//! Reading a bundle's documents, and whether they belong together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::sync::Arc;
+
+use carafe_builder::door::{LARGEST_RECORD, Record};
+use carafe_builder::lock::{Lock, LockedImage, MAX_LOCK_BYTES};
+use carafe_layers::digest::Digest;
+use carafe_layers::oci::{Descriptor, Index, Manifest, media_type};
+use carafe_layers::source::{ImageSource, MAX_DOCUMENT_BYTES, SourceError};
+use carafe_layers::verified::Verified;
+use serde::de::DeserializeOwned;
+
+use super::contents::{
+    BUNDLE_TYPE, CONTENTS_TYPE, Contents, DELTA_BASE, LARGEST_CONTENTS, VERSION,
+};
+use super::error::BundleError;
+use super::images::BundledImage;
+use super::sources::Sources;
+
+/// A bundle whose documents were read: they have the digests that name them, and lock, record,
+/// commits, bodies and images belong together. Whether all blobs are there shows when they are
+/// read.
+pub struct Bundle {
+    pub(super) sources: Arc<Sources>,
+    pub(super) contents: Contents,
+    /// The blobs that are no image's.
+    pub(super) blobs: BTreeMap<Digest, Descriptor>,
+    digest: Digest,
+    lock: Lock,
+    record: Record,
+}
+
+impl Bundle {
+    /// Reads the bundle in `bundle`; `others` may have blobs that it lacks.
+    pub fn open(
+        bundle: Arc<dyn ImageSource>,
+        others: impl IntoIterator<Item = Arc<dyn ImageSource>>,
+    ) -> Result<Self, BundleError> {
+        let sources = Sources::new(bundle, others);
+        let documents = Documents { sources: &sources };
+        let (digest, index) = documents.index()?;
+        let manifest = documents.listing(&index)?;
+        let contents = documents.contents(&manifest.config)?;
+        let blobs: BTreeMap<Digest, Descriptor> =
+            manifest.layers.into_iter().map(|blob| (blob.digest, blob)).collect();
+        let find = |digest: &Digest, what: &str| {
+            let blob = blobs.get(digest);
+            blob.ok_or_else(|| documents.contradiction(format!("its {what} {digest} is not in its manifest")))
+        };
+        let name = sources.name();
+        let lock = documents.read("lock", find(&contents.lock, "lock")?, MAX_LOCK_BYTES)?;
+        let lock = Lock::parse(&format!("the lock in {name}"), &String::from_utf8_lossy(&lock))?;
+        let record = documents.read("record", find(&contents.record, "record")?, LARGEST_RECORD as u64)?;
+        let record = Record::parse(&record)?;
+        documents.check(&contents, &lock, &record, &index, &blobs)?;
+        Ok(Self { sources: Arc::new(sources), contents, blobs, digest, lock, record })
+    }
+
+    /// For messages.
+    pub fn name(&self) -> String {
+        self.sources.name()
+    }
+
+    /// The bundle's own digest.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The lock in it.
+    pub fn lock(&self) -> &Lock {
+        &self.lock
+    }
+
+    /// The record in it: the one that the lock names.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// An image of the lock; none if the bundle has another lock than that.
+    pub fn image(&self, locked: &LockedImage) -> Result<Option<Arc<dyn ImageSource>>, BundleError> {
+        let Some(entry) = self.contents.images.get(&locked.digest) else { return Ok(None) };
+        let documents = Documents { sources: &self.sources };
+        let bytes = match entry.root.digest == entry.manifest.digest {
+            true => self.sources.manifest(&entry.manifest)?,
+            false => documents.read("image index", &entry.root, MAX_DOCUMENT_BYTES)?,
+        };
+        Ok(Some(Arc::new(BundledImage {
+            bundle: Arc::clone(&self.sources),
+            reference: locked.reference.clone(),
+            root: (entry.root.clone(), bytes),
+        })))
+    }
+
+    /// The bundles that this one, or one of those that were named beside it, is a delta against,
+    /// as far as they were not named.
+    pub(super) fn bases(&self) -> Vec<Digest> {
+        let roots: Vec<Descriptor> =
+            self.sources.iter().filter_map(|source| Some(source.root().ok()?.0)).collect();
+        let base = |root: &Descriptor| root.annotations.get(DELTA_BASE)?.parse().ok();
+        let wanted: BTreeSet<Digest> = roots.iter().filter_map(base).collect();
+        wanted.into_iter().filter(|digest| roots.iter().all(|root| root.digest != *digest)).collect()
+    }
+}
+
+/// Reads documents and checks them.
+struct Documents<'a> {
+    sources: &'a Sources,
+}
+
+impl Documents<'_> {
+    fn index(&self) -> Result<(Digest, Index), BundleError> {
+        let (root, bytes) = self.sources.root()?;
+        let got = Digest::of(&bytes);
+        if got != root.digest {
+            let (what, image, wanted) = ("index", self.sources.name(), root.digest);
+            return Err(SourceError::DigestMismatch { what, image, wanted, got }.into());
+        }
+        if root.media_type != media_type::INDEX {
+            return Err(self.not_a_bundle("it is no index, but one image or artifact"));
+        }
+        let index: Index = self.parse("index", &bytes)?;
+        match index.extra.get("artifactType").and_then(|kind| kind.as_str()) {
+            Some(BUNDLE_TYPE) => Ok((got, index)),
+            Some(other) => Err(self.not_a_bundle(&format!("its artifact type is `{other}`"))),
+            None => Err(self.not_a_bundle("it is an image for several platforms")),
+        }
+    }
+
+    /// The manifest that lists what is no image.
+    fn listing(&self, index: &Index) -> Result<Manifest, BundleError> {
+        let is_listing = |entry: &&Descriptor| {
+            entry.extra.get("artifactType").and_then(|kind| kind.as_str()) == Some(CONTENTS_TYPE)
+        };
+        let mut listings = index.manifests.iter().filter(is_listing);
+        let (Some(listing), None) = (listings.next(), listings.next()) else {
+            return Err(self.contradiction("it has not one list of contents".to_owned()));
+        };
+        let bytes = self.sources.manifest(listing)?;
+        let mut verified = Vec::new();
+        Verified::new(&bytes[..], listing)
+            .read_to_end(&mut verified)
+            .map_err(|source| self.blob("the list of contents", listing, source))?;
+        self.parse("list of contents", &verified)
+    }
+
+    fn contents(&self, config: &Descriptor) -> Result<Contents, BundleError> {
+        let bytes = self.read("contents", config, LARGEST_CONTENTS)?;
+        let version: Versions = self.parse("contents", &bytes)?;
+        if version.version != VERSION {
+            let reason = format!("its version is {}, this carafe knows {VERSION}", version.version);
+            return Err(self.not_a_bundle(&reason));
+        }
+        self.parse("contents", &bytes)
+    }
+
+    /// What a lock, a record and the rest of a bundle owe each other.
+    fn check(
+        &self,
+        contents: &Contents,
+        lock: &Lock,
+        record: &Record,
+        index: &Index,
+        blobs: &BTreeMap<Digest, Descriptor>,
+    ) -> Result<(), BundleError> {
+        if lock.record != Some(contents.record) {
+            let named = lock.record.map_or("none".to_owned(), |digest| digest.to_string());
+            let reason = format!("its record is {}, and its lock names {named}", contents.record);
+            return Err(self.contradiction(reason));
+        }
+        for app in &lock.apps {
+            match contents.commits.get(&app.commit) {
+                Some(pack) if blobs.contains_key(pack) => {}
+                _ => {
+                    let reason = format!("it has no commit {} of app `{}`", app.commit, app.name);
+                    return Err(self.contradiction(reason));
+                }
+            }
+        }
+        let manifests: BTreeSet<Digest> = index.manifests.iter().map(|entry| entry.digest).collect();
+        for image in [&lock.build_image, &lock.base_image] {
+            let entry = contents.images.get(&image.digest);
+            if !entry.is_some_and(|entry| {
+                entry.root.digest == image.digest && manifests.contains(&entry.manifest.digest)
+            }) {
+                let reason = format!("it has no image {} ({})", image.digest, image.reference);
+                return Err(self.contradiction(reason));
+            }
+        }
+        let fits = |(digest, size): &(Digest, u64)| {
+            *size == 0 || blobs.get(digest).is_some_and(|blob| blob.size == *size)
+        };
+        match record.bodies().into_iter().find(|body| !fits(body)) {
+            None => Ok(()),
+            Some((digest, size)) => {
+                Err(self.contradiction(format!("it has no body {digest} of {size} bytes, which its record names")))
+            }
+        }
+    }
+
+    /// A small blob, whole and verified.
+    fn read(&self, what: &'static str, blob: &Descriptor, limit: u64) -> Result<Vec<u8>, BundleError> {
+        if blob.size > limit {
+            let (image, size) = (self.sources.name(), blob.size);
+            return Err(SourceError::TooLarge { what, image, size, limit }.into());
+        }
+        let mut bytes = Vec::new();
+        Verified::new(self.sources.blob(blob)?, blob)
+            .read_to_end(&mut bytes)
+            .map_err(|source| self.blob(what, blob, source))?;
+        Ok(bytes)
+    }
+
+    fn parse<T: DeserializeOwned>(&self, what: &'static str, bytes: &[u8]) -> Result<T, BundleError> {
+        serde_json::from_slice(bytes)
+            .map_err(|source| BundleError::Document { name: self.sources.name(), what, source })
+    }
+
+    fn blob(&self, what: &str, blob: &Descriptor, source: std::io::Error) -> BundleError {
+        let what = format!("{what} {}", blob.digest);
+        BundleError::Blob { name: self.sources.name(), what, source }
+    }
+
+    fn contradiction(&self, reason: String) -> BundleError {
+        BundleError::Contradiction { name: self.sources.name(), reason }
+    }
+
+    fn not_a_bundle(&self, reason: &str) -> BundleError {
+        let reason = carafe_layers::path::printable(reason.as_bytes());
+        BundleError::NotABundle { name: self.sources.name(), reason }
+    }
+}
+
+/// Read first, so that a bundle from the future is told apart from a broken one.
+#[derive(serde::Deserialize)]
+struct Versions {
+    version: u32,
+}

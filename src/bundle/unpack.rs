@@ -1,0 +1,134 @@
+//! From a bundle into this machine's stores.
+
+use std::io::Read;
+use std::sync::{Mutex, PoisonError};
+
+use carafe_builder::door::Bodies;
+use carafe_builder::git::Store;
+use carafe_builder::lock::{LockedApp, PinnedApp};
+use carafe_builder::progress::{Progress, Stage, Unit};
+use carafe_layers::oci::Descriptor;
+use carafe_layers::source::{ImageSource, SourceError};
+use carafe_layers::verified::Verified;
+use flate2::read::GzDecoder;
+
+use super::error::BundleError;
+use super::open::Bundle;
+use crate::parallel;
+
+/// Bodies that are read at once: most are small, and a registry takes its time for each.
+const AT_ONCE: usize = 8;
+
+impl Bundle {
+    /// Brings the commits and the bodies into the stores, as far as they are not there; what gets
+    /// there is whole and has the digest that names it. Returns the lock's apps.
+    ///
+    /// Blobs that are nowhere to be found are all named in one error.
+    pub fn unpack(
+        &self,
+        commits: &Store,
+        bodies: &Bodies,
+        progress: &Progress,
+    ) -> Result<Vec<PinnedApp>, BundleError> {
+        let missing = Missing::default();
+        let wanted: Vec<Descriptor> =
+            self.record().bodies().keys().filter(|body| !bodies.has(body)).filter_map(|body| self.blobs.get(body)).cloned().collect();
+        let total = wanted.iter().map(|body| body.size).sum();
+        let task = progress.task(Stage::Fetch, "bundle", Some(total), Unit::Bytes);
+        parallel::map(wanted, AT_ONCE, |body| {
+            if let Some(stream) = missing.open(self, &body)? {
+                self.body(bodies, &body, stream)?;
+            }
+            task.advance(body.size);
+            Ok::<_, BundleError>(())
+        })?;
+        self.image_layers(&missing)?;
+        let apps = parallel::map(self.lock().apps.iter().collect(), AT_ONCE, |app: &LockedApp| {
+            self.commit(app, commits, &missing)
+        })?;
+        missing.none(self)?;
+        task.finish(format!("{} bodies, {} commits", self.record().bodies().len(), apps.len()));
+        Ok(apps.into_iter().flatten().collect())
+    }
+
+    fn body(&self, bodies: &Bodies, body: &Descriptor, stream: impl Read) -> Result<(), BundleError> {
+        match bodies.put(Verified::new(stream, body)) {
+            Ok(_) => Ok(()),
+            Err(carafe_builder::door::BodiesError::Source(source)) => Err(self.damaged("body", body, source)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The app with its commit in the store; nothing if its pack is missing.
+    fn commit(
+        &self,
+        app: &LockedApp,
+        commits: &Store,
+        missing: &Missing,
+    ) -> Result<Option<PinnedApp>, BundleError> {
+        let checkout = match commits.find(&app.commit)? {
+            Some(checkout) => checkout,
+            None => {
+                let Some(pack) = self.contents.commits.get(&app.commit).and_then(|pack| self.blobs.get(pack))
+                else {
+                    return Ok(None);
+                };
+                let Some(stream) = missing.open(self, pack)? else { return Ok(None) };
+                commits.import(&app.commit, GzDecoder::new(Verified::new(stream, pack)))?
+            }
+        };
+        if (&checkout.tree, checkout.time) != (&app.tree, app.time) {
+            let name = self.name();
+            let reason = format!("commit {} of app `{}` is not what its lock says", app.commit, app.name);
+            return Err(BundleError::Contradiction { name, reason });
+        }
+        Ok(Some(PinnedApp { locked: app.clone(), checkout }))
+    }
+
+    /// Whether the images' layers are there. They are read and verified by who uses them.
+    fn image_layers(&self, missing: &Missing) -> Result<(), BundleError> {
+        for entry in self.contents.images.values() {
+            let graph = carafe_layers::graph::Graph::at(&*self.sources, &entry.manifest)?;
+            for layer in &graph.layers {
+                missing.open(self, layer)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn damaged(&self, what: &str, blob: &Descriptor, source: std::io::Error) -> BundleError {
+        BundleError::Blob { name: self.name(), what: format!("{what} {}", blob.digest), source }
+    }
+}
+
+/// The blobs that no source has.
+#[derive(Default)]
+struct Missing(Mutex<Vec<Descriptor>>);
+
+impl Missing {
+    /// Opens a blob, or notes that it is nowhere.
+    fn open(&self, bundle: &Bundle, blob: &Descriptor) -> Result<Option<Box<dyn Read + Send>>, BundleError> {
+        match bundle.sources.blob(blob) {
+            Ok(stream) => Ok(Some(stream)),
+            Err(SourceError::NotFound { .. }) => {
+                self.0.lock().unwrap_or_else(PoisonError::into_inner).push(blob.clone());
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn none(self, bundle: &Bundle) -> Result<(), BundleError> {
+        let mut missing = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        missing.sort_by_key(|blob| blob.digest);
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(BundleError::Missing {
+                name: bundle.name(),
+                bytes: missing.iter().map(|blob| blob.size).sum(),
+                blobs: missing.into_iter().map(|blob| blob.digest).collect(),
+                bases: bundle.bases(),
+            }),
+        }
+    }
+}
