@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod context;
 pub mod images;
+mod parallel;
 pub mod pipeline;
 pub mod registry;
 pub mod report;

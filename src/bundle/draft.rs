@@ -18,8 +18,8 @@ use carafe_layers::oci::{Descriptor, Index, Manifest, StringMap, media_type};
 use carafe_layers::source::{ImageSource, MAX_DOCUMENT_BYTES, ResolvedImage, SourceError};
 
 use super::contents::{
-    BODY, BUNDLE_TYPE, COMMIT, CONTENTS_CONFIG, CONTENTS_TYPE, Contents, IMAGE_INDEX, ImageEntry, LOCK, RECORD,
-    VERSION,
+    BODY, BUNDLE_TYPE, COMMIT, CONTENTS_CONFIG, CONTENTS_TYPE, Contents, IMAGE_INDEX, ImageEntry, LOCK,
+    RECORD, VERSION,
 };
 use super::error::BundleError;
 

@@ -30,7 +30,9 @@ pub enum BundleError {
     },
     /// Its parts do not belong together.
     #[error("failed to read bundle {name}: {reason}")]
-    #[diagnostic(help("it was not made by carafe, or was tampered with; fetch it again from where it was made"))]
+    #[diagnostic(help(
+        "it was not made by carafe, or was tampered with; fetch it again from where it was made"
+    ))]
     Contradiction {
         /// Which.
         name: String,
@@ -51,7 +53,9 @@ pub enum BundleError {
     },
     /// A blob could not be read to its end, or is not what its name says.
     #[error("failed to read {what} of bundle {name}")]
-    #[diagnostic(help("the copy is damaged, cut short or was tampered with; fetch it again from where it was made"))]
+    #[diagnostic(help(
+        "the copy is damaged, cut short or was tampered with; fetch it again from where it was made"
+    ))]
     Blob {
         /// Which bundle.
         name: String,

@@ -12,9 +12,7 @@ use carafe_layers::source::{ImageSource, MAX_DOCUMENT_BYTES, SourceError};
 use carafe_layers::verified::Verified;
 use serde::de::DeserializeOwned;
 
-use super::contents::{
-    BUNDLE_TYPE, CONTENTS_TYPE, Contents, DELTA_BASE, LARGEST_CONTENTS, VERSION,
-};
+use super::contents::{BUNDLE_TYPE, CONTENTS_TYPE, Contents, DELTA_BASE, LARGEST_CONTENTS, VERSION};
 use super::error::BundleError;
 use super::images::BundledImage;
 use super::sources::Sources;
@@ -193,9 +191,8 @@ impl Documents<'_> {
         };
         match record.bodies().into_iter().find(|body| !fits(body)) {
             None => Ok(()),
-            Some((digest, size)) => {
-                Err(self.contradiction(format!("it has no body {digest} of {size} bytes, which its record names")))
-            }
+            Some((digest, size)) => Err(self
+                .contradiction(format!("it has no body {digest} of {size} bytes, which its record names"))),
         }
     }
 
@@ -213,8 +210,11 @@ impl Documents<'_> {
     }
 
     fn parse<T: DeserializeOwned>(&self, what: &'static str, bytes: &[u8]) -> Result<T, BundleError> {
-        serde_json::from_slice(bytes)
-            .map_err(|source| BundleError::Document { name: self.sources.name(), what, source })
+        serde_json::from_slice(bytes).map_err(|source| BundleError::Document {
+            name: self.sources.name(),
+            what,
+            source,
+        })
     }
 
     fn blob(&self, what: &str, blob: &Descriptor, source: std::io::Error) -> BundleError {

@@ -31,8 +31,14 @@ impl Bundle {
         progress: &Progress,
     ) -> Result<Vec<PinnedApp>, BundleError> {
         let missing = Missing::default();
-        let wanted: Vec<Descriptor> =
-            self.record().bodies().keys().filter(|body| !bodies.has(body)).filter_map(|body| self.blobs.get(body)).cloned().collect();
+        let wanted: Vec<Descriptor> = self
+            .record()
+            .bodies()
+            .keys()
+            .filter(|body| !bodies.has(body))
+            .filter_map(|body| self.blobs.get(body))
+            .cloned()
+            .collect();
         let total = wanted.iter().map(|body| body.size).sum();
         let task = progress.task(Stage::Fetch, "bundle", Some(total), Unit::Bytes);
         parallel::map(wanted, AT_ONCE, |body| {

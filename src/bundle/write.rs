@@ -118,7 +118,8 @@ impl<'a> Plan<'a> {
         let all: Vec<_> = draft.graph.blobs().collect();
         let Some(delta) = delta else { return Self { root, blobs: all, left_out: 0 } };
         let count = all.len();
-        let stays = |blob: &&Descriptor| draft.is_essential(&blob.digest) || !delta.blobs.contains(&blob.digest);
+        let stays =
+            |blob: &&Descriptor| draft.is_essential(&blob.digest) || !delta.blobs.contains(&blob.digest);
         let blobs: Vec<_> = all.into_iter().filter(stays).collect();
         let left_out = count - blobs.len();
         if left_out > 0 {

@@ -18,7 +18,6 @@ mod failure;
 mod helper;
 mod journal;
 mod manifest;
-mod parallel;
 mod pull;
 mod push;
 mod reference;

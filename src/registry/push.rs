@@ -15,11 +15,11 @@ use carafe_layers::source::{ImageSource, ResolvedImage};
 use super::auth::Access;
 use super::error::RegistryError;
 use super::failure::Attempt;
-use super::parallel;
 use super::reference::{Reference, Repository};
 use super::refusal::Rule;
 use super::upload::{Delivery, Upload};
 use super::{Registry, Shared};
+use crate::parallel;
 
 /// So many blobs are on their way to one repository at the same time.
 pub const UPLOADS_AT_ONCE: usize = 4;
