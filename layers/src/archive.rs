@@ -1,4 +1,4 @@
-//! Images in one tar file: `docker save`'s archive, and an OCI layout in a tar.
+//! Images in one tar file, read and written: `docker save`'s archive, and an OCI layout in a tar.
 //!
 //! The archive is not extracted: its index is read once, and blobs are streamed from where they
 //! lie. What `docker save` writes since version 25 is both; the OCI layout in it is preferred.
@@ -8,6 +8,7 @@
 //! the config, a compressed one's (kaniko, ko and bazel write those) is computed. The config's
 //! bytes are the archive's own, so the config digest is the image id that Docker shows.
 
+mod file;
 mod index;
 mod writer;
 
@@ -23,9 +24,11 @@ use crate::digest::{DiffId, Digest, Hashing};
 use crate::layout::REF_NAME;
 use crate::oci::{Descriptor, Extra, ImageConfig, Index, Manifest, StringMap, media_type};
 use crate::path::printable;
+use crate::referrers;
 use crate::source::{ImageSource, MAX_LAYERS, SourceError};
 use crate::unpack::Compression;
 
+pub use file::{ArchiveFile, DockerName};
 pub use index::MAX_ARCHIVE_MEMBERS;
 use index::{Archive, Extent};
 pub use writer::ArchiveWriter;
@@ -41,6 +44,8 @@ pub struct ArchiveSource {
     file: Arc<File>,
     root: (Descriptor, Vec<u8>),
     blobs: BTreeMap<Digest, Extent>,
+    /// Lists of referrers, by their tags.
+    lists: BTreeMap<String, Descriptor>,
 }
 
 impl ArchiveSource {
@@ -84,6 +89,11 @@ impl ImageSource for ArchiveSource {
         })?;
         Ok(Box::new(extent.reader(&self.file)))
     }
+
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, SourceError> {
+        let list = self.lists.get(&referrers::tag(subject));
+        list.map_or(Ok(Vec::new()), |list| referrers::read(self, list))
+    }
 }
 
 /// `manifest.json` of a docker archive: one of these for each image.
@@ -100,7 +110,12 @@ impl Archive {
     fn into_oci(self, reference: Option<&str>) -> Result<ArchiveSource, SourceError> {
         let index: Index = self.parse("index", &self.document("index", "index.json")?)?;
         let mut images: Vec<(Vec<String>, Descriptor)> = Vec::new();
+        let mut lists = BTreeMap::new();
         for descriptor in index.manifests {
+            if let Some(name) = descriptor.annotations.get(REF_NAME).filter(|name| referrers::is_tag(name)) {
+                lists.insert(name.clone(), descriptor);
+                continue;
+            }
             let names = [CONTAINERD_NAME, REF_NAME]
                 .iter()
                 .filter_map(|key| descriptor.annotations.get(*key).cloned());
@@ -116,7 +131,7 @@ impl Archive {
             Some((digest, self.find(name)?))
         });
         let blobs = blobs.collect();
-        Ok(ArchiveSource { name: self.name, file: self.file, root: (descriptor, manifest), blobs })
+        Ok(ArchiveSource { name: self.name, file: self.file, root: (descriptor, manifest), blobs, lists })
     }
 
     fn into_docker(self, reference: Option<&str>) -> Result<ArchiveSource, SourceError> {
@@ -131,7 +146,7 @@ impl Archive {
         let mut blobs = BTreeMap::from([(config.digest, self.file(&image.config)?)]);
         let layers = self.layers(&image, &self.parse("config", &config_bytes)?, &mut blobs)?;
         let root = self.manifest(config, layers)?;
-        Ok(ArchiveSource { name: self.name, file: self.file, root, blobs })
+        Ok(ArchiveSource { name: self.name, file: self.file, root, blobs, lists: BTreeMap::new() })
     }
 
     /// The descriptors of a docker archive's layers.

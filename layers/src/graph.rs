@@ -1,11 +1,12 @@
 //! Everything that a manifest or an index leads to, in the order in which it has to be stored.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
 use crate::digest::Digest;
 use crate::oci::{Descriptor, media_type};
+use crate::referrers::{self, Referrer};
 use crate::source::{ImageSource, ResolvedImage, SourceError, check, parse};
 
 /// So deep may indexes lie in each other, the manifests at the bottom included.
@@ -38,6 +39,9 @@ pub struct Graph {
     pub below: Vec<Document>,
     /// What it all hangs on.
     pub root: Document,
+    /// Manifests that refer to one of those above (see [`Self::attach`]), in the order in which
+    /// they have to be stored: after the root.
+    pub attached: Vec<Document>,
 }
 
 impl Graph {
@@ -61,28 +65,75 @@ impl Graph {
         let mut walk = Walk::new(source);
         let root = Document { descriptor, bytes };
         walk.visit(&root, 1)?;
-        Ok(Self { layers: walk.layers.items, configs: walk.configs.items, below: walk.documents.items, root })
+        Ok(Self {
+            layers: walk.layers.items,
+            configs: walk.configs.items,
+            below: walk.documents.items,
+            root,
+            attached: Vec::new(),
+        })
     }
 
     /// One image, whose documents were read already.
     pub fn of(image: &ResolvedImage) -> Self {
-        let mut layers = Found::default();
-        image.manifest.layers.iter().for_each(|layer| layers.add(layer.digest, || layer.clone()));
+        let mut layers = Vec::new();
+        add_new(&mut layers, image.manifest.layers.clone(), |layer| layer.digest);
         let root = Document { descriptor: image.descriptor.clone(), bytes: image.manifest_bytes.clone() };
         let configs = vec![image.manifest.config.clone()];
-        Self { layers: layers.items, configs, below: Vec::new(), root }
+        Self { layers, configs, below: Vec::new(), root, attached: Vec::new() }
     }
 
     /// `root` above all of `parts`.
     pub fn above(root: Document, parts: impl IntoIterator<Item = Self>) -> Self {
-        let (mut layers, mut configs, mut below) = (Found::default(), Found::default(), Found::default());
-        for part in parts {
-            part.layers.into_iter().for_each(|layer| layers.add(layer.digest, || layer));
-            part.configs.into_iter().for_each(|config| configs.add(config.digest, || config));
-            let documents = part.below.into_iter().chain([part.root]);
-            documents.for_each(|document| below.add(document.descriptor.digest, || document));
+        let (layers, configs, below, attached) = Default::default();
+        let mut graph = Self { layers, configs, below, root, attached };
+        for mut part in parts {
+            let attached = std::mem::take(&mut part.attached);
+            let documents = graph.take_blobs(part);
+            add_new(&mut graph.below, documents, |document| document.descriptor.digest);
+            add_new(&mut graph.attached, attached, |document| document.descriptor.digest);
         }
-        Self { layers: layers.items, configs: configs.items, below: below.items, root }
+        graph
+    }
+
+    /// Adds what refers to any of its manifests, and what refers to that, as far as `source`
+    /// knows of it.
+    pub fn attach(&mut self, source: &dyn ImageSource) -> Result<(), SourceError> {
+        let mut subjects: Vec<Digest> = self.documents().map(|found| found.descriptor.digest).collect();
+        let mut next = 0;
+        while let Some(subject) = subjects.get(next).copied() {
+            next += 1;
+            for referrer in source.referrers(&subject)? {
+                if subjects.contains(&referrer.digest) {
+                    continue;
+                }
+                check_limit(source, "referrers", subjects.len() as u64 + 1, MAX_DOCUMENTS as u64)?;
+                let documents = self.take_blobs(Self::at(source, &referrer)?);
+                subjects.extend(documents.iter().map(|document| document.descriptor.digest));
+                add_new(&mut self.attached, documents, |document| document.descriptor.digest);
+                let bytes = self.documents().map(|document| document.bytes.len() as u64).sum();
+                check_limit(source, "documents' bytes", bytes, MAX_DOCUMENTS_BYTES)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The lists of what is attached, each with the name under which it is found; for where
+    /// nobody keeps track of referrers.
+    pub fn referrer_lists(&self) -> Vec<(String, Document)> {
+        let mut lists: BTreeMap<Digest, Vec<Descriptor>> = BTreeMap::new();
+        for referrer in self.attached.iter().filter_map(Referrer::of) {
+            lists.entry(referrer.subject).or_default().push(referrer.descriptor);
+        }
+        let named = |(subject, list)| (referrers::tag(&subject), referrers::list(list));
+        lists.into_iter().map(named).collect()
+    }
+
+    /// Adds a part's blobs, and gives its documents.
+    fn take_blobs(&mut self, part: Self) -> Vec<Document> {
+        add_new(&mut self.layers, part.layers, |blob| blob.digest);
+        add_new(&mut self.configs, part.configs, |blob| blob.digest);
+        part.below.into_iter().chain([part.root]).collect()
     }
 
     /// Every blob, layers first.
@@ -90,10 +141,16 @@ impl Graph {
         self.layers.iter().chain(&self.configs)
     }
 
-    /// Every manifest and index, each after all that it names: the root is the last.
+    /// Every manifest and index, each after all that it names.
     pub fn documents(&self) -> impl Iterator<Item = &Document> {
-        self.below.iter().chain([&self.root])
+        self.below.iter().chain([&self.root]).chain(&self.attached)
     }
+}
+
+/// Adds those whose digest is not there yet.
+fn add_new<T>(items: &mut Vec<T>, more: Vec<T>, digest: impl Fn(&T) -> Digest) {
+    let mut seen: BTreeSet<Digest> = items.iter().map(&digest).collect();
+    items.extend(more.into_iter().filter(|item| seen.insert(digest(item))));
 }
 
 /// Whether it is a manifest or an index, which registries keep apart from blobs.
@@ -196,11 +253,20 @@ impl<'a> Walk<'a> {
     }
 
     fn limit(&self, what: &'static str, size: u64, limit: u64) -> Result<(), SourceError> {
-        if size > limit {
-            return Err(SourceError::TooLarge { what, image: self.source.name(), size, limit });
-        }
-        Ok(())
+        check_limit(self.source, what, size, limit)
     }
+}
+
+fn check_limit(
+    source: &dyn ImageSource,
+    what: &'static str,
+    size: u64,
+    limit: u64,
+) -> Result<(), SourceError> {
+    if size > limit {
+        return Err(SourceError::TooLarge { what, image: source.name(), size, limit });
+    }
+    Ok(())
 }
 
 /// Windows' base layers: their licence forbids to pass them on, and who needs them follows `urls`.
@@ -213,13 +279,13 @@ fn is_elsewhere(layer: &Descriptor) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
     use std::io::{Cursor, Read};
 
     /// Documents and blobs in memory; the one added last is the root.
     #[derive(Default)]
     struct Memory {
         all: BTreeMap<Digest, Vec<u8>>,
+        referrers: BTreeMap<Digest, Vec<Descriptor>>,
         root: Option<Descriptor>,
     }
 
@@ -260,6 +326,10 @@ mod tests {
 
         fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, SourceError> {
             Ok(Box::new(Cursor::new(self.manifest(descriptor)?)))
+        }
+
+        fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, SourceError> {
+            Ok(self.referrers.get(subject).cloned().unwrap_or_default())
         }
     }
 
@@ -324,6 +394,26 @@ mod tests {
         Graph::read(&memory).unwrap();
         memory.index(&many);
         assert!(matches!(Graph::read(&memory), Err(SourceError::TooLarge { limit: 1024, .. })));
+    }
+
+    #[test]
+    fn what_refers_to_a_part_comes_along_and_what_refers_to_that() {
+        let mut memory = Memory::default();
+        let image = memory.image("a", &[blob("layer")]);
+        let root = memory.index(std::slice::from_ref(&image));
+        let sbom = memory.image("sbom", &[blob("spdx")]);
+        let signature = memory.image("signature", &[blob("bytes")]);
+        memory.referrers.insert(image.digest, vec![sbom.clone()]);
+        // A liar's list may name the subject itself, and go in circles.
+        memory.referrers.insert(sbom.digest, vec![signature.clone(), image.clone()]);
+        memory.referrers.insert(signature.digest, vec![sbom.clone()]);
+        memory.root = Some(root.clone());
+        let mut graph = Graph::read(&memory).unwrap();
+        graph.attach(&memory).unwrap();
+        let attached: Vec<_> = graph.attached.iter().map(|document| &document.descriptor).collect();
+        assert_eq!(attached, [&sbom, &signature]);
+        assert_eq!(graph.layers, [blob("layer"), blob("spdx"), blob("bytes")]);
+        assert_eq!(graph.root.descriptor, root);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, open, openat};
 use rustix::io::Errno;
 
+use crate::oci::{Descriptor, Index, StringMap, media_type};
 use crate::source::MAX_DOCUMENT_BYTES;
 
 pub use source::LayoutSource;
@@ -22,6 +23,27 @@ const BLOBS: [&str; 2] = ["blobs", "sha256"];
 
 /// The annotation by which an index names an image, such as a tag.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// Somewhere images are written to: a layout, an archive.
+pub trait ImageSink: Sync {
+    /// Whether a blob of this digest and size is there. Its bytes are not read.
+    fn contains(&self, blob: &Descriptor) -> bool;
+
+    /// Stores a stream that must have `blob`'s digest and size. What has not is never seen.
+    /// `origin` is for messages.
+    fn put(&self, blob: &Descriptor, stream: &mut dyn Read, origin: &Path) -> Result<(), LayoutError>;
+}
+
+/// An OCI index of these entries.
+pub fn index_of(manifests: Vec<Descriptor>) -> Index {
+    Index {
+        schema_version: 2,
+        media_type: Some(media_type::INDEX.to_owned()),
+        manifests,
+        annotations: StringMap::new(),
+        extra: Default::default(),
+    }
+}
 
 /// Opens a regular file below `root` without following any link on the way down: a layout may
 /// come from anywhere, and must not lead out of its folder.

@@ -26,6 +26,7 @@ pub mod path;
 pub mod pattern;
 pub mod plan;
 mod read_ahead;
+pub mod referrers;
 pub mod scan;
 pub mod source;
 pub mod tarball;

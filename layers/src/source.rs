@@ -30,6 +30,12 @@ pub trait ImageSource: Send + Sync {
 
     /// A blob's bytes, compressed as they are stored, as a stream.
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, SourceError>;
+
+    /// The manifests that refer to `subject` (signatures, SBOMs), as far as this source knows:
+    /// none, unless it keeps track of them.
+    fn referrers(&self, _subject: &Digest) -> Result<Vec<Descriptor>, SourceError> {
+        Ok(Vec::new())
+    }
 }
 
 /// An image whose documents were read and agree with their digests and with each other.

@@ -13,6 +13,8 @@ use super::failure::Attempt;
 /// Every form in which a base may be stored: OCI's and Docker's, an index or one image.
 const ACCEPTED: [&str; 4] =
     [media_type::INDEX, media_type::MANIFEST, media_type::DOCKER_INDEX, media_type::DOCKER_MANIFEST];
+/// The header in which a registry says that it will list what it stored as a referrer.
+const SUBJECT_HEADER: &str = "oci-subject";
 /// The header in which a registry says what it stored.
 const DIGEST_HEADER: &str = "docker-content-digest";
 
@@ -66,14 +68,15 @@ impl Client {
         Ok((Descriptor::of(kind, &bytes), bytes))
     }
 
-    /// Stores a manifest under `name` (a tag or a digest).
+    /// Stores a manifest under `name` (a tag or a digest). Says whether the registry keeps track of
+    /// the manifest's `subject`.
     pub(super) async fn put_manifest(
         &self,
         attempt: &Attempt<'_>,
         name: &str,
         descriptor: &Descriptor,
         bytes: &[u8],
-    ) -> Result<(), RegistryError> {
+    ) -> Result<bool, RegistryError> {
         let ask = |http: &reqwest::Client, url: &str| {
             http.put(format!("{url}/manifests/{name}"))
                 .header(header::CONTENT_TYPE, &descriptor.media_type)
@@ -88,7 +91,7 @@ impl Client {
                 let (action, wanted) = (attempt.action.to_owned(), descriptor.digest);
                 Err(RegistryError::DigestMismatch { action, wanted, got })
             }
-            _ => Ok(()),
+            _ => Ok(response.headers().contains_key(SUBJECT_HEADER)),
         }
     }
 }
@@ -126,7 +129,11 @@ fn own_media_type(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-async fn read_document(attempt: &Attempt<'_>, mut response: Response) -> Result<Vec<u8>, RegistryError> {
+/// A document's bytes, at most [`MAX_DOCUMENT_BYTES`].
+pub(super) async fn read_document(
+    attempt: &Attempt<'_>,
+    mut response: Response,
+) -> Result<Vec<u8>, RegistryError> {
     let mut bytes = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(|error| attempt.transport(error))? {
         bytes.extend_from_slice(&piece);

@@ -21,6 +21,7 @@ mod manifest;
 mod pull;
 mod push;
 mod reference;
+mod referrers;
 mod refusal;
 mod retry;
 mod retry_after;

@@ -6,11 +6,14 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde_json::json;
+
+use super::BLOBS;
 use crate::digest::Digest;
 use crate::format::FIXED_MTIME;
 use crate::json::canonical_json;
-use crate::layout::{INDEX, MARKER, MARKER_TEXT};
-use crate::oci::{Descriptor, Index, StringMap, media_type};
+use crate::layout::{INDEX, MARKER, MARKER_TEXT, index_of};
+use crate::oci::{Descriptor, Manifest};
 use crate::path::ImagePath;
 use crate::tarball::TarWriter;
 use crate::tree::{Entry, EntryKind, Graft, Owner};
@@ -30,19 +33,30 @@ pub struct ArchiveWriter<W> {
 impl<W: Write> ArchiveWriter<W> {
     /// Begins a layout whose one image is `root`: its index, then what is put.
     pub fn new(out: W, root: &Descriptor) -> io::Result<Self> {
+        Self::with_entries(out, vec![root.clone()])
+    }
+
+    /// Begins a layout whose index has these entries.
+    pub(super) fn with_entries(out: W, entries: Vec<Descriptor>) -> io::Result<Self> {
         let owner = Owner { uid: 0, gid: 0 };
         let graft = Graft { host: PathBuf::new(), image: ImagePath::root(), owner };
         let mut archive = Self { tar: TarWriter::new(out), graft: Arc::new(graft), written: BTreeSet::new() };
-        let index = Index {
-            schema_version: 2,
-            media_type: Some(media_type::INDEX.to_owned()),
-            manifests: vec![root.clone()],
-            annotations: StringMap::new(),
-            extra: Default::default(),
-        };
         archive.document(MARKER, MARKER_TEXT.as_bytes())?;
-        archive.document(INDEX, &canonical_json(&index))?;
+        archive.document(INDEX, &canonical_json(&index_of(entries)))?;
         Ok(archive)
+    }
+
+    /// Adds what `docker load` goes by: the image, named `names`, with this manifest.
+    pub(super) fn saved(&mut self, manifest: &Manifest, names: &[&str]) -> io::Result<()> {
+        let layers: Vec<_> = manifest.layers.iter().map(|layer| blob_name(&layer.digest)).collect();
+        let image =
+            json!({"Config": blob_name(&manifest.config.digest), "RepoTags": names, "Layers": layers});
+        self.document("manifest.json", &canonical_json(&[image]))
+    }
+
+    /// Whether a blob of this digest was put.
+    pub(super) fn contains(&self, digest: &Digest) -> bool {
+        self.written.contains(digest)
     }
 
     /// Writes a blob, or does nothing if it is there already. After an error (a blob that is not
@@ -51,7 +65,7 @@ impl<W: Write> ArchiveWriter<W> {
         if !self.written.insert(blob.digest) {
             return Ok(());
         }
-        self.begin(&format!("{}{}", super::BLOBS, blob.digest.hex()), blob.size)?;
+        self.begin(&blob_name(&blob.digest), blob.size)?;
         let mut stream = Verified::new(stream, blob);
         let mut piece = vec![0; PIECE];
         loop {
@@ -81,10 +95,15 @@ impl<W: Write> ArchiveWriter<W> {
     }
 }
 
+fn blob_name(digest: &Digest) -> String {
+    format!("{BLOBS}{}", digest.hex())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::archive::ArchiveSource;
+    use crate::oci::media_type;
     use crate::source::ImageSource;
 
     fn archive(blobs: &[(&Descriptor, &[u8])], root: &Descriptor) -> io::Result<Vec<u8>> {

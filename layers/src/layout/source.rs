@@ -7,6 +7,7 @@ use super::{BLOBS, INDEX, REF_NAME, open_below, read_document};
 use crate::digest::Digest;
 use crate::oci::{Descriptor, Index};
 use crate::path::printable;
+use crate::referrers;
 use crate::source::{self, ImageSource, SourceError};
 
 /// One image of an OCI layout.
@@ -26,13 +27,7 @@ impl LayoutSource {
         let name = reference.map_or(format!("oci:{folder}"), |reference| {
             format!("oci:{folder}:{}", printable(reference.as_bytes()))
         });
-        let bytes = read_document(&path, &[INDEX]).map_err(|error| io_error(&path.join(INDEX), error))?;
-        let index: Index = serde_json::from_slice(&bytes).map_err(|error| SourceError::Parse {
-            what: "index",
-            image: name.clone(),
-            source: error,
-        })?;
-        let root = choose(index, reference, &name)?;
+        let root = choose(read_index(&path, &name)?, reference, &name)?;
         Ok(Self { path, root, name })
     }
 
@@ -64,11 +59,30 @@ impl ImageSource for LayoutSource {
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, SourceError> {
         Ok(Box::new(self.open_blob(descriptor)?))
     }
+
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, SourceError> {
+        let tag = referrers::tag(subject);
+        let mut entries = read_index(&self.path, &self.name)?.manifests.into_iter();
+        let list = entries.find(|entry| entry.annotations.get(REF_NAME) == Some(&tag));
+        list.map_or(Ok(Vec::new()), |list| referrers::read(self, &list))
+    }
+}
+
+fn read_index(path: &Path, name: &str) -> Result<Index, SourceError> {
+    let bytes = read_document(path, &[INDEX]).map_err(|error| io_error(&path.join(INDEX), error))?;
+    serde_json::from_slice(&bytes).map_err(|source| SourceError::Parse {
+        what: "index",
+        image: name.to_owned(),
+        source,
+    })
 }
 
 fn choose(index: Index, reference: Option<&str>, name: &str) -> Result<Descriptor, SourceError> {
     let invalid = |reason: String| SourceError::Invalid { image: name.to_owned(), reason };
     let mut found = index.manifests;
+    if reference.is_none() {
+        found.retain(|entry| !entry.annotations.get(REF_NAME).is_some_and(|name| referrers::is_tag(name)));
+    }
     if let Some(reference) = reference {
         let digest: Option<Digest> = reference.parse().ok();
         found.retain(|entry| match digest {

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::{BLOBS, INDEX, MARKER, MARKER_TEXT, REF_NAME, open_below, read_document};
+use super::{BLOBS, INDEX, ImageSink, MARKER, MARKER_TEXT, REF_NAME, index_of, open_below, read_document};
 use crate::digest::{Digest, Hashing};
 use crate::json::canonical_json;
-use crate::oci::{Descriptor, Index, StringMap, media_type};
+use crate::oci::{Descriptor, Index};
 
 /// Unfinished blobs are called so; one that a crash left can be removed when nothing is running.
 const TEMPORARY: &str = ".carafe-unfinished-";
@@ -200,14 +200,7 @@ impl LayoutWriter {
     }
 
     fn write_index(&self, manifests: Vec<Descriptor>) -> Result<(), LayoutError> {
-        let index = Index {
-            schema_version: 2,
-            media_type: Some(media_type::INDEX.to_owned()),
-            manifests,
-            annotations: StringMap::new(),
-            extra: Default::default(),
-        };
-        publish(self.filled(&canonical_json(&index))?, &self.root.join(INDEX))?;
+        publish(self.filled(&canonical_json(&index_of(manifests)))?, &self.root.join(INDEX))?;
         sync_folder(&self.root)
     }
 
@@ -225,6 +218,16 @@ impl LayoutWriter {
         file.write_all(bytes)
             .map_err(|source| LayoutError::Write { path: file.path().to_owned(), source })?;
         Ok(file)
+    }
+}
+
+impl ImageSink for LayoutWriter {
+    fn contains(&self, blob: &Descriptor) -> bool {
+        self.contains(blob)
+    }
+
+    fn put(&self, blob: &Descriptor, stream: &mut dyn Read, origin: &Path) -> Result<(), LayoutError> {
+        self.put_stream(blob, stream, origin)
     }
 }
 
