@@ -85,6 +85,10 @@ impl ImageSource for RegistrySource {
         let reader = Some(Hashing::new(reader));
         Ok(Box::new(Verified { reader, action, wanted: descriptor.digest }))
     }
+
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, SourceError> {
+        self.registry.shared.referrers(self.reference.repository(), subject).map_err(in_transport)
+    }
 }
 
 /// Asks for a blob's bytes from `offset` on. A registry that gives all of it is listened to from

@@ -10,6 +10,7 @@ use carafe_builder::progress::{Progress, Stage, Task, Unit};
 use carafe_layers::digest::Digest;
 use carafe_layers::graph::{Document, Graph};
 use carafe_layers::oci::Descriptor;
+use carafe_layers::referrers::Referrer;
 use carafe_layers::source::{ImageSource, ResolvedImage};
 
 use super::auth::Access;
@@ -214,14 +215,20 @@ impl<'a> Push<'a> {
         let wanted = document.descriptor.digest;
         let name = wanted.to_string();
         let action = format!("push the manifest {name} to {}", self.repository);
-        let attempt = self.put(&action, &name, document)?;
+        let attempt = self.attempt(&action, document);
+        let keeps_track = self.put(&attempt, &name, document)?;
         let found = match self.find(&attempt, &name) {
             // Harbor has it, and gives out no image that it has not scanned or takes for vulnerable.
             Err(RegistryError::Refused { status: 412, .. }) => return Ok(()),
             found => found?,
         };
         match found {
-            Some(found) if found.digest == wanted => Ok(()),
+            Some(found) if found.digest == wanted => match Referrer::of(document) {
+                Some(referrer) if !keeps_track => {
+                    self.shared.list_referrer(self.repository, &self.access, referrer)
+                }
+                _ => Ok(()),
+            },
             Some(found) => {
                 Err(RegistryError::DigestMismatch { action: action.clone(), wanted, got: found.digest })
             }
@@ -232,16 +239,20 @@ impl<'a> Push<'a> {
     fn tag(&self, tag: &str) -> Result<(), RegistryError> {
         let root = &self.graph.root;
         let action = format!("move the tag `{tag}` of {} to {}", self.repository, root.descriptor.digest);
-        match self.put(&action, tag, root) {
+        let attempt = self.attempt(&action, root);
+        match self.put(&attempt, tag, root) {
             // Pushed again: it need not move.
             Err(error @ RegistryError::Ruled { rule: Rule::ImmutableTag, .. }) => {
-                let attempt = Attempt::new(&action, self.repository, &self.access);
                 let found = self.find(&attempt, tag).ok().flatten();
                 let is_there = found.is_some_and(|found| found.digest == root.descriptor.digest);
                 if is_there { Ok(()) } else { Err(error) }
             }
-            result => result.map(|_| ()),
+            result => result.map(drop),
         }
+    }
+
+    fn attempt<'b>(&'b self, action: &'b str, document: &Document) -> Attempt<'b> {
+        Attempt::new(action, self.repository, &self.access).sized(document.bytes.len() as u64)
     }
 
     fn find(&self, attempt: &Attempt<'_>, name: &str) -> Result<Option<Descriptor>, RegistryError> {
@@ -249,16 +260,10 @@ impl<'a> Push<'a> {
         self.shared.persist(attempt, find)
     }
 
-    fn put<'b>(
-        &'b self,
-        action: &'b str,
-        name: &str,
-        document: &Document,
-    ) -> Result<Attempt<'b>, RegistryError> {
+    /// Whether the registry keeps track of the document's subject.
+    fn put(&self, attempt: &Attempt<'_>, name: &str, document: &Document) -> Result<bool, RegistryError> {
         let (descriptor, bytes) = (&document.descriptor, &document.bytes);
-        let attempt = Attempt::new(action, self.repository, &self.access).sized(bytes.len() as u64);
-        let put = || self.shared.block_on(self.shared.client.put_manifest(&attempt, name, descriptor, bytes));
-        self.shared.persist(&attempt, put)?;
-        Ok(attempt)
+        let put = || self.shared.block_on(self.shared.client.put_manifest(attempt, name, descriptor, bytes));
+        self.shared.persist(attempt, put)
     }
 }
