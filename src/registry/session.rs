@@ -193,7 +193,11 @@ impl Client {
 
     async fn trouble(&self, attempt: &Attempt<'_>, method: Method, response: Response) -> Trouble {
         match response.status() {
-            StatusCode::NOT_FOUND => Trouble::Lost,
+            StatusCode::NOT_FOUND | StatusCode::GONE => Trouble::Lost,
+            // It cannot tell how far it is.
+            StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED if method == Method::GET => {
+                Trouble::Lost
+            }
             StatusCode::RANGE_NOT_SATISFIABLE => Trouble::Elsewhere,
             StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED if method == Method::PATCH => {
                 Trouble::NoChunks

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::store::Store;
 
@@ -49,14 +50,28 @@ impl Answer {
 pub enum Fault {
     /// It is answered so, and not carried out.
     Say(Answer),
-    /// The connection closes after so many bytes of its body. What came of a chunk is kept.
+    /// The same, before its body is read; the rest of that is thrown away, as proxies do.
+    Refuse(Answer),
+    /// The connection is reset after so many bytes of its body. What came of a chunk is kept.
     Cut(usize),
+    /// The same, and nothing of it is kept.
+    Drop(usize),
+    /// After so many bytes of its body the server closes its sending half, and reads on.
+    HalfClose(usize),
     /// It is carried out, and the connection closes without an answer.
     LoseAnswer,
-    /// It is carried out, and the answer has no headers.
-    Bare,
+    /// It is carried out, and the answer changed.
+    Edit(Box<dyn Fn(Answer) -> Answer>),
+    /// It is carried out, and the connection closes after so many bytes of the answer's body.
+    Short(usize),
+    /// The same, and the connection stays open.
+    Hang(usize),
     /// Nothing, until the client goes away.
     Stall,
+    /// Nothing, after so many bytes of its body were read.
+    StopReading(usize),
+    /// The answer is no HTTP.
+    Garbage,
 }
 
 type Script = dyn Fn(&Request) -> Option<Fault> + Send + Sync;
@@ -74,6 +89,7 @@ struct State {
     store: Mutex<Store>,
     seen: Mutex<Vec<Request>>,
     received: AtomicU64,
+    sent: AtomicU64,
 }
 
 impl FaultyServer {
@@ -99,6 +115,7 @@ impl FaultyServer {
             store: Mutex::default(),
             seen: Mutex::default(),
             received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
         });
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
@@ -129,6 +146,16 @@ impl FaultyServer {
         self.state.received.load(Ordering::Relaxed)
     }
 
+    /// The bytes of blobs that were sent.
+    pub fn sent(&self) -> u64 {
+        self.state.sent.load(Ordering::Relaxed)
+    }
+
+    /// Stores a blob or a manifest under the last part of its path.
+    pub fn put(&self, name: &str, bytes: &[u8]) {
+        self.state.store.lock().unwrap().put(name, bytes);
+    }
+
     /// The blob that is stored under this digest.
     pub fn stored(&self, digest: &str) -> Option<Vec<u8>> {
         self.state.store.lock().unwrap().stored(digest)
@@ -137,39 +164,92 @@ impl FaultyServer {
 
 impl State {
     /// One request.
-    fn serve(&self, stream: &TcpStream) -> Option<()> {
+    fn serve(&self, mut stream: &TcpStream) -> Option<()> {
         let mut reader = BufReader::new(stream);
         let mut request = read_head(&mut reader)?;
         let length = request.headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
         let early = (self.early)(&request);
-        let length = if let Some(Fault::Cut(bytes)) = early { bytes.min(length) } else { length };
+        if let Some(Fault::Refuse(answer)) = early {
+            self.note(&request, 0);
+            self.write(stream, &request, answer, Ending::Whole);
+            let _ = stream.shutdown(Shutdown::Write);
+            return std::io::copy(&mut reader, &mut std::io::sink()).ok().map(|_| ());
+        }
+        let length = match early {
+            Some(
+                Fault::Cut(bytes) | Fault::Drop(bytes) | Fault::HalfClose(bytes) | Fault::StopReading(bytes),
+            ) => bytes.min(length),
+            _ => length,
+        };
         request.body = vec![0; length];
         reader.read_exact(&mut request.body).ok()?;
-        if request.target.contains("/uploads/") {
-            self.received.fetch_add(length as u64, Ordering::Relaxed);
-        }
-        let mut logged = request.clone();
-        if request.target.contains("/uploads/") {
-            logged.body.clear();
-        }
-        self.seen.lock().unwrap().push(logged);
+        self.note(&request, length);
         let obey = || self.store.lock().unwrap().answer(&request);
         match early.or_else(|| (self.late)(&request)) {
-            None => write(stream, &request, obey()),
-            Some(Fault::Say(answer)) => write(stream, &request, answer),
-            Some(Fault::Cut(_)) => {
-                let _ = request.is("PATCH", "/uploads/").then(obey);
+            None => self.write(stream, &request, obey(), Ending::Whole),
+            Some(Fault::Say(answer) | Fault::Refuse(answer)) => {
+                self.write(stream, &request, answer, Ending::Whole)
             }
-            Some(Fault::LoseAnswer) => {
-                let _ = obey();
+            Some(Fault::Cut(_)) => drop(request.is("PATCH", "/uploads/").then(obey)),
+            Some(Fault::Drop(_)) => {}
+            Some(Fault::HalfClose(_)) => {
+                let _ = stream.shutdown(Shutdown::Write);
+                let _ = std::io::copy(&mut reader, &mut std::io::sink());
             }
-            Some(Fault::Bare) => write(stream, &request, Answer::status(obey().0)),
-            Some(Fault::Stall) => {
+            Some(Fault::LoseAnswer) => drop(obey()),
+            Some(Fault::Edit(edit)) => self.write(stream, &request, edit(obey()), Ending::Whole),
+            Some(Fault::Short(bytes)) => self.write(stream, &request, obey(), Ending::After(bytes)),
+            Some(Fault::Hang(bytes)) => {
+                self.write(stream, &request, obey(), Ending::After(bytes));
                 let _ = reader.read(&mut [0]);
             }
+            Some(Fault::Stall) => drop(reader.read(&mut [0])),
+            // Longer than any test's client waits: only reading would tell that it is gone.
+            Some(Fault::StopReading(_)) => std::thread::sleep(Duration::from_secs(10)),
+            Some(Fault::Garbage) => drop(stream.write_all(b"220 mail.example ESMTP\r\n")),
         }
         Some(())
     }
+
+    fn note(&self, request: &Request, length: usize) {
+        let mut logged = request.clone();
+        if request.target.contains("/uploads/") {
+            self.received.fetch_add(length as u64, Ordering::Relaxed);
+            logged.body.clear();
+        }
+        self.seen.lock().unwrap().push(logged);
+    }
+
+    fn write(
+        &self,
+        mut stream: &TcpStream,
+        request: &Request,
+        Answer(status, headers, mut body): Answer,
+        ending: Ending,
+    ) {
+        let mut head = format!("HTTP/1.1 {status} Said\r\nConnection: close\r\n");
+        if !headers.iter().any(|(key, _)| *key == "Content-Length") && status != 204 {
+            head += &format!("Content-Length: {}\r\n", body.len());
+        }
+        for (key, value) in headers {
+            head += &format!("{key}: {value}\r\n");
+        }
+        match ending {
+            _ if request.method == "HEAD" => body.clear(),
+            Ending::Whole => {}
+            Ending::After(bytes) => body.truncate(bytes),
+        }
+        if request.is("GET", "/blobs/sha256:") && status < 300 {
+            self.sent.fetch_add(body.len() as u64, Ordering::Relaxed);
+        }
+        let _ = stream.write_all(&[head.as_bytes(), b"\r\n", &body].concat());
+    }
+}
+
+/// How much of an answer's body is sent.
+enum Ending {
+    Whole,
+    After(usize),
 }
 
 fn read_head(reader: &mut impl BufRead) -> Option<Request> {
@@ -185,16 +265,4 @@ fn read_head(reader: &mut impl BufRead) -> Option<Request> {
         headers.insert(key.to_lowercase(), value.to_owned());
     }
     Some(Request { method, target, headers, body: Vec::new() })
-}
-
-fn write(mut stream: &TcpStream, request: &Request, Answer(status, headers, body): Answer) {
-    let mut head = format!("HTTP/1.1 {status} Said\r\nConnection: close\r\n");
-    if !headers.iter().any(|(key, _)| *key == "Content-Length") && status != 204 {
-        head += &format!("Content-Length: {}\r\n", body.len());
-    }
-    for (key, value) in headers {
-        head += &format!("{key}: {value}\r\n");
-    }
-    let body = if request.method == "HEAD" { Vec::new() } else { body };
-    let _ = stream.write_all(&[head.as_bytes(), b"\r\n", &body].concat());
 }

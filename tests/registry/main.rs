@@ -6,13 +6,17 @@ mod faults;
 mod faulty;
 mod images;
 mod kill;
+mod listing;
 mod memory;
 mod patience;
+mod pull_faults;
 mod pulls;
 mod push;
+mod push_faults;
 #[path = "../common/registry.rs"]
 mod server;
 mod store;
+mod table;
 mod tls;
 mod uploads;
 

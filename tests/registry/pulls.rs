@@ -48,36 +48,6 @@ fn a_broken_connection_goes_on_from_the_next_byte() {
 }
 
 #[test]
-fn a_registry_that_knows_no_ranges_is_listened_to_again() {
-    let (read, _) = read(|nth, _| if nth == 0 { cut(&BLOB[..10]) } else { Answer::status(200).body(BLOB) });
-    assert_eq!(read.unwrap(), BLOB);
-}
-
-#[test]
-fn a_body_that_ends_early_without_saying_so_goes_on() {
-    let (read, _) =
-        read(|nth, _| if nth == 0 { Answer::status(200).body(&BLOB[..10]) } else { partial(10, 10) });
-    assert_eq!(read.unwrap(), BLOB);
-}
-
-#[test]
-fn a_proxys_failure_between_two_parts_is_waited_out() {
-    let (read, ranges) = read(|nth, _| match nth {
-        0 => cut(&BLOB[..10]),
-        1 => Answer::status(502).body("<html>"),
-        _ => partial(10, 10),
-    });
-    assert_eq!((read.unwrap().as_slice(), ranges.len()), (BLOB, 3));
-}
-
-#[test]
-fn another_part_than_was_asked_for_is_refused() {
-    let (read, ranges) = read(|nth, _| if nth == 0 { cut(&BLOB[..10]) } else { partial(11, 11) });
-    assert!(read.unwrap_err().to_string().contains("another part"));
-    assert_eq!(ranges.len(), 2);
-}
-
-#[test]
 fn a_part_that_is_wrongly_labelled_is_found_by_the_digest() {
     let (read, _) = read(|nth, _| match nth {
         0 => cut(&BLOB[..10]),

@@ -19,6 +19,10 @@ impl Store {
         self.stored.get(name).cloned()
     }
 
+    pub fn put(&mut self, name: &str, bytes: &[u8]) {
+        self.stored.insert(name.to_owned(), bytes.to_owned());
+    }
+
     pub fn answer(&mut self, request: &Request) -> Answer {
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
         let last = path.rsplit('/').next().unwrap_or_default();

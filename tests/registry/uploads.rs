@@ -1,37 +1,23 @@
-//! Faults in the middle of an upload: the outcome, and how many bytes were sent again.
+//! What uploads ask for, and what the next run makes of one that broke off.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use carafe::registry::{KnownBlobs, Patience, Registry, RegistryError, RegistryOptions};
 use carafe_builder::cache::Cache;
 use carafe_builder::progress::Progress;
 
 use crate::clock::QuickClock;
-use crate::faulty::{Answer, Fault, FaultyServer, Request};
+use crate::faulty::{Answer, Fault, FaultyServer};
 use crate::images::Image;
 use crate::name;
-
-/// What the client sends at once.
-const CHUNK: u64 = 8 << 20;
-/// Of the blob: two whole chunks and a half.
-const SIZE: usize = 20 << 20;
-
-/// An image with one layer of three chunks that are not alike.
-fn image() -> Image {
-    let mut bytes = vec![7; SIZE];
-    for (index, mebibyte) in bytes.chunks_mut(1 << 20).enumerate() {
-        mebibyte[index] = index as u8;
-    }
-    Image::new(&[&bytes])
-}
+use crate::table::{CHUNK, SIZE, every, image, nth, page};
 
 fn registry(server: &FaultyServer, folder: Option<&tempfile::TempDir>) -> Registry {
-    let patience = Patience::default().with_clock(Arc::new(QuickClock::default()));
+    let patience = Patience::default().with_clock(Arc::<QuickClock>::default());
     let options = RegistryOptions {
         insecure: [server.address().to_owned()].into(),
-        patience: patience.with_silence(Duration::from_millis(100)),
+        patience,
         uploads: folder.map(|folder| Cache::at(folder.path()).unwrap().bucket("uploads", 1).unwrap()),
         ..RegistryOptions::default()
     };
@@ -48,28 +34,11 @@ fn push(server: &FaultyServer, image: &Image, registry: &Registry) -> Result<u64
     Ok((server.received() - before).saturating_sub(SIZE as u64 + resolved.manifest.config.size))
 }
 
-/// `fault` for the request number `nth` of this kind to an upload.
-fn once(
-    method: &'static str,
-    nth: usize,
-    fault: impl Fn(&Request) -> Fault + Send + Sync + 'static,
-) -> FaultyServer {
-    let met = AtomicUsize::new(0);
-    FaultyServer::scripted(move |request| {
-        let is_meant = request.is(method, "/uploads/") && met.fetch_add(1, Ordering::Relaxed) + 1 == nth;
-        is_meant.then(|| fault(request))
-    })
-}
-
 /// The push succeeds in spite of the fault; at most `most` bytes are sent again.
 #[track_caller]
 fn survives(server: &FaultyServer, most: u64) {
-    let again = push(server, &image(), &registry(server, None)).unwrap();
+    let again = push(server, image(), &registry(server, None)).unwrap();
     assert!(again <= most, "{again} bytes were sent again");
-}
-
-fn say(status: u16) -> impl Fn(&Request) -> Fault + Send + Sync + 'static {
-    move |_| Fault::Say(Answer::status(status).body("<html><h1>Bad Gateway</h1></html>"))
 }
 
 #[test]
@@ -82,82 +51,17 @@ fn without_a_fault_nothing_is_sent_twice() {
 }
 
 #[test]
-fn a_reset_at_a_chunks_first_byte() {
-    survives(&once("PATCH", 2, |_| Fault::Cut(0)), 0);
-}
-
-#[test]
 fn a_reset_in_the_middle_of_a_chunk_goes_on_there() {
-    let server = once("PATCH", 2, |_| Fault::Cut(1_000_000));
+    let server = FaultyServer::scripted(nth(2, "PATCH", "", || Fault::Cut(1_000_000)));
     survives(&server, 0);
     let ranges = server.seen("PATCH", "");
     assert_eq!(ranges[2].headers["content-range"], "9388608-17777215");
 }
 
 #[test]
-fn a_reset_at_a_chunks_last_byte() {
-    survives(&once("PATCH", 3, |_| Fault::Cut((SIZE as u64 - 2 * CHUNK) as usize - 1)), 0);
-}
-
-#[test]
-fn a_chunk_that_arrived_and_whose_answer_was_lost() {
-    survives(&once("PATCH", 1, |_| Fault::LoseAnswer), 0);
-}
-
-#[test]
-fn a_registry_that_stalls_over_a_chunk() {
-    survives(&once("PATCH", 2, |_| Fault::Stall), CHUNK);
-}
-
-#[test]
-fn a_proxys_page_instead_of_an_answer() {
-    survives(&once("PATCH", 2, say(502)), CHUNK);
-}
-
-#[test]
-fn a_chunk_that_comes_too_fast() {
-    survives(&once("PATCH", 2, |_| Fault::Say(Answer::status(429).with("Retry-After", "60"))), CHUNK);
-}
-
-#[test]
-fn a_chunk_that_the_registry_does_not_expect() {
-    survives(&once("PATCH", 2, say(416)), CHUNK);
-}
-
-#[test]
-fn a_session_that_cannot_be_opened_at_first() {
-    survives(&once("POST", 1, say(503)), 0);
-}
-
-#[test]
-fn a_session_whose_opening_got_no_answer() {
-    survives(&once("POST", 1, |_| Fault::LoseAnswer), 0);
-}
-
-#[test]
-fn a_status_that_cannot_be_asked_at_first() {
-    let (met, asked) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let server = FaultyServer::scripted(move |request| {
-        let is_first = |count: &AtomicUsize| count.fetch_add(1, Ordering::Relaxed) == 0;
-        if request.is("PATCH", "/uploads/") && is_first(&met) {
-            return Some(Fault::Cut(5));
-        }
-        (request.is("GET", "/uploads/") && is_first(&asked)).then_some(Fault::Cut(0))
-    });
-    survives(&server, 0);
-}
-
-#[test]
-fn a_lost_session_begins_that_blob_anew() {
-    let server = once("PATCH", 2, say(404));
-    survives(&server, 2 * CHUNK);
-    assert_eq!(server.seen("POST", "").len(), 3);
-}
-
-#[test]
 fn sessions_that_are_always_lost_are_given_up() {
-    let server = FaultyServer::scripted(|request| request.is("PATCH", "").then(|| say(404)(request)));
-    let error = push(&server, &image(), &registry(&server, None)).unwrap_err();
+    let server = FaultyServer::scripted(every("PATCH", "", || page(404)));
+    let error = push(&server, image(), &registry(&server, None)).unwrap_err();
     assert!(matches!(error, RegistryError::Broken { .. }), "{error}");
     assert_eq!(server.seen("PATCH", "").len(), 8);
 }
@@ -168,50 +72,15 @@ fn a_registry_that_takes_nothing_is_given_up() {
         let answer = Answer::status(202).with("Range", "0-0");
         request.is("PATCH", "").then_some(Fault::Say(answer))
     });
-    push(&server, &image(), &registry(&server, None)).unwrap_err();
+    push(&server, image(), &registry(&server, None)).unwrap_err();
     assert_eq!(server.seen("PATCH", "").len(), 8);
 }
 
 #[test]
-fn a_registry_that_says_to_have_more_than_it_was_sent() {
-    let server = once("PATCH", 1, |_| Fault::Say(Answer::status(202).with("Range", "0-20000000")));
-    let error = push(&server, &image(), &registry(&server, None)).unwrap_err();
-    assert!(matches!(error, RegistryError::Protocol { .. }), "{error}");
-}
-
-#[test]
-fn an_answer_without_range_or_location_took_it_all() {
-    survives(&once("PATCH", 2, |_| Fault::Bare), 0);
-}
-
-#[test]
-fn a_blob_that_was_completed_and_whose_answer_was_lost() {
-    let server = once("PUT", 1, |_| Fault::LoseAnswer);
-    survives(&server, 0);
-    assert_eq!(server.seen("POST", "").len(), 2);
-}
-
-#[test]
-fn a_completion_that_fails_at_first() {
-    survives(&once("PUT", 1, say(500)), 0);
-}
-
-#[test]
 fn a_small_blob_goes_in_one_request_and_is_sent_again_whole() {
-    let server = once("PUT", 2, say(502));
+    let server = FaultyServer::scripted(nth(2, "PUT", "/uploads/", || page(502)));
     survives(&server, 1 << 10);
     assert_eq!(server.seen("PATCH", "").len(), 3);
-}
-
-#[test]
-fn a_registry_without_chunks_gets_one_request() {
-    for status in [405, 501] {
-        let server = FaultyServer::scripted(move |request| {
-            request.is("PATCH", "").then(|| Fault::Say(Answer::status(status)))
-        });
-        survives(&server, CHUNK);
-        assert_eq!(server.seen("PATCH", "").len(), 1);
-    }
 }
 
 #[test]
@@ -221,7 +90,7 @@ fn a_registrys_minimum_is_kept_to() {
         request.is("POST", "/uploads/").then_some(Fault::Say(answer.with("OCI-Chunk-Min-Length", "30000000")))
     });
     // That session does not exist, and so the push fails; what it was asked is what counts.
-    push(&server, &image(), &registry(&server, None)).unwrap_err();
+    push(&server, image(), &registry(&server, None)).unwrap_err();
     assert!(server.seen("PATCH", "").is_empty());
     assert_eq!(server.seen("PUT", "session-1")[0].headers["content-length"], SIZE.to_string());
 }
@@ -229,8 +98,8 @@ fn a_registrys_minimum_is_kept_to() {
 #[test]
 fn what_is_final_ends_an_upload_at_once() {
     for status in [400, 403, 413] {
-        let server = once("PATCH", 2, say(status));
-        let error = push(&server, &image(), &registry(&server, None)).unwrap_err();
+        let server = FaultyServer::scripted(nth(2, "PATCH", "", move || page(status)));
+        let error = push(&server, image(), &registry(&server, None)).unwrap_err();
         assert_eq!(server.seen("PATCH", "").len(), 2, "{status}");
         let is_sized = matches!(error, RegistryError::TooLarge { size: CHUNK, .. });
         assert_eq!(is_sized, status == 413, "{error}");
@@ -245,9 +114,9 @@ fn the_next_run_goes_on_inside_the_blob() {
         let is_late = request.is("PATCH", "") && met.fetch_add(1, Ordering::Relaxed) > 0;
         (is_late && met.load(Ordering::Relaxed) < 10).then_some(Fault::Cut(0))
     });
-    push(&server, &image(), &registry(&server, Some(&folder))).unwrap_err();
+    push(&server, image(), &registry(&server, Some(&folder))).unwrap_err();
     assert_eq!(server.received(), CHUNK);
-    push(&server, &image(), &registry(&server, Some(&folder))).unwrap();
+    push(&server, image(), &registry(&server, Some(&folder))).unwrap();
     let config = image().resolved().manifest.config.size;
     assert_eq!(server.received(), SIZE as u64 + config);
     let left = std::fs::read_dir(folder.path().join("uploads-v1")).unwrap().flatten();
@@ -259,13 +128,13 @@ fn a_noted_session_that_is_gone_is_forgotten() {
     let (folder, is_gone) = (tempfile::tempdir().unwrap(), Arc::new(AtomicBool::new(false)));
     let switch = Arc::clone(&is_gone);
     let server = FaultyServer::scripted(move |request| match is_gone.load(Ordering::Relaxed) {
-        true => request.is("GET", "/session-1").then(|| say(404)(request)),
+        true => request.is("GET", "/session-1").then(|| page(404)),
         false => request.is("PATCH", "").then_some(Fault::Cut(0)),
     });
-    push(&server, &image(), &registry(&server, Some(&folder))).unwrap_err();
+    push(&server, image(), &registry(&server, Some(&folder))).unwrap_err();
     let asked = server.seen("GET", "/session-1").len();
     switch.store(true, Ordering::Relaxed);
-    assert_eq!(push(&server, &image(), &registry(&server, Some(&folder))).unwrap(), 0);
+    assert_eq!(push(&server, image(), &registry(&server, Some(&folder))).unwrap(), 0);
     assert_eq!(server.seen("GET", "/session-1").len(), asked + 1);
 }
 
@@ -293,7 +162,7 @@ fn an_upload_at_a_storage_is_not_noted_and_sees_no_password() {
     let image = image();
     let registry = registry(&server, Some(&folder));
     let target = [name(&server.image("a:1"))];
-    registry.push(&image.resolved(), &image, &target, &KnownBlobs::default(), &Progress::silent()).unwrap();
+    registry.push(&image.resolved(), image, &target, &KnownBlobs::default(), &Progress::silent()).unwrap();
     assert_eq!(storage.received(), SIZE as u64);
     assert!(storage.seen("PATCH", "").iter().all(|request| !request.headers.contains_key("authorization")));
     for entry in std::fs::read_dir(folder.path().join("uploads-v1")).unwrap().flatten() {
