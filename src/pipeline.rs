@@ -22,6 +22,7 @@ use crate::registry::{PushReport, Reference};
 use crate::stages;
 use crate::stages::fetch::Sources;
 use crate::stages::lock::{LockOptions, Locked};
+use crate::stages::verify::Claims;
 
 /// A finished image.
 pub struct Built {
@@ -69,6 +70,18 @@ pub fn build_locked(
     }
     let image = stages::assemble::assemble(&lock, &tree, &layers, &sources, &layout, &spec.tags)?;
     Ok(Built { lock, image, layers, sources, layout })
+}
+
+/// Builds again the image that says so itself. The client caches are left alone: what is in them
+/// may be what went wrong the first time.
+pub fn rebuild(
+    claims: &Claims,
+    output: Option<&Path>,
+    scratch: &Scratch,
+    context: &Context,
+) -> miette::Result<Built> {
+    let locked = Locked { lock: claims.lock.clone(), apps: None };
+    build_locked(&claims.spec, locked, output, scratch, context)
 }
 
 /// Pushes a finished image to every reference.

@@ -4,14 +4,14 @@ use std::io::{BufWriter, Write};
 
 use carafe_builder::progress::Progress;
 use carafe_builder::sandbox::Isolation;
-use carafe_layers::diff::documents;
 use clap::Args;
 
 use super::exit;
 use super::inputs::RunArguments;
 use crate::images::ImageName;
-use crate::report::diff::{DiffReport, Form};
-use crate::stages::diff::{Opened, frappe_changes, read_both};
+use crate::report::Form;
+use crate::report::diff::DiffReport;
+use crate::stages::diff::{Opened, read_both};
 
 /// Arguments of `carafe diff`.
 #[derive(Args)]
@@ -37,19 +37,8 @@ pub fn run(arguments: &DiffArguments) -> miette::Result<u8> {
     // The result is one JSON document: no events before it.
     let progress = if arguments.run.json { Progress::silent() } else { context.progress.clone() };
     let pair = read_both(&want, &got, &progress)?;
-    let report = DiffReport {
-        frappe: frappe_changes(&want, &got, &pair)?,
-        documents: documents(&want.image, &got.image),
-        layers: pair.layers(),
-        entries: pair.entries()?,
-        want: &want,
-        got: &got,
-    };
-    let form = match (arguments.run.json, arguments.markdown) {
-        (true, _) => Form::Json,
-        (_, true) => Form::Markdown,
-        _ => Form::Text,
-    };
+    let report = DiffReport::of(&want, &got, &pair)?;
+    let form = Form::of(arguments.run.json, arguments.markdown);
     if !arguments.run.quiet {
         let mut stdout = BufWriter::new(std::io::stdout().lock());
         // A reader that went away is no failure: the exit code says it all.

@@ -7,6 +7,7 @@ mod inspect;
 mod lock;
 mod push;
 mod stop;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -56,6 +57,8 @@ enum Command {
     Push(push::PushArguments),
     /// Compare two images, and say why they differ
     Diff(diff::DiffArguments),
+    /// Build an image again from the lock in its label, and say whether it is the same
+    Verify(verify::VerifyArguments),
     /// Show what is in an image, layer by layer, and the lock that made it
     Inspect(inspect::InspectArguments),
 }
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Build(arguments) => build::run(&arguments),
         Command::Push(arguments) => push::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
     };
     match result {

@@ -3,26 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use carafe_layers::diff::{Cause, Difference, DocumentChange, EntryChange, LayerChange, PlacedLayer};
+use carafe_layers::diff::{
+    Cause, Difference, DocumentChange, EntryChange, LayerChange, Pair, PlacedLayer, documents,
+};
 use carafe_layers::path::printable;
+use carafe_layers::unpack::UnpackError;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::stages::diff::{FrappeChanges, NameChange, Opened};
-
-/// Differences of one kind that are shown where not all are asked for.
-pub const SHOWN: usize = 20;
-
-/// How it is printed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Form {
-    /// For a terminal.
-    Text,
-    /// For a merge request.
-    Markdown,
-    /// For machines, always all of it. `docs/diff.md` has the members.
-    Json,
-}
+use super::sections::{self, Form, Row, SHOWN, Section, Sides};
+use crate::stages::diff::{FrappeChanges, NameChange, Opened, frappe_changes};
 
 /// Everything that differs between two images.
 pub struct DiffReport<'a> {
@@ -40,7 +30,19 @@ pub struct DiffReport<'a> {
     pub entries: Vec<EntryChange<'a>>,
 }
 
-impl DiffReport<'_> {
+impl<'a> DiffReport<'a> {
+    /// Compares everything that was read.
+    pub fn of(want: &'a Opened, got: &'a Opened, pair: &'a Pair<'a>) -> Result<Self, UnpackError> {
+        Ok(Self {
+            frappe: frappe_changes(want, got, pair)?,
+            documents: documents(&want.image, &got.image),
+            layers: pair.layers(),
+            entries: pair.entries()?,
+            want,
+            got,
+        })
+    }
+
     /// Whether the images are the same, byte by byte: only then have their manifests one digest.
     pub fn equal(&self) -> bool {
         self.want.image.descriptor.digest == self.got.image.descriptor.digest
@@ -50,8 +52,8 @@ impl DiffReport<'_> {
     pub fn write(&self, out: &mut impl Write, form: Form, all: bool) -> io::Result<()> {
         let limit = if all { usize::MAX } else { SHOWN };
         match form {
-            Form::Text => self.text(out, limit),
-            Form::Markdown => self.markdown(out, limit),
+            Form::Text => sections::text(out, &self.sides(), &self.verdict(), self.sections(), limit),
+            Form::Markdown => sections::markdown(out, &self.sides(), &self.verdict(), self.sections(), limit),
             Form::Json => {
                 serde_json::to_writer(&mut *out, self)?;
                 out.write_all(b"\n")
@@ -59,50 +61,8 @@ impl DiffReport<'_> {
         }
     }
 
-    fn text(&self, out: &mut impl Write, limit: usize) -> io::Result<()> {
-        for side in [self.want, self.got] {
-            writeln!(out, "{}  {}", side.image.descriptor.digest, side.source.name())?;
-        }
-        writeln!(out, "{}", self.verdict())?;
-        for section in self.sections() {
-            writeln!(out, "\n{} ({})", section.title, section.total)?;
-            for row in section.rows.take(limit) {
-                writeln!(out, "  {}", row.text(limit > SHOWN).trim_end())?;
-            }
-            if section.total > limit {
-                writeln!(out, "  {} more: --all shows them", section.total - limit)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn markdown(&self, out: &mut impl Write, limit: usize) -> io::Result<()> {
-        writeln!(out, "**{}**\n\n| | image | digest |\n|---|---|---|", self.verdict())?;
-        for (name, side) in [("want", self.want), ("got", self.got)] {
-            let digest = side.image.descriptor.digest.to_string();
-            writeln!(out, "| {name} | {} | {} |", code(&side.source.name()), code(&digest))?;
-        }
-        for section in self.sections() {
-            writeln!(
-                out,
-                "\n#### {} ({})\n\n| | name | want | got |\n|---|---|---|---|",
-                section.title, section.total
-            )?;
-            for row in section.rows.take(limit) {
-                writeln!(
-                    out,
-                    "| {} | {} | {} | {} |",
-                    row.sign(),
-                    code(&row.name),
-                    code(&row.want),
-                    code(&row.got)
-                )?;
-            }
-            if section.total > limit {
-                writeln!(out, "\n{} more: `--all` shows them", section.total - limit)?;
-            }
-        }
-        Ok(())
+    pub(super) fn sides(&self) -> Sides {
+        [self.want, self.got].map(|side| (side.source.name(), side.image.descriptor.digest.to_string()))
     }
 
     fn verdict(&self) -> String {
@@ -127,7 +87,7 @@ impl DiffReport<'_> {
     }
 
     /// How many entries have each cause.
-    fn causes(&self) -> BTreeMap<Cause, u64> {
+    pub(super) fn causes(&self) -> BTreeMap<Cause, u64> {
         let mut causes = BTreeMap::new();
         for cause in self.entries.iter().flat_map(EntryChange::causes) {
             *causes.entry(cause).or_insert(0) += 1;
@@ -135,7 +95,7 @@ impl DiffReport<'_> {
         causes
     }
 
-    fn sections(&self) -> Vec<Section<'_>> {
+    pub(super) fn sections(&self) -> Vec<Section<'_>> {
         let frappe = &self.frappe;
         let mut sections = vec![
             Section::of("inputs", &frappe.inputs, named),
@@ -204,59 +164,7 @@ impl Serialize for Entries<'_> {
     }
 }
 
-/// Differences of one kind.
-struct Section<'a> {
-    title: String,
-    total: usize,
-    rows: Box<dyn Iterator<Item = Row> + 'a>,
-}
-
-impl<'a> Section<'a> {
-    fn of<T>(title: &str, items: &'a [T], row: fn(&T) -> Row) -> Self {
-        Self { title: title.to_owned(), total: items.len(), rows: Box::new(items.iter().map(row)) }
-    }
-}
-
-/// One difference; a side that has nothing there is empty.
-struct Row {
-    name: String,
-    want: String,
-    got: String,
-}
-
-impl Row {
-    fn sign(&self) -> char {
-        match (self.want.is_empty(), self.got.is_empty()) {
-            (true, false) => '+',
-            (false, true) => '-',
-            _ => '~',
-        }
-    }
-
-    fn text(&self, full: bool) -> String {
-        let arrow = if self.sign() == '~' && !self.want.is_empty() { " -> " } else { "" };
-        let [want, got] = [&self.want, &self.got].map(|side| match full {
-            true => side.clone(),
-            false => short_digests(side),
-        });
-        format!("{} {}  {want}{arrow}{got}", self.sign(), self.name)
-    }
-}
-
-/// Twelve digits of each digest are enough to tell two apart.
-fn short_digests(text: &str) -> String {
-    const ALGORITHM: &str = "sha256:";
-    const SHORT: usize = 12;
-    let mut parts = text.split(ALGORITHM);
-    let mut short = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let digits = part.bytes().take_while(u8::is_ascii_hexdigit).count();
-        short.extend([ALGORITHM, &part[..digits.min(SHORT)], &part[digits..]]);
-    }
-    short
-}
-
-fn named(change: &NameChange) -> Row {
+pub(super) fn named(change: &NameChange) -> Row {
     let shown = |version: &Option<String>| version.clone().unwrap_or_default();
     Row { name: change.name.clone(), want: shown(&change.want), got: shown(&change.got) }
 }
@@ -309,14 +217,9 @@ fn placed(layer: &PlacedLayer) -> String {
 
 fn entry(change: &EntryChange<'_>, cause: Cause) -> Option<Row> {
     let found = change.differences().into_iter().find(|difference| difference.cause == cause)?;
-    let name = if change.path().is_empty() { "/".to_owned() } else { printable(change.path()) };
-    Some(Row { name, want: found.want, got: found.got })
+    Some(Row { name: shown_path(change), want: found.want, got: found.got })
 }
 
-/// A cell that is shown as it is, whatever is in it.
-fn code(text: &str) -> String {
-    match text {
-        "" => String::new(),
-        text => format!("`{}`", text.replace('`', "'").replace('|', "\\|")),
-    }
+pub(super) fn shown_path(change: &EntryChange<'_>) -> String {
+    if change.path().is_empty() { "/".to_owned() } else { printable(change.path()) }
 }

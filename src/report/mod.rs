@@ -9,8 +9,10 @@ mod lines;
 mod plain;
 mod rows;
 mod screen;
+mod sections;
 mod table;
 mod terminal;
+pub mod verify;
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ pub use json::emit;
 pub use line::clock;
 pub use lines::{to_stderr, to_stdout};
 pub use rows::{fates, image_rows, push_json, pushed_names, sent};
+pub use sections::{Form, SHOWN};
 pub use table::{LayerRow, layer_table};
 
 /// How progress is shown.

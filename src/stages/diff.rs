@@ -7,6 +7,7 @@ use carafe_builder::git::RefKind;
 use carafe_builder::lock::{Lock, LockError, LockedApp, LockedImage, LockedSource};
 use carafe_builder::progress::{Progress, Stage, Unit};
 use carafe_layers::diff::{Item, Notes, Pair, Side, limits, read};
+use carafe_layers::oci::Platform;
 use carafe_layers::path::printable;
 use carafe_layers::source::{ImageSource, ResolvedImage, SourceError, resolve};
 use carafe_layers::unpack::UnpackError;
@@ -49,8 +50,12 @@ pub enum OpenError {
 impl Opened {
     /// Reads an image's documents.
     pub fn open(name: &ImageName, context: &Context) -> Result<Self, OpenError> {
-        let source = name.open(&context.registry, None)?;
-        let image = resolve(&*source, &context.platform)?;
+        Self::of(name.open(&context.registry, None)?, &context.platform)
+    }
+
+    /// Reads the documents of an image whose source is at hand.
+    pub fn of(source: Arc<dyn ImageSource>, platform: &Platform) -> Result<Self, OpenError> {
+        let image = resolve(&*source, platform)?;
         let label = image.config.config.labels.as_ref().and_then(|labels| labels.get(LOCK_LABEL));
         let lock = label.map(|text| Lock::parse(LOCK_LABEL, text)).transpose();
         let lock = lock.map_err(|error| OpenError::Lock { image: source.name(), source: error })?;
@@ -99,7 +104,7 @@ pub struct NameChange {
 pub struct FrappeChanges {
     /// Base image, build image, tools and variables, where both images have a lock.
     pub inputs: Vec<NameChange>,
-    /// Apps and their commits, of the locks where both images have one.
+    /// Apps and their commits, of the locks where the images have two; else as bench noted them.
     pub apps: Vec<NameChange>,
     /// Python packages in `env`.
     pub python_packages: Vec<NameChange>,
@@ -115,7 +120,7 @@ pub struct FrappeChanges {
 pub fn frappe_changes(want: &Opened, got: &Opened, pair: &Pair<'_>) -> Result<FrappeChanges, UnpackError> {
     let [wants, gots] = pair.files()?.map(|files| Inventory::of(&files));
     let (inputs, apps) = match (&want.lock, &got.lock) {
-        (Some(want), Some(got)) => {
+        (Some(want), Some(got)) if want != got => {
             (changes(&inputs(want), &inputs(got)), changes(&locked_apps(want), &locked_apps(got)))
         }
         _ => (Vec::new(), changes(&wants.apps, &gots.apps)),
@@ -239,7 +244,7 @@ fn python_package(path: &[u8]) -> Option<(String, String)> {
 }
 
 /// `…/apps/frappe/node_modules/a/node_modules/@b/c/package.json` is `frappe: a > @b/c`.
-fn node_package(path: &[u8]) -> Option<String> {
+pub(super) fn node_package(path: &[u8]) -> Option<String> {
     let names: Vec<&[u8]> = path.strip_suffix(b"/package.json")?.split(|byte| *byte == b'/').collect();
     let apps = names.iter().position(|name| *name == b"apps")?;
     let app = names.get(apps + 1)?;

@@ -60,7 +60,7 @@ pub fn fetch(
 }
 
 /// An image at its locked digest.
-fn image(
+pub fn image(
     spec: &Spec,
     locked: &LockedImage,
     context: &Context,

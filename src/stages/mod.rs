@@ -7,3 +7,4 @@ pub mod fetch;
 pub mod lock;
 pub mod pack;
 pub mod push;
+pub mod verify;

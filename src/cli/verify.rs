@@ -1,0 +1,63 @@
+//! `carafe verify`.
+
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::exit;
+use super::inputs::{RunArguments, SandboxArguments};
+use crate::context::Context;
+use crate::images::ImageName;
+use crate::pipeline;
+use crate::report::Form;
+use crate::report::diff::DiffReport;
+use crate::report::verify::VerifyReport;
+use crate::stages::diff::{Opened, read_both};
+use crate::stages::verify::{Claims, Level, rebuilt};
+
+/// Arguments of `carafe verify`.
+#[derive(Args)]
+pub struct VerifyArguments {
+    /// The image: a reference, a layout's folder, oci:FOLDER[:REF] or docker-archive:FILE[:TAG]
+    image: ImageName,
+    /// What has to be the same
+    #[arg(long, value_enum, default_value_t = Level::Bytes)]
+    level: Level,
+    /// Where the spec lay: apps and images that the lock names by relative paths are taken from here
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// Leave the rebuilt image in this folder as an OCI layout
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<PathBuf>,
+    /// Print tables in Markdown, for a merge request
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// Print every difference, not the first 20 of each kind
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    sandbox: SandboxArguments,
+    #[command(flatten)]
+    run: RunArguments,
+}
+
+pub fn run(arguments: &VerifyArguments) -> miette::Result<u8> {
+    let context = arguments.run.context(None, &[], (&arguments.sandbox).into())?;
+    let context = Context { warm_clients: false, ..context };
+    let image = Opened::open(&arguments.image, &context)?;
+    let claims = Claims::read(&image, arguments.level, arguments.folder.as_deref())?;
+    claims.check_base(&image, &context)?;
+    let scratch = context.cache.scratch()?;
+    let built = pipeline::rebuild(&claims, arguments.keep.as_deref(), &scratch, &context)?;
+    let again = rebuilt(&built, &context)?;
+    let pair = read_both(&again, &image, &context.progress)?;
+    let report = VerifyReport::new(arguments.level, DiffReport::of(&again, &image, &pair)?);
+    if !arguments.run.quiet {
+        let form = Form::of(arguments.run.json, arguments.markdown);
+        let mut stdout = BufWriter::new(std::io::stdout().lock());
+        // A reader that went away is no failure: the exit code says it all.
+        let _ = report.write(&mut stdout, form, arguments.all).and_then(|()| stdout.flush());
+    }
+    Ok(if report.equal { exit::DONE } else { exit::DIFFERENT })
+}
