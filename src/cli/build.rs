@@ -43,7 +43,7 @@ pub struct BuildArguments {
 
 pub fn run(arguments: &BuildArguments) -> miette::Result<u8> {
     let since = Instant::now();
-    let spec = arguments.spec.load(&arguments.run)?;
+    let spec = arguments.spec.load()?;
     let targets = targets(&spec.tags)?;
     if arguments.push && targets.is_empty() {
         return Err(miette!(

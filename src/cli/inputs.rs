@@ -10,7 +10,7 @@ use carafe_builder::spec::{AppsInput, DEFAULT_FILE, Spec, Wishes};
 use carafe_layers::oci::Platform;
 use clap::{Args, ValueEnum};
 
-use super::stop;
+use super::{registries, stop};
 use crate::context::Context;
 use crate::registry::{Patience, Reference, Registry, RegistryOptions};
 use crate::report::{self, Style};
@@ -53,8 +53,8 @@ pub struct SpecArguments {
 }
 
 impl SpecArguments {
-    /// The spec, with `insecure` registries added to its own.
-    pub fn load(&self, run: &RunArguments) -> miette::Result<Spec> {
+    /// The spec.
+    pub fn load(&self) -> miette::Result<Spec> {
         let base64 = self.apps_json_base64.as_ref().filter(|text| !text.is_empty());
         let apps = match (&self.apps, base64) {
             (Some(path), _) => Some(AppsInput::File(path.clone())),
@@ -69,7 +69,6 @@ impl SpecArguments {
             build_image: self.build_image.clone(),
             base_image: self.base_image.clone(),
             tags: self.tags.clone(),
-            insecure_registries: run.insecure_registries.clone(),
         };
         Ok(Spec::load(&wishes, &|name| std::env::var(name).ok())?)
     }
@@ -121,7 +120,7 @@ impl From<&SandboxArguments> for Isolation {
 }
 
 impl RunArguments {
-    /// Everything the stages use; `spec` adds the registries that it names as insecure, and
+    /// Everything the stages use; `spec` says how some registries are spoken to, and
     /// `CARAFE_USERNAME` and `CARAFE_PASSWORD` go to the registries of `targets` alone.
     pub fn context(
         &self,
@@ -130,19 +129,17 @@ impl RunArguments {
         isolation: Isolation,
     ) -> miette::Result<Context> {
         let cache = Cache::from_environment()?;
-        let mut insecure: std::collections::BTreeSet<String> =
-            self.insecure_registries.iter().cloned().collect();
-        insecure.extend(spec.into_iter().flat_map(|spec| spec.insecure_registries.iter().cloned()));
         let progress = report::progress(self.style());
+        let tables = spec.map(|spec| &spec.registries);
+        let options = registries::options(tables, &self.insecure_registries, targets);
         let uploads = cache.bucket("uploads", 1)?;
         Ok(Context {
             commits: Store::new(&cache)?,
             cache,
             registry: Registry::new(RegistryOptions {
-                insecure,
                 patience: Patience::new(progress.clone()),
                 uploads: Some(uploads),
-                ..RegistryOptions::from_environment(targets)
+                ..options
             })?,
             progress,
             isolation,

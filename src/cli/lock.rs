@@ -24,7 +24,7 @@ pub struct LockArguments {
 }
 
 pub fn run(arguments: &LockArguments) -> miette::Result<u8> {
-    let spec = arguments.spec.load(&arguments.run)?;
+    let spec = arguments.spec.load()?;
     let path = arguments.spec.lock_path();
     let old = Lock::read(&path)?;
     if arguments.check {

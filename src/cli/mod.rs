@@ -6,6 +6,7 @@ mod inputs;
 mod inspect;
 mod lock;
 mod push;
+mod registries;
 mod stop;
 mod verify;
 

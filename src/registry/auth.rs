@@ -6,18 +6,21 @@
 //! challenge once and not before every request.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as STANDARD;
 use carafe_builder::secret::{Redactor, Secret};
-use reqwest::{RequestBuilder, StatusCode, Url, header};
+use reqwest::{RequestBuilder, StatusCode, Url};
 
 use super::RegistryOptions;
-use super::client::{Hosts, read_text, refused};
+use super::client::{read_text, refused};
 use super::credentials::{Credential, Identity};
 use super::error::RegistryError;
 use super::failure::{Asker, Attempt};
 use super::reference::Repository;
 use super::token::{Challenge, Grant, TokenRequest, parse_challenges, parse_token};
+use super::transport::Transports;
 
 /// The rights that a request needs.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -74,20 +77,11 @@ impl Authorization {
             Self::Bearer(token) => request.bearer_auth(token.expose()),
         }
     }
-
-    /// What comes after the scheme in the header: for Basic, the base64 of name and password.
-    fn header_value(&self, http: &reqwest::Client) -> Option<Secret> {
-        let request = self.apply(http.get("http://localhost/")).build().ok()?;
-        let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
-        value.split_once(' ').map(|(_, value)| Secret::new(value))
-    }
 }
 
 /// Holds what was found out about each registry.
 pub(super) struct Authenticator {
-    http: reqwest::Client,
-    tokens: reqwest::Client,
-    hosts: Hosts,
+    transports: Arc<Transports>,
     options: RegistryOptions,
     challenges: tokio::sync::Mutex<BTreeMap<String, Challenge>>,
     /// Held while a token is fetched, so that many uploads ask for it once.
@@ -98,17 +92,9 @@ pub(super) struct Authenticator {
 }
 
 impl Authenticator {
-    /// `tokens` asks token servers; it must not be redirected to another.
-    pub(super) fn new(
-        http: reqwest::Client,
-        tokens: reqwest::Client,
-        hosts: Hosts,
-        options: RegistryOptions,
-    ) -> Self {
+    pub(super) fn new(transports: Arc<Transports>, options: RegistryOptions) -> Self {
         Self {
-            http,
-            tokens,
-            hosts,
+            transports,
             options,
             challenges: Default::default(),
             grants: Default::default(),
@@ -154,9 +140,9 @@ impl Authenticator {
         match authorization {
             Authorization::None => {}
             Authorization::Bearer(token) => shown.push(token.clone()),
-            Authorization::Basic(_, password) => {
+            Authorization::Basic(user, password) => {
                 shown.push(password.clone());
-                shown.extend(authorization.header_value(&self.http));
+                shown.push(Secret::new(STANDARD.encode(format!("{user}:{}", password.expose()))));
             }
         }
     }
@@ -204,7 +190,7 @@ impl Authenticator {
     /// Credentials that a registry gets over TLS are not shown to a token server in the clear.
     fn token_server(&self, attempt: &Attempt<'_>, realm: &str) -> Result<Url, RegistryError> {
         let url = Url::parse(realm).map_err(|_| attempt.protocol("its token server is no URL"))?;
-        let plain_is_fine = self.hosts.is_insecure(attempt.repository.registry());
+        let plain_is_fine = self.transports.is_insecure(attempt.repository.registry());
         match url.scheme() {
             "https" => Ok(url),
             "http" if plain_is_fine => Ok(url),
@@ -219,8 +205,9 @@ impl Authenticator {
         if let Some(known) = challenges.get(registry) {
             return Ok(known.clone());
         }
-        let url = format!("{}/v2/", self.hosts.base(registry));
-        let response = self.http.get(url).send().await.map_err(|error| attempt.transport(error))?;
+        let url = format!("{}/v2/", self.transports.base(registry));
+        let http = self.transports.of(registry)?.http;
+        let response = http.get(url).send().await.map_err(|error| attempt.transport(error))?;
         let challenge = match response.status() {
             StatusCode::UNAUTHORIZED => parse_challenges(response.headers()),
             // A registry may hide its root and still serve the repository.
@@ -238,7 +225,8 @@ impl Authenticator {
         ask: &TokenRequest<'_>,
         scopes: &[String],
     ) -> Result<Grant, RegistryError> {
-        let request = ask.build(&self.tokens, scopes);
+        let http = self.transports.of(attempt.repository.registry())?.tokens;
+        let request = ask.build(&http, scopes);
         let response = request.send().await.map_err(|error| attempt.transport(error))?;
         if !response.status().is_success() {
             return Err(refused(attempt, self.asker(attempt.repository), response).await);

@@ -1,6 +1,7 @@
 //! Why a registry could not be used, and what to do about it.
 
 use std::error::Error as StdError;
+use std::path::PathBuf;
 
 use carafe_layers::digest::Digest;
 use carafe_layers::source::SourceError;
@@ -62,6 +63,30 @@ pub enum RegistryError {
         /// What to do.
         hint: &'static str,
     },
+    /// A PEM file that is to be used for a registry cannot be.
+    #[error("failed to use `{path}` for `{registry}`: {reason}", path = path.display())]
+    #[diagnostic(help("correct or remove that file, or the key in carafe.toml that names it"))]
+    Certificates {
+        /// The registry's host.
+        registry: String,
+        /// The file, or its folder.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The server wants to see a client certificate that it trusts.
+    #[error("failed to {action}: `{registry}` wants a client certificate that it trusts: {reason}")]
+    #[diagnostic(help(
+        "name it: `client-cert` and `client-key` under `[registry.\"{registry}\"]`, or `client.cert` and `client.key` in `/etc/docker/certs.d/{registry}`"
+    ))]
+    ClientCertificate {
+        /// What was tried.
+        action: String,
+        /// The registry's host.
+        registry: String,
+        /// The server's word.
+        reason: String,
+    },
     /// TLS was spoken to a server that speaks plain HTTP.
     #[error("failed to {action}: `{registry}` answers plain http, not https")]
     #[diagnostic(help(
@@ -76,7 +101,7 @@ pub enum RegistryError {
     /// Plain HTTP was spoken to a server that speaks TLS.
     #[error("failed to {action}: `{registry}` speaks https, and it is named as insecure")]
     #[diagnostic(help(
-        "remove `insecure` of `{registry}`; for a private CA let SSL_CERT_FILE name its certificate"
+        "remove `insecure` of `{registry}`; for a private CA name its certificate: `ca` under `[registry.\"{registry}\"]`"
     ))]
     NotPlainHttp {
         /// What was tried.

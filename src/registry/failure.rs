@@ -59,6 +59,9 @@ impl<'a> Attempt<'a> {
     pub(super) fn transport(&self, error: reqwest::Error) -> RegistryError {
         let error = error.without_url();
         let (action, registry) = self.names();
+        if let Some(reason) = certificate_alert(&error) {
+            return RegistryError::ClientCertificate { action, registry, reason };
+        }
         match tls_error(&error) {
             Some(TlsError::InvalidMessage(_)) => RegistryError::PlainHttp { action, registry },
             Some(TlsError::InvalidCertificate(reason)) => {
@@ -89,6 +92,9 @@ impl<'a> Attempt<'a> {
             }
             StatusCode::NOT_FOUND => RegistryError::NotFound { action, registry, message },
             StatusCode::PAYLOAD_TOO_LARGE => RegistryError::TooLarge { action, registry, size: self.size },
+            StatusCode::BAD_REQUEST if lacks_certificate(&body) => {
+                RegistryError::ClientCertificate { action, registry, reason: "it says status 400".to_owned() }
+            }
             StatusCode::BAD_REQUEST if speaks_tls(&body) => RegistryError::NotPlainHttp { action, registry },
             _ => RegistryError::Refused {
                 action,
@@ -106,6 +112,21 @@ fn speaks_tls(body: &str) -> bool {
     ["HTTP request to an HTTPS server", "plain HTTP request was sent to HTTPS port"]
         .iter()
         .any(|sign| body.contains(sign))
+}
+
+/// A server's way to say that it wants a client certificate, or another one. HTTP/2 passes on the
+/// text of such an error and nothing else.
+fn certificate_alert(error: &(dyn StdError + 'static)) -> Option<String> {
+    const ALERTS: [&str; 5] =
+        ["CertificateRequired", "BadCertificate", "UnknownCA", "CertificateUnknown", "AccessDenied"];
+    let mut texts = std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string);
+    let alert = texts.find_map(|text| Some(text.split_once("received fatal alert: ")?.1.to_owned()))?;
+    ALERTS.into_iter().find(|known| alert.starts_with(known)).map(str::to_owned)
+}
+
+/// nginx's answer where it wants a client certificate.
+fn lacks_certificate(body: &str) -> bool {
+    body.contains("No required SSL certificate was sent") || body.contains("The SSL certificate error")
 }
 
 /// The TLS error inside: `io::Error` does not count what it wraps as its source.
@@ -129,7 +150,7 @@ fn certificate_hint(reason: &str) -> &'static str {
         "the server shows a CA's own certificate (CA:TRUE): make it one that is signed by that CA, with CA:FALSE, and trust the CA"
     } else if ["UnknownIssuer", "BadSignature"].iter().any(|sign| reason.contains(sign)) {
         // A bad signature: a CA of the same name, made anew, with another key.
-        "for a private CA let SSL_CERT_FILE name a PEM bundle with its certificate (and the public ones that you need)"
+        "for a private CA name its certificate: `ca = \"file.pem\"` under the registry's table in carafe.toml, as `ca.crt` in /etc/docker/certs.d/HOST, or in the bundle that SSL_CERT_FILE names"
     } else if reason.contains("NotValidForName") {
         "use the name that the certificate is made for, or have it made for this one (subjectAltName)"
     } else {

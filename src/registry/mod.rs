@@ -3,7 +3,8 @@
 //! [`Registry`] is the client. [`RegistrySource`] reads an image as any other
 //! [`carafe_layers::source::ImageSource`]; [`Registry::push`] writes one. Outside everything is
 //! blocking and may be called from many threads at once; inside is one runtime. One concern, one
-//! module: `client` the transport, `tls` its cryptography, `credentials` who we are, `auth`
+//! module: `client` what all requests share, `transport` the HTTP clients, `tls` their cryptography,
+//! `trust` CAs and client certificates, `credentials` (`auth_file`, `helper`) who we are, `auth`
 //! and `token` what a request is signed with, `blob` whether it is there, `manifest`, `pull`, `upload` one blob, `push` the order, `failure` what the
 //! wire's failures mean, `retry` which of them are waited out; `docs/registry.md` says what is supported.
 
@@ -29,6 +30,8 @@ mod send;
 mod session;
 mod tls;
 mod token;
+mod transport;
+mod trust;
 mod upload;
 mod whole;
 
@@ -52,6 +55,7 @@ pub use self::push::{BlobReport, KnownBlobs, PushReport, UPLOADS_AT_ONCE};
 pub use self::reference::{ParseReferenceError, Reference, Repository};
 pub use self::refusal::Rule;
 pub use self::retry::{Clock, Patience, RetryAfter};
+pub use self::trust::{CertificateFolders, TlsFiles};
 pub use self::upload::Delivery;
 
 /// Threads that move bytes; hashing and reading happen on the callers' own.
@@ -66,6 +70,10 @@ pub struct RegistryOptions {
     pub credentials: BTreeMap<String, Credential>,
     /// Where credentials are looked up for all other hosts.
     pub files: CredentialFiles,
+    /// PEM files by host; they go before those in `certificates`.
+    pub tls: BTreeMap<String, TlsFiles>,
+    /// Where PEM files are looked up for all other hosts.
+    pub certificates: CertificateFolders,
     /// What is tried again, and who is told.
     pub patience: Patience,
     /// Where open uploads are noted, so that the next run goes on inside a blob; without it, it
@@ -74,7 +82,7 @@ pub struct RegistryOptions {
 }
 
 impl RegistryOptions {
-    /// What the environment says: docker's and podman's files, and for the registries of
+    /// What this machine says: docker's and podman's files, and for the registries of
     /// `targets` `CARAFE_USERNAME` and `CARAFE_PASSWORD`. Those two are for where one pushes to;
     /// a base's registry never sees them.
     pub fn from_environment<'a>(targets: impl IntoIterator<Item = &'a Reference>) -> Self {
@@ -83,7 +91,12 @@ impl RegistryOptions {
             Some(credential) => hosts.map(|host| (host, credential.clone())).collect(),
             None => BTreeMap::new(),
         };
-        Self { credentials, files: CredentialFiles::from_environment(), ..Self::default() }
+        Self {
+            credentials,
+            files: CredentialFiles::from_environment(),
+            certificates: CertificateFolders::from_environment(),
+            ..Self::default()
+        }
     }
 }
 
@@ -95,9 +108,9 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Makes the client; connects to nothing. Fails on a machine whose processor or CA bundle
-    /// does not serve for TLS: the bundle is the one that `SSL_CERT_FILE` or `SSL_CERT_DIR` name,
-    /// else the system's.
+    /// Makes the client; connects to nothing. Fails on a machine whose processor does not serve for
+    /// TLS. Whom a registry has to be is looked up when it is first spoken to: the system's CAs
+    /// (or those that `SSL_CERT_FILE` or `SSL_CERT_DIR` name) and the registry's own.
     pub fn new(options: RegistryOptions) -> Result<Self, RegistryError> {
         let patience = options.patience.clone();
         let journal = options.uploads.as_ref().map(Journal::new);

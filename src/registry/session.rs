@@ -93,7 +93,7 @@ impl Client {
         let end = offset + chunk.len() as u64;
         let attempt = attempt.sized(chunk.len() as u64);
         let url = self.session_url(&attempt, session)?;
-        let request = self.sending.patch(url.clone()).timeout(self.sending_limit);
+        let request = self.transport(&attempt)?.sending.patch(url.clone()).timeout(self.sending_limit);
         let request = request.header(CONTENT_TYPE, "application/octet-stream");
         let request = request.header(CONTENT_RANGE, format!("{offset}-{}", end - 1)).body(chunk);
         session.offset = None;
@@ -121,7 +121,7 @@ impl Client {
         descriptor: &Descriptor,
     ) -> Result<(), Trouble> {
         let url = self.session_url(attempt, session)?;
-        let response = self.exchange(attempt, &url, self.http.get(url.clone())).await?;
+        let response = self.exchange(attempt, &url, self.transport(attempt)?.http.get(url.clone())).await?;
         if !response.status().is_success() {
             return Err(self.trouble(attempt, Method::GET, response).await);
         }
@@ -163,7 +163,11 @@ impl Client {
     ) -> Result<(Url, RequestBuilder), RegistryError> {
         let mut url = self.session_url(attempt, session)?;
         url.query_pairs_mut().append_pair("digest", &digest.to_string());
-        let request = self.sending.put(url.clone()).header(CONTENT_TYPE, "application/octet-stream");
+        let request = self
+            .transport(attempt)?
+            .sending
+            .put(url.clone())
+            .header(CONTENT_TYPE, "application/octet-stream");
         Ok((url, request.header(CONTENT_LENGTH, length)))
     }
 
@@ -207,7 +211,7 @@ impl Client {
     }
 
     fn base(&self, attempt: &Attempt<'_>) -> String {
-        self.hosts.base(attempt.repository.registry())
+        self.transports.base(attempt.repository.registry())
     }
 
     /// Whether a URL is the registry's own.

@@ -112,7 +112,7 @@ fn a_registry_that_speaks_plain_http() {
 #[test]
 fn a_registry_that_says_no() {
     let demo = Demo::new();
-    let registry = RegistryServer::with(Setup { login: Some((USER, PASSWORD)), tls: None });
+    let registry = RegistryServer::with(Setup { login: Some((USER, PASSWORD)), ..Setup::default() });
     let insecure = ["--insecure-registry", registry.address()];
     let nobody = push(&demo, &registry.image("a/b:1"), &insecure);
     assert_snapshot!(nobody.replace(registry.address(), "[CLOSED]"), @"

@@ -12,6 +12,10 @@ pub struct Setup {
     pub login: Option<(&'static str, &'static str)>,
     /// PEM files of its certificate and key; without them it speaks plain HTTP.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// The PEM file of a CA whose certificates it wants clients to have.
+    pub client_ca: Option<PathBuf>,
+    /// On `[::1]` instead of 127.0.0.1.
+    pub is_v6: bool,
 }
 
 /// A running registry that keeps everything in a folder of its own.
@@ -47,7 +51,7 @@ impl RegistryServer {
         std::thread::spawn(move || {
             for line in log.map_while(Result::ok) {
                 if let Some((_, rest)) = line.split_once("listening on ") {
-                    let end = rest.find(|c: char| c != '.' && c != ':' && !c.is_ascii_digit());
+                    let end = rest.find([',', '"', ' ']);
                     let _ = found.send(rest[..end.unwrap_or(rest.len())].to_owned());
                 }
             }
@@ -56,7 +60,7 @@ impl RegistryServer {
         Self { child, address, _folder: folder }
     }
 
-    /// `127.0.0.1:port`.
+    /// `127.0.0.1:port` or `[::1]:port`.
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -84,9 +88,15 @@ fn configuration(setup: &Setup, folder: &tempfile::TempDir) -> String {
         std::fs::write(&path, htpasswd(user, password)).unwrap();
         text += &format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", path.display());
     }
-    text += "http:\n  addr: 127.0.0.1:0\n  secret: a-secret-of-the-tests\n";
+    let host = if setup.is_v6 { "[::1]" } else { "127.0.0.1" };
+    text += &format!("http:\n  addr: '{host}:0'\n  secret: a-secret-of-the-tests\n");
     if let Some((certificate, key)) = &setup.tls {
-        text += &format!("  tls: {{certificate: {}, key: {}}}\n", certificate.display(), key.display());
+        text += &format!("  tls:\n    certificate: {}\n    key: {}\n", certificate.display(), key.display());
+        text += &setup
+            .client_ca
+            .iter()
+            .map(|ca| format!("    clientcas: [{}]\n", ca.display()))
+            .collect::<String>();
     }
     text
 }

@@ -1,6 +1,7 @@
 //! The registry client against Debian's docker-registry, and against a stand-in that misbehaves.
 
 mod auth;
+mod certificates;
 mod clock;
 mod faults;
 mod faulty;
@@ -34,8 +35,13 @@ fn client(address: &str) -> Registry {
 
 fn client_with(address: &str, files: CredentialFiles) -> Registry {
     let insecure = [address.to_owned()].into();
-    let patience = Patience::default().with_clock(Arc::new(QuickClock::default()));
-    Registry::new(RegistryOptions { insecure, files, patience, ..RegistryOptions::default() }).unwrap()
+    Registry::new(RegistryOptions { insecure, files, patience: quick(), ..RegistryOptions::default() })
+        .unwrap()
+}
+
+/// The usual patience, without its pauses.
+fn quick() -> Patience {
+    Patience::default().with_clock(Arc::new(QuickClock::default()))
 }
 
 fn name(text: &str) -> Reference {

@@ -1,38 +1,31 @@
 //! TLS: a private CA, a CA's own certificate, plain HTTP where TLS is expected and the reverse.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use carafe::registry::{Registry, RegistryError, RegistryOptions};
+use carafe::registry::{CertificateFolders, Registry, RegistryError, RegistryOptions, TlsFiles};
 
+use crate::certificates::{authority, openssl, pair};
 use crate::server::{RegistryServer, Setup};
-use crate::{client, in_environment, inside, name, shown};
+use crate::{client, in_environment, inside, name, quick, shown};
 
 /// A client that speaks plain HTTP to nobody.
 fn strict() -> Registry {
-    Registry::new(RegistryOptions::default()).unwrap()
+    Registry::new(RegistryOptions { patience: quick(), ..RegistryOptions::default() }).unwrap()
+}
+
+/// One that has PEM files for `address`.
+fn with_files(address: &str, ca: &[PathBuf], client: Option<(PathBuf, PathBuf)>) -> Registry {
+    let tls = [(address.to_owned(), TlsFiles { ca: ca.to_vec(), client })].into();
+    Registry::new(RegistryOptions { tls, patience: quick(), ..RegistryOptions::default() }).unwrap()
 }
 
 fn resolve(registry: &Registry, address: &str) -> RegistryError {
     registry.resolve(&name(&format!("{address}/a:1"))).unwrap_err()
 }
 
-fn openssl(folder: &Path, arguments: &str) {
-    let output = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output();
-    let output = output.expect("openssl runs (the Debian package `openssl` has it)");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// A CA, and a certificate for 127.0.0.1 that it signed: `ca.pem`, `server.pem`, `server.key`.
-fn authority(folder: &Path) {
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    openssl(folder, &format!("req -x509 {key} -keyout ca.key -out ca.pem -days 2 -subj /CN=test-ca"));
-    openssl(
-        folder,
-        &format!(
-            "req -x509 {key} -keyout server.key -out server.pem -days 2 -subj /CN=registry -CA ca.pem -CAkey ca.key -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE"
-        ),
-    );
+/// It answered what was asked, which is that nothing is there.
+fn is_spoken_to(registry: &Registry, address: &str) -> bool {
+    matches!(resolve(registry, address), RegistryError::NotFound { .. })
 }
 
 fn tls(folder: &Path, certificate: &str, key: &str) -> Setup {
@@ -85,14 +78,63 @@ fn a_cas_own_certificate_is_explained() {
     );
 }
 
+/// It does not need one for a registry with a CA of its own, nor for plain HTTP.
 #[test]
-fn a_machine_without_ca_bundle_gets_an_error() {
-    if inside().is_some() {
-        let error = Registry::new(RegistryOptions::default()).err().unwrap();
-        return assert!(shown(error).contains("ca-certificates"));
+fn a_machine_without_ca_bundle_gets_an_error_where_it_needs_one() {
+    if let Some(address) = inside() {
+        assert!(shown(resolve(&strict(), "registry.example.com")).contains("ca-certificates"));
+        let ca = PathBuf::from(std::env::var_os("CARAFE_TEST_CA").unwrap());
+        assert!(is_spoken_to(&with_files(&address, &[ca], None), &address));
+        return assert!(matches!(resolve(&client(&address), &address), RegistryError::NotPlainHttp { .. }));
     }
-    let nowhere = [("SSL_CERT_FILE", "/nonexistent/ca.pem"), ("SSL_CERT_DIR", "/nonexistent")];
-    in_environment("tls::a_machine_without_ca_bundle_gets_an_error", "-", &nowhere);
+    let folder = tempfile::tempdir().unwrap();
+    authority(folder.path());
+    let server = RegistryServer::with(tls(folder.path(), "server.pem", "server.key"));
+    let ca = folder.path().join("ca.pem");
+    let variables = [
+        ("SSL_CERT_FILE", "/nonexistent/ca.pem"),
+        ("SSL_CERT_DIR", "/nonexistent"),
+        ("CARAFE_TEST_CA", ca.to_str().unwrap()),
+    ];
+    let test = "tls::a_machine_without_ca_bundle_gets_an_error_where_it_needs_one";
+    in_environment(test, server.address(), &variables);
+}
+
+/// In the one registry's folder, and for no other port.
+#[test]
+fn a_private_ca_is_found_where_docker_and_podman_look() {
+    let (folder, certs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    authority(folder.path());
+    let [server, other] =
+        [(); 2].map(|()| RegistryServer::with(tls(folder.path(), "server.pem", "server.key")));
+    let own = certs.path().join(server.address());
+    std::fs::create_dir(&own).unwrap();
+    std::fs::copy(folder.path().join("ca.pem"), own.join("ca.crt")).unwrap();
+    let certificates = CertificateFolders::at([certs.path().to_owned()]);
+    let registry =
+        Registry::new(RegistryOptions { certificates, patience: quick(), ..RegistryOptions::default() })
+            .unwrap();
+    assert!(is_spoken_to(&registry, server.address()));
+    let error = resolve(&registry, other.address());
+    assert!(matches!(error, RegistryError::Untrusted { .. }), "{error:?}");
+}
+
+#[test]
+fn a_client_certificate_is_shown_where_it_is_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    authority(folder.path());
+    pair(folder.path(), "client", "CN=robot");
+    let setup = tls(folder.path(), "server.pem", "server.key");
+    let server = RegistryServer::with(Setup { client_ca: Some(file("ca.pem")), ..setup });
+    let address = server.address();
+    let ours = Some((file("client.pem"), file("client.key")));
+    assert!(is_spoken_to(&with_files(address, &[file("ca.pem")], ours), address));
+    let text = shown(resolve(&with_files(address, &[file("ca.pem")], None), address));
+    assert!(text.contains("wants a client certificate") && text.contains("client-cert"), "{text}");
+    let mixed = Some((file("client.pem"), file("server.key")));
+    let text = shown(resolve(&with_files(address, &[file("ca.pem")], mixed), address));
+    assert!(text.contains("server.key") && text.contains("no key of its certificate"), "{text}");
 }
 
 #[test]

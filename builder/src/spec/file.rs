@@ -1,6 +1,7 @@
 //! `carafe.toml` as it is written.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -24,7 +25,7 @@ pub(super) struct File {
     #[serde(default)]
     pub build: BuildTable,
     #[serde(default)]
-    pub registry: BTreeMap<String, RegistryTable>,
+    pub registry: BTreeMap<Spanned<String>, RegistryTable>,
     #[serde(default)]
     pub mirrors: MirrorTable,
     #[serde(default)]
@@ -54,6 +55,9 @@ pub(super) struct BuildTable {
 pub(super) struct RegistryTable {
     #[serde(default)]
     pub insecure: bool,
+    pub ca: Option<PathBuf>,
+    pub client_cert: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
 }
 
 /// An app, in `carafe.toml` and in `apps.json` alike.

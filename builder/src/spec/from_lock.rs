@@ -36,7 +36,7 @@ impl Spec {
             timeout: DEFAULT_TIMEOUT,
             memory: None,
             env: lock.env.clone(),
-            insecure_registries: Default::default(),
+            registries: Default::default(),
             network: Default::default(),
             folder: Default::default(),
         })

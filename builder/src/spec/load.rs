@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::app_url::Environment;
-use super::file::{AppTable, File};
+use super::file::{AppTable, File, RegistryTable};
 use super::network::Network;
 use super::quantity::{ByteSize, parse_duration};
 use super::{
-    AppSource, AppSpec, DEFAULT_FILE, DEFAULT_TIMEOUT, ImageSpec, MAX_SPEC_BYTES, Origin, Spec, SpecError,
-    apps_json,
+    AppSource, AppSpec, DEFAULT_FILE, DEFAULT_TIMEOUT, ImageSpec, MAX_SPEC_BYTES, Origin, RegistrySpec, Spec,
+    SpecError, apps_json,
 };
 use crate::secret::Secret;
 
@@ -33,8 +33,6 @@ pub struct Wishes {
     pub base_image: Option<String>,
     /// `--tag`.
     pub tags: Vec<String>,
-    /// `--insecure-registry`.
-    pub insecure_registries: Vec<String>,
 }
 
 /// An apps.json.
@@ -67,22 +65,32 @@ impl Spec {
         let base_image = image("--base-image", &wishes.base_image, &file.image.base_image, "base")?;
         let (timeout, memory) = limits(&file, &whole)?;
         let env = environment(&file, &whole)?;
-        let insecure = file.registry.iter().filter(|(_, table)| table.insecure).map(|(host, _)| host);
-        let insecure_registries: BTreeSet<_> = insecure.chain(&wishes.insecure_registries).cloned().collect();
+        let registries = registries(&file, &whole, &folder)?;
         let tags = if wishes.tags.is_empty() { file.image.tags } else { wishes.tags.clone() };
-        Ok(Self {
-            apps,
-            build_image,
-            base_image,
-            tags,
-            timeout,
-            memory,
-            env,
-            insecure_registries,
-            network,
-            folder,
-        })
+        Ok(Self { apps, build_image, base_image, tags, timeout, memory, env, registries, network, folder })
     }
+}
+
+/// Their paths are relative to the spec's folder.
+fn registries(
+    file: &File,
+    whole: &Origin,
+    folder: &Path,
+) -> Result<BTreeMap<String, RegistrySpec>, SpecError> {
+    let beside = |path: &PathBuf| folder.join(path);
+    let registry = |(host, table): (&toml::Spanned<String>, &RegistryTable)| {
+        let client = match (&table.client_cert, &table.client_key) {
+            (Some(certificate), Some(key)) => Some((beside(certificate), beside(key))),
+            (None, None) => None,
+            _ => {
+                let help = "`client-cert` names a PEM file, `client-key` the one of its key";
+                return Err(whole.at(host.span()).error("a client certificate needs its key", help));
+            }
+        };
+        let ca = table.ca.as_ref().map(beside);
+        Ok((host.get_ref().clone(), RegistrySpec { insecure: table.insecure, ca, client }))
+    };
+    file.registry.iter().map(registry).collect()
 }
 
 /// The spec's file, its folder, and its text. Without `--spec` the file may be missing.

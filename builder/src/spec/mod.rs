@@ -12,7 +12,7 @@ mod load;
 mod network;
 mod quantity;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -53,12 +53,23 @@ pub struct Spec {
     pub memory: Option<ByteSize>,
     /// Environment variables for bench. No place for secrets: the lock and the image hold them.
     pub env: BTreeMap<String, String>,
-    /// Registries (`host` or `host:port`) that are spoken to over plain HTTP.
-    pub insecure_registries: BTreeSet<String>,
+    /// How registries are spoken to, by `host` or `host:port`.
+    pub registries: BTreeMap<String, RegistrySpec>,
     /// How the outside is reached.
     pub network: Network,
     /// Paths in the spec are relative to this folder; empty where that is the current one.
     pub folder: PathBuf,
+}
+
+/// How one registry is spoken to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RegistrySpec {
+    /// Over plain HTTP.
+    pub insecure: bool,
+    /// A PEM bundle of CAs that are trusted beside the system's.
+    pub ca: Option<PathBuf>,
+    /// PEM files of our certificate and its key.
+    pub client: Option<(PathBuf, PathBuf)>,
 }
 
 /// An image, and where the spec names it.

@@ -21,14 +21,17 @@ fn frappe(rest: &str) -> String {
 fn a_whole_spec() {
     let spec = load(&frappe(
         "[[app]]\nurl = \"frappe/payments@main\"\n[[app]]\npath = \"apps/x\"\n\
-         [build]\ntimeout = \"5m\"\nmemory = \"1GiB\"\n[registry.\"localhost:5000\"]\ninsecure = true\n",
+         [build]\ntimeout = \"5m\"\nmemory = \"1GiB\"\n[registry.\"localhost:5000\"]\ninsecure = true\n\
+         [registry.r]\nca = \"ca.pem\"\nclient-cert = \"/c.pem\"\nclient-key = \"/k.pem\"\n",
     ))
     .unwrap();
     let labels: Vec<_> = spec.apps.iter().map(AppSpec::label).collect();
     assert_eq!(labels, [DEFAULT_FRAPPE_URL, "https://github.com/frappe/payments", "apps/x"]);
     assert_eq!(spec.timeout.as_secs(), 300);
     assert_eq!(spec.memory, Some(ByteSize(1 << 30)));
-    assert!(spec.insecure_registries.contains("localhost:5000"));
+    assert!(spec.registries["localhost:5000"].insecure && !spec.registries["r"].insecure);
+    assert_eq!(spec.registries["r"].ca, Some(spec.folder.join("ca.pem")));
+    assert_eq!(spec.registries["r"].client, Some(("/c.pem".into(), "/k.pem".into())));
 }
 
 #[test]
@@ -48,6 +51,7 @@ fn what_is_wrong_is_said_with_its_line() {
         (frappe("[[app]]\nurl = \"frappe/x\"\nbranch = \"-x\"\n"), "carafe.toml:8:1: failed to read `-x`"),
         (frappe("[build]\ntimeout = \"soon\"\n"), "carafe.toml:7:11: no duration"),
         (frappe("[build.env]\n\"A=B\" = \"x\"\n"), "carafe.toml:7:1: no environment variable"),
+        (frappe("[registry.r]\nclient-key = \"k\"\n"), "carafe.toml:6:11: a client certificate needs"),
         (BASES.to_owned(), "frappe: which frappe is not said"),
         (
             frappe(&format!("[[app]]\nurl = \"frappe/x\"\nbranch = \"{}\"\n", "a".repeat(40))),

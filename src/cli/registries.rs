@@ -1,0 +1,28 @@
+//! From flags and the spec's `[registry]` tables to how registries are spoken to.
+
+use std::collections::BTreeMap;
+
+use carafe_builder::spec::RegistrySpec;
+
+use crate::registry::{Reference, RegistryOptions, TlsFiles};
+
+/// What this machine says (see [`RegistryOptions::from_environment`]), with `tables` and the hosts
+/// of `--insecure-registry` put before it.
+pub fn options(
+    tables: Option<&BTreeMap<String, RegistrySpec>>,
+    insecure: &[String],
+    targets: &[Reference],
+) -> RegistryOptions {
+    let mut options = RegistryOptions::from_environment(targets);
+    options.insecure.extend(insecure.iter().cloned());
+    for (host, table) in tables.into_iter().flatten() {
+        if table.insecure {
+            options.insecure.insert(host.clone());
+        }
+        let tls = TlsFiles { ca: table.ca.iter().cloned().collect(), client: table.client.clone() };
+        if tls != TlsFiles::default() {
+            options.tls.insert(host.clone(), tls);
+        }
+    }
+    options
+}

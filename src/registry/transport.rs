@@ -1,0 +1,169 @@
+//! The HTTP clients: one pair for each registry that wants certificates of its own, and one for
+//! all others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::{Certificate, ClientBuilder, Url, redirect};
+
+use super::RegistryOptions;
+use super::error::RegistryError;
+use super::trust::{self, CertificateFolders, TlsFiles};
+
+/// How long a connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// So often is a token's request redirected at most.
+const MAX_REDIRECTS: usize = 5;
+/// Names us to servers.
+const USER_AGENT: &str = concat!("carafe/", env!("CARGO_PKG_VERSION"));
+/// The name that Docker Hub's images have, and the host that serves them.
+const HUB: (&str, &str) = ("docker.io", "index.docker.io");
+
+/// How one registry is connected to. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Transport {
+    pub(super) http: reqwest::Client,
+    /// For requests that carry bytes of a blob: the server is silent while we speak, and so these
+    /// have a limit of their own.
+    pub(super) sending: reqwest::Client,
+    /// For token servers: it is not redirected to another.
+    pub(super) tokens: reqwest::Client,
+}
+
+/// How all registries are connected to.
+pub(super) struct Transports {
+    insecure: BTreeSet<String>,
+    tls: BTreeMap<String, TlsFiles>,
+    folders: CertificateFolders,
+    silence: Duration,
+    made: Mutex<BTreeMap<String, Transport>>,
+}
+
+impl Transports {
+    /// Connects to nothing yet; fails if a host that is named as insecure is no host.
+    pub(super) fn new(options: &RegistryOptions) -> Result<Self, RegistryError> {
+        options.insecure.iter().try_for_each(|registry| check_host(registry))?;
+        Ok(Self {
+            insecure: options.insecure.clone(),
+            tls: options.tls.clone(),
+            folders: options.certificates.clone(),
+            silence: options.patience.silence(),
+            made: Mutex::default(),
+        })
+    }
+
+    pub(super) fn is_insecure(&self, registry: &str) -> bool {
+        self.insecure.contains(registry)
+    }
+
+    /// Scheme and host.
+    pub(super) fn base(&self, registry: &str) -> String {
+        let scheme = if self.is_insecure(registry) { "http" } else { "https" };
+        let host = if registry == HUB.0 { HUB.1 } else { registry };
+        format!("{scheme}://{host}")
+    }
+
+    /// The PEM files for `registry`: the ones that were named, else those in a folder.
+    pub(super) fn files(&self, registry: &str) -> Result<TlsFiles, RegistryError> {
+        self.tls.get(registry).map_or_else(|| self.folders.find(registry), |files| Ok(files.clone()))
+    }
+
+    /// The clients for `registry`. Fails where its PEM files, or the machine's, are of no use.
+    pub(super) fn of(&self, registry: &str) -> Result<Transport, RegistryError> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = made.get(registry) {
+            return Ok(known.clone());
+        }
+        let files = self.files(registry)?;
+        // No host has an empty name: those without files share one pair, and its connections.
+        let shared = String::new();
+        let is_plain = files == TlsFiles::default() && !self.is_insecure(registry);
+        if let Some(known) = made.get(&shared).filter(|_| is_plain).cloned() {
+            return Ok(known);
+        }
+        let transport = self.make(registry, &files)?;
+        made.insert(if is_plain { shared } else { registry.to_owned() }, transport.clone());
+        Ok(transport)
+    }
+
+    fn make(&self, registry: &str, files: &TlsFiles) -> Result<Transport, RegistryError> {
+        let (authorities, identity) = files.read(registry)?;
+        let builder = |roots: fn(ClientBuilder, Vec<Certificate>) -> ClientBuilder| {
+            let builder = reqwest::Client::builder().user_agent(USER_AGENT).connect_timeout(CONNECT_TIMEOUT);
+            let builder = roots(builder, authorities.clone());
+            match &identity {
+                Some(identity) => builder.identity(identity.clone()),
+                None => builder,
+            }
+        };
+        let with_systems = || builder(ClientBuilder::tls_certs_merge);
+        let alone = || builder(ClientBuilder::tls_certs_only);
+        let build = |new: &dyn Fn() -> ClientBuilder| {
+            let reading = || new().read_timeout(self.silence);
+            let tokens = reading().redirect(within_one_origin()).build()?;
+            Ok::<_, reqwest::Error>(Transport { http: reading().build()?, sending: new().build()?, tokens })
+        };
+        let error = match build(&with_systems) {
+            Ok(transport) => return Ok(transport),
+            Err(error) => error,
+        };
+        match (build(&alone), &files.client) {
+            // What remains is our own certificate.
+            (Err(_), Some((_, key))) => {
+                let reason = "it is no key of its certificate, or of a kind that is not supported";
+                Err(trust::wrong(registry, key, reason.to_owned()))
+            }
+            // The machine has no CAs of its own, and needs none.
+            (Ok(transport), _) if !files.ca.is_empty() || self.is_insecure(registry) => Ok(transport),
+            _ => Err(RegistryError::NoCaBundle(error)),
+        }
+    }
+}
+
+/// For requests that say who we are in their body, which is sent again to wherever they are
+/// redirected: nowhere else.
+fn within_one_origin() -> redirect::Policy {
+    redirect::Policy::custom(|attempt| {
+        let is_same = attempt.previous().last().is_some_and(|asked| asked.origin() == attempt.url().origin());
+        match is_same && attempt.previous().len() <= MAX_REDIRECTS {
+            true => attempt.follow(),
+            false => attempt.stop(),
+        }
+    })
+}
+
+fn check_host(registry: &str) -> Result<(), RegistryError> {
+    let url = Url::parse(&format!("http://{registry}"));
+    let is_bare = |url: Url| url.path() == "/" && url.username().is_empty() && !registry.ends_with('/');
+    match url.is_ok_and(is_bare) {
+        true => Ok(()),
+        false => Err(RegistryError::Host { registry: registry.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(insecure: &[&str]) -> Result<Transports, RegistryError> {
+        let insecure = insecure.iter().map(|host| (*host).to_owned()).collect();
+        Transports::new(&RegistryOptions { insecure, ..RegistryOptions::default() })
+    }
+
+    #[test]
+    fn plain_http_is_spoken_only_where_named() {
+        let hosts = hosts(&["localhost:5000", "[::1]:5000"]).unwrap();
+        assert_eq!(hosts.base("localhost:5000"), "http://localhost:5000");
+        assert_eq!(hosts.base("[::1]:5000"), "http://[::1]:5000");
+        assert_eq!(hosts.base("localhost"), "https://localhost");
+        assert_eq!(hosts.base("docker.io"), "https://index.docker.io");
+    }
+
+    #[test]
+    fn an_insecure_registry_is_a_host() {
+        for wrong in ["", "http://a", "a/b", "a b", "u@a", "a/"] {
+            assert!(hosts(&[wrong]).is_err(), "{wrong}");
+        }
+    }
+}
