@@ -1,5 +1,6 @@
-//! Images by name, wherever they are: a registry, an OCI layout, a docker archive.
+//! Images by name, wherever they are: a registry, an OCI layout, an archive.
 
+use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -9,9 +10,13 @@ use carafe_layers::archive::ArchiveSource;
 use carafe_layers::digest::Digest;
 use carafe_layers::layout::LayoutSource;
 use carafe_layers::oci::Descriptor;
+use carafe_layers::path::printable;
 use carafe_layers::source::{ImageSource, ResolvedImage, SourceError};
 
 use crate::registry::{ParseReferenceError, Reference, Registry};
+
+/// What the name of a layout begins with.
+const LAYOUT: &str = "oci:";
 
 /// A name of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +32,8 @@ pub enum ImageName {
     },
     /// `docker-archive:FILE[:TAG]` or `oci-archive:FILE[:REF]`.
     Archive {
+        /// What is written; what is read may be either.
+        kind: ArchiveKind,
         /// The file.
         path: PathBuf,
         /// Which of its images.
@@ -34,18 +41,38 @@ pub enum ImageName {
     },
 }
 
+/// The forms of a tar file with images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveKind {
+    /// An OCI layout in a tar.
+    Oci,
+    /// What `docker load` takes.
+    Docker,
+}
+
+impl ArchiveKind {
+    /// What the name of such a file begins with.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Oci => "oci-archive:",
+            Self::Docker => "docker-archive:",
+        }
+    }
+}
+
 impl FromStr for ImageName {
     type Err = ParseReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ParseReferenceError> {
-        if let Some(rest) = text.strip_prefix("oci:") {
+        if let Some(rest) = text.strip_prefix(LAYOUT) {
             let (path, reference) = split_path(rest);
             return Ok(Self::Layout { path, reference });
         }
-        if let Some(rest) = text.strip_prefix("docker-archive:").or_else(|| text.strip_prefix("oci-archive:"))
-        {
-            let (path, reference) = split_path(rest);
-            return Ok(Self::Archive { path, reference });
+        for kind in [ArchiveKind::Oci, ArchiveKind::Docker] {
+            if let Some(rest) = text.strip_prefix(kind.prefix()) {
+                let (path, reference) = split_path(rest);
+                return Ok(Self::Archive { kind, path, reference });
+            }
         }
         if Path::new(text).join("oci-layout").is_file() {
             return Ok(Self::Layout { path: PathBuf::from(text), reference: None });
@@ -62,12 +89,52 @@ fn split_path(text: &str) -> (PathBuf, Option<String>) {
     }
 }
 
+impl fmt::Display for ImageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (prefix, path, reference) = match self {
+            Self::Registry(reference) => return reference.fmt(f),
+            Self::Layout { path, reference } => (LAYOUT, path, reference),
+            Self::Archive { kind, path, reference } => (kind.prefix(), path, reference),
+        };
+        write!(f, "{prefix}{}", printable(path.as_os_str().as_encoded_bytes()))?;
+        reference.as_ref().map_or(Ok(()), |name| write!(f, ":{}", printable(name.as_bytes())))
+    }
+}
+
 impl ImageName {
+    /// Where to write an image on this machine: `oci:FOLDER[:REF]`, an archive, or the path of a
+    /// folder, which need not be there.
+    pub fn output(text: &str) -> Result<Self, ParseReferenceError> {
+        let prefixes = [LAYOUT, ArchiveKind::Oci.prefix(), ArchiveKind::Docker.prefix()];
+        match prefixes.iter().any(|prefix| text.starts_with(prefix)) {
+            true => text.parse(),
+            false => Ok(Self::Layout { path: PathBuf::from(text), reference: None }),
+        }
+    }
+
+    /// The folder, if it is a layout.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Layout { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// The reference, if it is in a registry.
+    pub fn reference(&self) -> Option<&Reference> {
+        match self {
+            Self::Registry(reference) => Some(reference),
+            _ => None,
+        }
+    }
+
     /// The same name, with a relative path taken from `folder`.
     pub fn relative_to(self, folder: &Path) -> Self {
         match self {
             Self::Layout { path, reference } => Self::Layout { path: folder.join(path), reference },
-            Self::Archive { path, reference } => Self::Archive { path: folder.join(path), reference },
+            Self::Archive { kind, path, reference } => {
+                Self::Archive { kind, path: folder.join(path), reference }
+            }
             registry => registry,
         }
     }
@@ -84,7 +151,9 @@ impl ImageName {
                 Arc::new(registry.source(&reference))
             }
             Self::Layout { path, reference } => Arc::new(LayoutSource::open(path, reference.as_deref())?),
-            Self::Archive { path, reference } => Arc::new(ArchiveSource::open(path, reference.as_deref())?),
+            Self::Archive { path, reference, .. } => {
+                Arc::new(ArchiveSource::open(path, reference.as_deref())?)
+            }
         })
     }
 }
@@ -153,5 +222,9 @@ mod tests {
             assert_eq!(text.parse::<ImageName>().unwrap(), name, "{text}");
         }
         assert!(matches!("a/b:1".parse().unwrap(), ImageName::Registry(_)));
+        assert_eq!(ImageName::output("a/b").unwrap(), layout("a/b", None));
+        for text in ["oci:a/b", "oci:a/b:1", "oci-archive:a.tar:1", "docker-archive:a.tar:erp:15"] {
+            assert_eq!(ImageName::output(text).unwrap().to_string(), text);
+        }
     }
 }

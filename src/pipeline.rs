@@ -18,8 +18,10 @@ use carafe_layers::image::Image;
 use carafe_layers::pack::PackedLayer;
 
 use crate::context::Context;
+use crate::images::ImageName;
 use crate::registry::{PushReport, Reference};
 use crate::stages;
+use crate::stages::copy::Parcel;
 use crate::stages::fetch::Sources;
 use crate::stages::lock::{LockOptions, Locked};
 use crate::stages::verify::Claims;
@@ -84,9 +86,18 @@ pub fn rebuild(
     build_locked(&claims.spec, locked, output, scratch, context)
 }
 
-/// Pushes a finished image to every reference.
-pub fn push(built: &Built, targets: &[Reference], context: &Context) -> miette::Result<Vec<PushReport>> {
-    stages::push::push_built(&built.image, &built.layout, &built.sources, targets, context)
+/// Brings a finished image to every target. An archive for Docker that has no name of its own is
+/// named `tags`.
+pub fn deliver(
+    built: &Built,
+    tags: &[Reference],
+    targets: &[ImageName],
+    context: &Context,
+) -> miette::Result<Vec<PushReport>> {
+    let parcel = stages::push::parcel(&built.image, &built.layout, &built.sources, context)?;
+    let is_there = |target: &&ImageName| matches!(target, ImageName::Layout { path, reference: None } if *path == built.layout);
+    let targets: Vec<_> = targets.iter().filter(|target| !is_there(target)).cloned().collect();
+    Parcel { names: tags.to_vec(), ..parcel }.deliver(&targets, context)
 }
 
 /// Pins everything in the spec.

@@ -158,7 +158,8 @@ pub fn is_document(media_type: &str) -> bool {
     is_index(media_type) || matches!(media_type, media_type::MANIFEST | media_type::DOCKER_MANIFEST)
 }
 
-fn is_index(media_type: &str) -> bool {
+/// Whether it is an index.
+pub fn is_index(media_type: &str) -> bool {
     matches!(media_type, media_type::INDEX | media_type::DOCKER_INDEX)
 }
 

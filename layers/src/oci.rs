@@ -132,6 +132,35 @@ impl Platform {
     }
 }
 
+/// A string that names no platform.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("failed to parse platform `{text}`: it is no `os/architecture` or `os/architecture/variant`")]
+#[diagnostic(help("write it as `linux/amd64` or `linux/arm64/v8`"))]
+pub struct ParsePlatformError {
+    text: String,
+}
+
+impl std::str::FromStr for Platform {
+    type Err = ParsePlatformError;
+
+    fn from_str(text: &str) -> Result<Self, ParsePlatformError> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let is_word = |part: &&str| {
+            (1..=32).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        };
+        let variant = match parts.as_slice() {
+            _ if !parts.iter().all(is_word) => Err(()),
+            [_, _] => Ok(None),
+            [_, _, variant] => Ok(Some((*variant).to_owned())),
+            _ => Err(()),
+        };
+        let shorten = || text.chars().filter(|c| !c.is_control()).take(100).collect();
+        let variant = variant.map_err(|()| ParsePlatformError { text: shorten() })?;
+        let (os, architecture) = (parts[0].to_owned(), parts[1].to_owned());
+        Ok(Self { architecture, os, variant, extra: BTreeMap::new() })
+    }
+}
+
 impl std::fmt::Display for Platform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.os, self.architecture)?;
@@ -200,6 +229,20 @@ pub struct ImageConfig {
     /// Everything else, kept.
     #[serde(flatten)]
     pub extra: Extra,
+}
+
+impl ImageConfig {
+    /// What the image is for. `variant` and Windows' `os.version` and `os.features` are optional.
+    pub fn platform(&self) -> Platform {
+        let member = |name: &str| serde_json::from_value(self.extra.get(name)?.clone()).ok();
+        let others = ["os.version", "os.features"];
+        Platform {
+            architecture: self.architecture.clone(),
+            os: self.os.clone(),
+            variant: self.extra.get("variant").and_then(Value::as_str).map(str::to_owned),
+            extra: others.iter().filter_map(|name| Some(((*name).to_owned(), member(name)?))).collect(),
+        }
+    }
 }
 
 /// The `config` member of an image config. `Healthcheck`, `Shell`, `OnBuild` and whatever else a
@@ -276,6 +319,16 @@ mod tests {
         let config: ImageConfig = serde_json::from_str(text).unwrap();
         let value: Value = serde_json::to_value(&config).unwrap();
         assert_eq!(value, serde_json::from_str::<Value>(text).unwrap());
+    }
+
+    #[test]
+    fn a_platform_is_read_as_it_is_shown() {
+        for text in ["linux/amd64", "linux/arm64/v8"] {
+            assert_eq!(text.parse::<Platform>().unwrap().to_string(), text);
+        }
+        for text in ["", "linux", "linux/", "/amd64", "linux/arm/v7/x", "linux/a b", "linux/\u{1b}[31m"] {
+            assert!(text.parse::<Platform>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -55,6 +55,13 @@ pub struct ResolvedImage {
     pub config_bytes: Vec<u8>,
 }
 
+impl ResolvedImage {
+    /// What it is for, by its own config.
+    pub fn platform(&self) -> Platform {
+        self.config.platform()
+    }
+}
+
 /// Why an image could not be read.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SourceError {

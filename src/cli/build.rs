@@ -1,6 +1,5 @@
 //! `carafe build`.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use carafe_layers::pack::PackedLayer;
@@ -8,8 +7,10 @@ use clap::Args;
 use miette::miette;
 use serde_json::json;
 
+use super::delivery::Settled;
 use super::exit;
 use super::inputs::{RunArguments, SandboxArguments, SpecArguments};
+use crate::images::ImageName;
 use crate::pipeline::{self, Built};
 use crate::registry::{PushReport, Reference};
 use crate::report::{self, LayerRow};
@@ -30,9 +31,10 @@ pub struct BuildArguments {
     /// Push the image to every tag
     #[arg(long)]
     push: bool,
-    /// Leave the image in this folder as an OCI layout [default without --push: ./image]
-    #[arg(short, long, value_name = "FOLDER")]
-    output: Option<PathBuf>,
+    /// Leave the image in this folder as an OCI layout [default without --push: ./image], or in
+    /// oci:FOLDER[:REF], oci-archive:FILE[:REF] or docker-archive:FILE[:TAG]
+    #[arg(short, long, value_name = "FOLDER", value_parser = ImageName::output)]
+    output: Option<ImageName>,
     /// Refuse whatever the lock (or the spec itself) does not pin
     #[arg(long, conflicts_with = "lock")]
     locked: bool,
@@ -55,18 +57,24 @@ pub fn run(arguments: &BuildArguments) -> miette::Result<u8> {
         LockOptions { path: arguments.spec.lock_path(), locked: arguments.locked, renew: arguments.lock };
     let output = match (&arguments.output, arguments.push) {
         (Some(output), _) => Some(output.clone()),
-        (None, false) => Some(DEFAULT_OUTPUT.into()),
+        (None, false) => Some(ImageName::output(DEFAULT_OUTPUT)?),
         (None, true) => None,
     };
     let context = arguments.run.context(Some(&spec), &targets, (&arguments.sandbox).into())?;
     let scratch = context.cache.scratch()?;
-    let built = pipeline::build(&spec, &options, output.as_deref(), &scratch, &context)?;
-    let pushed = match arguments.push {
-        true => pipeline::push(&built, &targets, &context)?,
-        false => Vec::new(),
+    let folder = output.as_ref().and_then(ImageName::folder);
+    let built = pipeline::build(&spec, &options, folder, &scratch, &context)?;
+    let delivered = match arguments.push {
+        true => output.iter().cloned().chain(targets.iter().cloned().map(ImageName::Registry)).collect(),
+        false => Vec::from_iter(output.clone()),
     };
-    show(arguments, &built, &pushed, since.elapsed());
-    Ok(exit::DONE)
+    let settled = Settled::of(pipeline::deliver(&built, &targets, &delivered, &context))?;
+    let names = match arguments.push {
+        true => report::pushed_names(&settled.pushed),
+        false => settled.names(built.image.descriptor.digest, &delivered),
+    };
+    show(arguments, &built, &settled.pushed, names, since.elapsed());
+    settled.end(exit::DONE)
 }
 
 /// The references that tags name.
@@ -74,12 +82,14 @@ pub fn targets(tags: &[String]) -> miette::Result<Vec<Reference>> {
     tags.iter().map(|tag| Ok(tag.parse::<Reference>()?)).collect()
 }
 
-fn show(arguments: &BuildArguments, built: &Built, pushed: &[PushReport], elapsed: Duration) {
+fn show(
+    arguments: &BuildArguments,
+    built: &Built,
+    pushed: &[PushReport],
+    names: Vec<String>,
+    elapsed: Duration,
+) {
     let digest = built.image.descriptor.digest;
-    let names: Vec<String> = match pushed {
-        [] => vec![format!("oci:{}@{digest}", built.layout.display())],
-        reports => report::pushed_names(reports),
-    };
     if arguments.run.json {
         let layers: Vec<_> = built.layers.iter().map(layer_json).collect();
         report::emit(&json!({

@@ -1,7 +1,10 @@
 //! The command line: arguments in, exit code out.
 
 mod build;
+mod copy;
+mod delivery;
 mod diff;
+mod index;
 mod inputs;
 mod inspect;
 mod lock;
@@ -54,8 +57,12 @@ enum Command {
     Lock(lock::LockArguments),
     /// Build the image that the spec and its lock describe
     Build(build::BuildArguments),
-    /// Push an image from an OCI layout or a docker archive to a registry
+    /// Push an image from an OCI layout or an archive to registries
     Push(push::PushArguments),
+    /// Copy an image, or an index with all of its images, from anywhere to anywhere
+    Copy(copy::CopyArguments),
+    /// Make an index over images for several platforms
+    Index(index::IndexArguments),
     /// Compare two images, and say why they differ
     Diff(diff::DiffArguments),
     /// Build an image again from the lock in its label, and say whether it is the same
@@ -72,6 +79,8 @@ pub fn main() -> ExitCode {
         Command::Lock(arguments) => lock::run(&arguments),
         Command::Build(arguments) => build::run(&arguments),
         Command::Push(arguments) => push::run(&arguments),
+        Command::Copy(arguments) => copy::run(&arguments),
+        Command::Index(arguments) => index::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),

@@ -1,47 +1,43 @@
 //! `carafe push`.
 
+use std::sync::Arc;
+
+use carafe_builder::sandbox::Isolation;
 use carafe_layers::source::resolve;
 use clap::Args;
-use serde_json::json;
 
-use super::build::targets;
+use super::delivery::{self, Settled};
 use super::exit;
 use super::inputs::RunArguments;
 use crate::images::ImageName;
 use crate::report;
-use crate::stages::push::push;
-use carafe_builder::sandbox::Isolation;
+use crate::stages::copy::Parcel;
 
 /// Arguments of `carafe push`.
 #[derive(Args)]
 pub struct PushArguments {
-    /// The image: a layout's folder, oci:FOLDER[:REF], docker-archive:FILE[:TAG], or a reference
+    /// The image: a layout's folder, oci:FOLDER[:REF], oci-archive:FILE[:REF],
+    /// docker-archive:FILE[:TAG], or a reference
     image: ImageName,
-    /// Where to
-    #[arg(required = true, value_name = "REFERENCE")]
+    /// Where to, as often as needed: references, or files as above
+    #[arg(required = true, value_name = "TARGET")]
     targets: Vec<String>,
     #[command(flatten)]
     run: RunArguments,
 }
 
 pub fn run(arguments: &PushArguments) -> miette::Result<u8> {
-    let targets = targets(&arguments.targets)?;
-    let context = arguments.run.context(None, &targets, Isolation::Namespaces)?;
+    let targets = delivery::targets(&arguments.targets)?;
+    let context = arguments.run.context(None, &delivery::references(&targets), Isolation::Namespaces)?;
     let source = arguments.image.open(&context.registry, None)?;
     let image = resolve(&*source, &context.platform)?;
-    let pushed = push(&*source, &image, &targets, &context)?;
-    let digest = image.descriptor.digest;
-    if arguments.run.json {
-        let reports = pushed.iter().map(report::push_json).collect::<Vec<_>>();
-        report::emit(&json!({"event": "result", "digest": digest, "pushed": reports}));
-        return Ok(exit::DONE);
+    let parcel = Parcel::of_image(Arc::clone(&source), &image);
+    let settled = Settled::of(parcel.deliver(&targets, &context))?;
+    if !arguments.run.json && !arguments.run.quiet {
+        let rows = report::image_rows(&image, &settled.pushed);
+        let table = report::layer_table(&rows, &report::sent(&settled.pushed));
+        report::to_stderr(format_args!("\n{table}"));
     }
-    if !arguments.run.quiet {
-        let rows = report::image_rows(&image, &pushed);
-        report::to_stderr(format_args!("\n{}", report::layer_table(&rows, &report::sent(&pushed))));
-    }
-    for name in report::pushed_names(&pushed) {
-        report::to_stdout(format_args!("{name}"));
-    }
-    Ok(exit::DONE)
+    settled.show(image.descriptor.digest, &targets, arguments.run.json);
+    settled.end(exit::DONE)
 }

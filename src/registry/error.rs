@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use carafe_layers::digest::Digest;
 use carafe_layers::source::SourceError;
 
+use super::push::PushReport;
 use super::refusal::Rule;
 use super::retry::RetryAfter;
 
@@ -243,6 +244,20 @@ pub enum RegistryError {
         #[source]
         #[diagnostic_source]
         source: SourceError,
+    },
+    /// A push to several registries failed in some of them.
+    #[error("failed to push to {} of {registries} registries", failed.len())]
+    #[diagnostic(help(
+        "the others have all of it, and their tags have moved; run the same command again: what is there is not sent again"
+    ))]
+    Partly {
+        /// What the others have.
+        done: Vec<PushReport>,
+        /// Why, for each that failed. No tag has moved there.
+        #[related]
+        failed: Vec<RegistryError>,
+        /// How many were pushed to.
+        registries: usize,
     },
     /// The credentials of a registry could not be looked up.
     #[error("failed to find the credentials of `{registry}` in {place}: {reason}")]

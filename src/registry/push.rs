@@ -2,9 +2,10 @@
 //!
 //! The order makes a push all or nothing. Into each repository go the blobs, then the manifests
 //! by their digests, each after all that it names, and each is asked for again. When every
-//! repository has the root, and not before, the tags move.
+//! repository of a registry has the root, and not before, the tags there move.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 
 use carafe_builder::progress::{Progress, Stage, Task, Unit};
 use carafe_layers::digest::Digest;
@@ -24,6 +25,8 @@ use crate::parallel;
 
 /// So many blobs are on their way to one repository at the same time.
 pub const UPLOADS_AT_ONCE: usize = 4;
+/// So many registries are pushed to at the same time.
+const REGISTRIES_AT_ONCE: usize = 4;
 
 /// Where blobs are known to be: a base's layers in the base's repository. A registry takes them
 /// from there instead of being sent them again.
@@ -84,9 +87,11 @@ impl Registry {
     /// `blobs` where they have to be sent, to all `targets`; one report for each repository, in
     /// the order in which they were named. Several names in one repository get their blobs once.
     ///
-    /// No tag moves unless every repository has all of it. A failure leaves blobs behind that no
-    /// name points at; the next push of the same skips them. Fails before anything is sent if a
-    /// target names another digest than the root's.
+    /// Registries are pushed to at the same time. In each, no tag moves unless all of its
+    /// repositories have all of the graph; one that fails does not hold the others up
+    /// ([`RegistryError::Partly`]). A failure leaves blobs behind that no name points at; the next
+    /// push of the same skips them. Fails before anything is sent if a target names another digest
+    /// than the root's.
     pub fn push_graph(
         &self,
         graph: &Graph,
@@ -95,25 +100,69 @@ impl Registry {
         known: &KnownBlobs,
         progress: &Progress,
     ) -> Result<Vec<PushReport>, RegistryError> {
-        let mut known = known.clone();
-        let mut reports = Vec::new();
-        let digest = graph.root.descriptor.digest;
-        let destinations = group(digest, targets)?;
-        for (repository, tags) in &destinations {
+        let destinations = group(graph.root.descriptor.digest, targets)?;
+        let mut registries: Vec<Vec<&Destination>> = Vec::new();
+        for one in &destinations {
+            let same = |others: &&mut Vec<&Destination>| others[0].0.registry() == one.0.registry();
+            match registries.iter_mut().find(same) {
+                Some(others) => others.push(one),
+                None => registries.push(vec![one]),
+            }
+        }
+        let count = registries.len();
+        let push = |registry: Vec<&Destination>| {
+            Ok::<_, Infallible>(self.push_to_one(graph, blobs, &registry, known, progress))
+        };
+        let Ok(results) = parallel::map(registries, REGISTRIES_AT_ONCE, push);
+        let (mut done, mut failed) = (Vec::new(), Vec::new());
+        for result in results {
+            match result {
+                Ok(reports) => done.extend(reports),
+                Err(error) => failed.push(error),
+            }
+        }
+        match failed.pop() {
+            None => {
+                let place = |report: &PushReport| destinations.iter().position(|one| one.0 == report.target);
+                done.sort_by_key(place);
+                Ok(done)
+            }
+            Some(only) if count == 1 => Err(only),
+            Some(last) => {
+                failed.push(last);
+                Err(RegistryError::Partly { done, failed, registries: count })
+            }
+        }
+    }
+
+    /// The same to repositories of one registry: all or nothing.
+    fn push_to_one(
+        &self,
+        graph: &Graph,
+        blobs: &dyn ImageSource,
+        destinations: &[&Destination],
+        known: &KnownBlobs,
+        progress: &Progress,
+    ) -> Result<Vec<PushReport>, RegistryError> {
+        let (mut known, mut reports) = (known.clone(), Vec::new());
+        for (repository, tags) in destinations {
             let push = Push::new(&self.shared, graph, repository, &known);
             let delivered = push.blobs(blobs, &known, progress)?;
             graph.documents().try_for_each(|document| push.document(document))?;
             known.add(repository, delivered.iter().map(|blob| blob.descriptor.digest));
-            let target = repository.clone();
+            let (target, digest) = (repository.clone(), graph.root.descriptor.digest);
             reports.push(PushReport { target, digest, blobs: delivered, tags: tags.clone() });
         }
-        for (repository, tags) in &destinations {
+        for (repository, tags) in destinations {
             let push = Push::new(&self.shared, graph, repository, &known);
             tags.iter().try_for_each(|tag| push.tag(tag))?;
         }
         Ok(reports)
     }
 }
+
+/// A repository and the tags in it.
+type Destination = (Repository, Vec<String>);
 
 /// What became of all blobs, in a few words.
 fn summary(reports: &[BlobReport]) -> String {
@@ -132,8 +181,8 @@ fn summary(reports: &[BlobReport]) -> String {
 }
 
 /// The repositories in the order in which they were named, and the tags in each.
-fn group(digest: Digest, targets: &[Reference]) -> Result<Vec<(Repository, Vec<String>)>, RegistryError> {
-    let mut groups: Vec<(Repository, Vec<String>)> = Vec::new();
+fn group(digest: Digest, targets: &[Reference]) -> Result<Vec<Destination>, RegistryError> {
+    let mut groups: Vec<Destination> = Vec::new();
     for target in targets {
         if let Some(wanted) = target.digest().filter(|wanted| *wanted != digest) {
             let action = format!("push the image as {target}");

@@ -2,8 +2,10 @@
 
 pub mod assemble;
 pub mod bench;
+pub mod copy;
 pub mod diff;
 pub mod fetch;
+pub mod index;
 pub mod lock;
 pub mod pack;
 pub mod push;
