@@ -22,7 +22,7 @@ pub struct Setup {
 pub struct RegistryServer {
     child: Child,
     address: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl RegistryServer {
@@ -57,12 +57,18 @@ impl RegistryServer {
             }
         });
         let address = address.recv().expect("docker-registry says where it listens");
-        Self { child, address, _folder: folder }
+        Self { child, address, folder }
     }
 
     /// `127.0.0.1:port` or `[::1]:port`.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where it keeps everything.
+    #[allow(dead_code, reason = "not every test program looks there")]
+    pub fn storage(&self) -> PathBuf {
+        self.folder.path().join("storage")
     }
 
     /// The name of an image in it.

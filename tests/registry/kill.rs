@@ -11,14 +11,14 @@ use carafe::registry::{KnownBlobs, Patience, Registry, RegistryOptions};
 use carafe_builder::cache::Cache;
 use carafe_builder::progress::Progress;
 
+use crate::endurance::wanted;
 use crate::images::Image;
 use crate::server::RegistryServer;
 use crate::{inside, name};
 
-/// Of the layer: twelve chunks and a half.
-const SIZE: usize = 100 << 20;
-/// The proxy stops reading when it has read so many bytes, once: in the middle of a chunk.
-const STOP_AT: u64 = 60_000_000;
+/// Of the layer, in mebibytes, and how often its push is killed, unless the environment says more
+/// (`scripts/registry-endurance`).
+const SMALL: (usize, usize) = (100, 1);
 /// Tells the child its cache.
 const CACHE: &str = "CARAFE_TEST_CACHE";
 const TEST: &str = "kill::a_kill_in_the_middle_of_a_blob_sends_little_again";
@@ -27,6 +27,11 @@ const TEST: &str = "kill::a_kill_in_the_middle_of_a_blob_sends_little_again";
 struct Proxy {
     registry: String,
     received: Arc<AtomicU64>,
+    /// Of those, what the registry was given.
+    passed_on: Arc<AtomicU64>,
+    /// It stops reading when it has read so many bytes, spread over the blob: mostly in the middle
+    /// of a chunk.
+    stops: Vec<u64>,
     /// Told when the proxy has stopped reading.
     stopped: mpsc::SyncSender<()>,
 }
@@ -39,7 +44,8 @@ impl Proxy {
             let count = client.read(&mut piece).ok().filter(|count| *count > 0)?;
             let before = self.received.fetch_add(count as u64, Ordering::Relaxed);
             request.extend_from_slice(&piece[..count]);
-            if before < STOP_AT && before + count as u64 >= STOP_AT {
+            let after = before + count as u64;
+            if self.stops.iter().any(|stop| (before + 1..=after).contains(stop)) {
                 let _ = self.stopped.send(());
                 // Until the client is dead.
                 while client.read(&mut piece).is_ok_and(|count| count > 0) {
@@ -58,6 +64,7 @@ impl Proxy {
         upstream.write_all(&request[..line]).ok()?;
         upstream.write_all(b"\r\nConnection: close").ok()?;
         upstream.write_all(&request[line..]).ok()?;
+        self.passed_on.fetch_add(request.len() as u64, Ordering::Relaxed);
         std::io::copy(&mut upstream, &mut client).ok().map(|_| ())
     }
 }
@@ -70,8 +77,12 @@ fn body_length(request: &[u8]) -> Option<usize> {
     Some((end + length.unwrap_or(0)).saturating_sub(request.len()))
 }
 
+fn size() -> usize {
+    wanted("CARAFE_ENDURANCE_BLOB_MIB", SMALL.0) << 20
+}
+
 fn push(address: &str) {
-    let bytes: Vec<u8> = (0..SIZE).map(|index| (index >> 16) as u8).collect();
+    let bytes: Vec<u8> = (0..size()).map(|index| (index >> 16) as u8).collect();
     let image = Image::new(&[&bytes]);
     let cache = Cache::at(std::env::var_os(CACHE).unwrap().as_ref()).unwrap();
     let options = RegistryOptions {
@@ -93,9 +104,11 @@ fn a_kill_in_the_middle_of_a_blob_sends_little_again() {
     let (server, cache) = (RegistryServer::start(), tempfile::tempdir().unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let (received, (stopped, is_stopped)) = (Arc::<AtomicU64>::default(), mpsc::sync_channel(1));
-    let registry = server.address().to_owned();
-    let proxy = Arc::new(Proxy { registry, received: Arc::clone(&received), stopped });
+    let (received, passed_on) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+    let ((stopped, is_stopped), kills) = (mpsc::sync_channel(1), wanted("CARAFE_ENDURANCE_KILLS", SMALL.1));
+    let stops: Vec<u64> = (1..=kills).map(|nth| (size() * nth / (kills + 1)) as u64).collect();
+    let (registry, counts) = (server.address().to_owned(), (Arc::clone(&received), Arc::clone(&passed_on)));
+    let proxy = Arc::new(Proxy { registry, received: counts.0, passed_on: counts.1, stops, stopped });
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let proxy = Arc::clone(&proxy);
@@ -107,11 +120,16 @@ fn a_kill_in_the_middle_of_a_blob_sends_little_again() {
         command.args(["--exact", TEST]).env("CARAFE_TEST_ADDRESS", &address).env(CACHE, cache.path());
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     };
-    let mut child = start();
-    is_stopped.recv().unwrap();
-    child.kill().unwrap();
-    child.wait().unwrap();
+    for _ in 0..kills {
+        let mut child = start();
+        is_stopped.recv().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
     assert!(start().wait().unwrap().success());
-    let received = received.load(Ordering::Relaxed);
-    assert!(received > SIZE as u64 && received < SIZE as u64 * 11 / 10, "{received}");
+    let (received, passed_on) = (received.load(Ordering::Relaxed), passed_on.load(Ordering::Relaxed));
+    let size = size() as u64;
+    println!("{kills} kills: {size} bytes, {received} at the proxy, {passed_on} at the registry");
+    assert!(passed_on > size && passed_on < size * 101 / 100, "{passed_on}");
+    assert!(received < size * 11 / 10, "{received}");
 }

@@ -3,12 +3,14 @@
 mod auth;
 mod certificates;
 mod clock;
+mod endurance;
 mod faults;
 mod faulty;
 mod images;
 mod kill;
 mod listing;
 mod memory;
+mod nginx;
 mod patience;
 mod pull_faults;
 mod pulls;

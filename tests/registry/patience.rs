@@ -17,6 +17,12 @@ use crate::push::push;
 #[derive(Default)]
 pub struct Warnings(Mutex<Vec<String>>);
 
+impl Warnings {
+    pub fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
 impl Sink for Warnings {
     fn event(&self, event: Event) {
         if let Event::Warning { message } = event {
@@ -42,7 +48,7 @@ impl Patient {
     }
 
     pub fn warned(&self) -> Vec<String> {
-        self.warnings.0.lock().unwrap().clone()
+        self.warnings.all()
     }
 }
 

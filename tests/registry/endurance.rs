@@ -1,0 +1,105 @@
+//! Many pushes in a row to the real registry (htpasswd, behind nginx with a private CA, a body
+//! limit and short time-outs) while nginx is killed and started again at random; all are pulled
+//! back equal. `scripts/registry-endurance` runs it at full length.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use carafe::registry::{Credential, KnownBlobs, Patience, Registry, RegistryOptions, TlsFiles};
+use carafe_builder::progress::Progress;
+use carafe_builder::secret::Secret;
+use carafe_layers::digest::Digest;
+use carafe_layers::oci::Platform;
+use carafe_layers::source::{ImageSource, resolve};
+
+use crate::images::Image;
+use crate::name;
+use crate::nginx::Nginx;
+use crate::patience::Warnings;
+use crate::server::{RegistryServer, Setup};
+
+const USER: &str = "robot$erp";
+const PASSWORD: &str = "correct-horse:battery";
+
+/// How often and how much; small unless the environment wants more.
+pub fn wanted(variable: &str, unless: usize) -> usize {
+    std::env::var(variable).ok().map_or(unless, |text| text.parse().unwrap())
+}
+
+/// A sequence that looks random, and is another for each seed.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count.div_ceil(8)).flat_map(|_| self.next().to_le_bytes()).take(count).collect()
+    }
+
+    fn pause(&mut self, milliseconds: std::ops::Range<u64>) -> Duration {
+        Duration::from_millis(milliseconds.start + self.next() % (milliseconds.end - milliseconds.start))
+    }
+}
+
+/// Pushes each image, reads it back, and has the registry forget its bytes.
+fn push_all(options: &dyn Fn() -> RegistryOptions, address: &str, storage: &Path) {
+    let (pushes, size) =
+        (wanted("CARAFE_ENDURANCE_PUSHES", 5), wanted("CARAFE_ENDURANCE_MB", 12) * 1_000_000);
+    for round in 0..pushes {
+        let warnings = Arc::<Warnings>::default();
+        let patience = Patience::new(Progress::new(Arc::clone(&warnings) as _));
+        let registry = Registry::new(RegistryOptions { patience, ..options() }).unwrap();
+        let image = Image::new(&[&Random(round as u64 + 1).bytes(size)]);
+        let (resolved, target) = (image.resolved(), name(&format!("{address}/erp/{round}:1")));
+        let start = Instant::now();
+        let (known, silent) = (KnownBlobs::default(), Progress::silent());
+        registry.push(&resolved, &image, std::slice::from_ref(&target), &known, &silent).unwrap();
+        let pushed = start.elapsed();
+        let source = registry.source(&target);
+        assert_eq!(resolve(&source, &Platform::host()).unwrap().descriptor, resolved.descriptor);
+        let layer = &resolved.manifest.layers[0];
+        let mut bytes = Vec::new();
+        source.blob(layer).unwrap().read_to_end(&mut bytes).unwrap();
+        assert_eq!(Digest::of(&bytes), layer.digest);
+        let (pulled, again) = (start.elapsed() - pushed, warnings.all().len());
+        println!("push {round}: {pushed:.1?}, pulled in {pulled:.1?}, {again} tries again");
+        std::fs::remove_dir_all(storage.join("docker/registry/v2/blobs")).unwrap();
+    }
+}
+
+#[test]
+fn pushes_outlive_a_proxy_that_is_restarted() {
+    let server = RegistryServer::with(Setup { login: Some((USER, PASSWORD)), ..Setup::default() });
+    let mut nginx = Nginx::before(server.address());
+    let address = nginx.address().to_owned();
+    let files = TlsFiles { ca: vec![nginx.authority()], ..TlsFiles::default() };
+    let password = Credential::Password { user: USER.to_owned(), password: Secret::new(PASSWORD) };
+    let options = || RegistryOptions {
+        credentials: BTreeMap::from([(address.clone(), password.clone())]),
+        tls: BTreeMap::from([(address.clone(), files.clone())]),
+        ..RegistryOptions::default()
+    };
+    let (mut random, mut restarts) = (Random(20_261_121), 0);
+    std::thread::scope(|scope| {
+        let pushes = scope.spawn(|| push_all(&options, &address, &server.storage()));
+        loop {
+            std::thread::sleep(random.pause(100..1200));
+            if pushes.is_finished() {
+                return pushes.join().unwrap();
+            }
+            nginx.kill();
+            std::thread::sleep(random.pause(1..300));
+            nginx.start();
+            restarts += 1;
+        }
+    });
+    println!("nginx was killed and started again {restarts} times");
+    assert!(nginx.log().contains("HTTP/2.0 PATCH"), "HTTP/2 was not spoken");
+}
