@@ -1,0 +1,229 @@
+//! One difference planted at a time, and each named by its cause.
+//!
+//! The rebuilt side is the image as it was built: that a rebuild gives the same is what the other
+//! tests are about.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use carafe::report::Form;
+use carafe::report::diff::DiffReport;
+use carafe::report::verify::VerifyReport;
+use carafe::stages::diff::read_both;
+use carafe::stages::verify::Level;
+use carafe_builder::progress::Progress;
+use serde_json::{Value, json};
+
+use crate::unpack_support::Tar;
+use crate::variants::{APP, Entry, Variant, entries, find, opened, small};
+
+/// A file of the app, and its parent.
+const HOOKS: &str = "apps/greetings/greetings/hooks.py";
+
+/// What verify says of the image at `got`, at each level.
+fn said(want: &Path, got: &Path) -> [Value; 3] {
+    let [want, got] = [want, got].map(opened);
+    let pair = read_both(&want, &got, &Progress::silent()).unwrap();
+    [Level::Bytes, Level::Layers, Level::Tree].map(|level| {
+        let report = VerifyReport::new(level, DiffReport::of(&want, &got, &pair).unwrap());
+        let printed = |form, all| {
+            let mut bytes = Vec::new();
+            report.write(&mut bytes, form, all).unwrap();
+            String::from_utf8(bytes).unwrap()
+        };
+        for text in [printed(Form::Text, false), printed(Form::Markdown, false)] {
+            assert!(text.contains(if report.equal { "equal (" } else { "different (" }), "{text}");
+            let named = |cause: &String| report.equal || text.contains(cause.as_str());
+            assert!(report.causes().keys().all(named), "{text}");
+        }
+        serde_json::from_str(&printed(Form::Json, true)).unwrap()
+    })
+}
+
+/// Plants a change into a copy of the image, and returns what is said at each level.
+fn planted(plant: impl FnOnce(&mut Variant)) -> [Value; 3] {
+    let folder = tempfile::tempdir_in(small().parent().unwrap()).unwrap();
+    let path = folder.path().join("variant");
+    let mut variant = Variant::of(small(), &path);
+    plant(&mut variant);
+    variant.finish();
+    said(small(), &path)
+}
+
+/// Asserts that a change to the app's layer is seen at every level, has this cause and no other,
+/// and returns want and got.
+fn only(cause: &str, change: impl FnOnce(&mut Vec<Entry>)) -> (String, String) {
+    let [bytes, layers, tree] = planted(|variant| variant.edit(APP, change));
+    for said in [&bytes, &layers, &tree] {
+        assert_eq!(said["equal"], json!(false), "{said}");
+        assert_eq!(said["causes"], json!({cause: 1}), "{said}");
+    }
+    let entries = bytes["diff"]["entries"].as_array().unwrap();
+    let difference = &entries[0]["differences"][0];
+    assert_eq!((entries.len(), &difference["cause"]), (1, &json!(cause)), "{bytes}");
+    let side = |name: &str| difference[name].as_str().unwrap().to_owned();
+    (side("want"), side("got"))
+}
+
+#[test]
+fn nothing() {
+    for said in planted(|_| ()) {
+        // The variant's documents were written by another program.
+        assert_eq!(said["causes"].as_object().map(|causes| causes.len()), Some(0), "{said}");
+    }
+}
+
+#[test]
+fn compression() {
+    let [bytes, layers, tree] = planted(|variant| variant.compress_anew(APP));
+    assert_eq!((&bytes["equal"], &bytes["causes"]), (&json!(false), &json!({"compression": 1})));
+    assert_eq!((&layers["equal"], &tree["equal"]), (&json!(true), &json!(true)));
+}
+
+#[test]
+fn order() {
+    let swap = |entries: &mut Vec<Entry>| {
+        let at = entries.iter().position(|(header, _)| header.path_bytes().ends_with(HOOKS.as_bytes()));
+        let at = at.unwrap();
+        assert!(entries[at - 1..=at].iter().all(|(header, _)| header.entry_type().is_file()));
+        entries.swap(at - 1, at);
+    };
+    let [bytes, layers, tree] = planted(|variant| variant.edit(APP, swap));
+    assert_eq!(bytes["causes"], json!({"order": 1}));
+    assert_eq!((&layers["equal"], &tree["equal"]), (&json!(false), &json!(true)));
+}
+
+#[test]
+fn mtime() {
+    let (want, got) = only("mtime", |entries| find(entries, HOOKS).0.set_mtime(1_000_000_000));
+    assert_eq!((want.len(), got.as_str()), (20, "2001-09-09T01:46:40Z"));
+}
+
+#[test]
+fn mode() {
+    let sides = only("mode", |entries| find(entries, HOOKS).0.set_mode(0o4755));
+    assert_eq!(sides, ("0644".to_owned(), "4755".to_owned()));
+}
+
+#[test]
+fn owner() {
+    let (want, got) = only("owner", |entries| find(entries, HOOKS).0.set_uid(0));
+    assert_eq!(want.replacen("1000", "0", 1), got);
+}
+
+#[test]
+fn xattr() {
+    let (want, got) = only("xattr", |list| {
+        let at = list.iter().position(|(header, _)| header.path_bytes().ends_with(HOOKS.as_bytes())).unwrap();
+        let records = entries(&Tar::new().pax("SCHILY.xattr.security.capability", b"\x01").bytes());
+        list.splice(at..at, records);
+    });
+    assert_eq!(want, "");
+    assert!(got.starts_with("SCHILY.xattr.security.capability=sha256:"), "{got}");
+}
+
+#[test]
+fn pyc_header() {
+    let with = |header: u8| {
+        move |list: &mut Vec<Entry>| {
+            let content = String::from_utf8([vec![header; 16], b"code".to_vec()].concat()).unwrap();
+            let hooks = find(list, HOOKS).0.path_bytes().into_owned();
+            let path = String::from_utf8(hooks).unwrap().replace("hooks.py", "hooks.pyc");
+            list.extend(entries(&Tar::new().file(&path, &content).bytes()));
+        }
+    };
+    let folder = tempfile::tempdir_in(small().parent().unwrap()).unwrap();
+    let [one, other] = [1, 2].map(|header| {
+        let path = folder.path().join(header.to_string());
+        let mut variant = Variant::of(small(), &path);
+        variant.edit(APP, with(header));
+        variant.finish();
+        path
+    });
+    let [.., said] = said(&one, &other);
+    assert_eq!(said["causes"], json!({"pyc-header": 1}), "{said}");
+    let difference = &said["diff"]["entries"][0]["differences"][0];
+    assert_eq!(difference["want"], json!("magic 01010101, unchecked source hash 0101010101010101"));
+}
+
+#[test]
+fn content() {
+    let (want, got) = only("content", |entries| find(entries, HOOKS).1.extend(b"import os\n"));
+    assert!(want.starts_with("sha256:") && got.starts_with("sha256:") && want != got, "{want} {got}");
+}
+
+#[test]
+fn added_and_removed() {
+    let evil = "home/frappe/frappe-bench/apps/greetings/evil.py";
+    let (want, got) = only("added", |list| list.extend(entries(&Tar::new().file(evil, "x").bytes())));
+    assert!(want.is_empty() && got.ends_with("(1 bytes)"), "{got}");
+    let (want, got) = only("removed", |list| {
+        list.retain(|(header, _)| !header.path_bytes().ends_with(HOOKS.as_bytes()));
+    });
+    assert!(want.starts_with("file sha256:") && got.is_empty(), "{want}");
+}
+
+/// The app's commit, as bench noted it, is another, and so is a file of the app.
+#[test]
+fn a_moved_app() {
+    let [bytes, _, tree] = planted(|variant| {
+        variant.edit(APP, |entries| find(entries, HOOKS).1.extend(b"x = 1\n"));
+        variant.edit_apps_json(|apps| {
+            apps["greetings"]["resolution"]["commit_hash"] = json!("c".repeat(40));
+        });
+    });
+    for said in [bytes, tree] {
+        assert_eq!((&said["equal"], &said["causes"]), (&json!(false), &json!({"moved-input": 1})), "{said}");
+        let moved = &said["moved-inputs"][0];
+        assert_eq!((&moved["kind"], &moved["name"]), (&json!("app"), &json!("greetings")), "{said}");
+        assert!(moved["got"].as_str().unwrap().ends_with(&"c".repeat(40)), "{said}");
+        let explained: BTreeMap<_, _> = said["explained"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| (entry["path"].as_str().unwrap().rsplit('/').next().unwrap(), &entry["because"]))
+            .collect();
+        let app = json!("app greetings");
+        assert_eq!(explained, BTreeMap::from([("apps.json", &app), ("hooks.py", &app)]));
+    }
+}
+
+/// A version range that led somewhere else when the image was built.
+#[test]
+fn a_moved_python_package() {
+    let [bytes, ..] = planted(|variant| {
+        variant.edit("env", |entries| {
+            let name = b".dist-info/METADATA";
+            let is_it = |header: &tar::Header| header.path_bytes().ends_with(name);
+            let (header, _) = entries.iter_mut().find(|(header, _)| is_it(header)).unwrap();
+            let path = String::from_utf8(header.path_bytes().into_owned()).unwrap();
+            let (start, end) = path.split_once(".dist-info").unwrap();
+            header.set_path(format!("{start}9.dist-info{end}")).unwrap();
+        });
+    });
+    assert_eq!(bytes["causes"], json!({"moved-input": 1}), "{bytes}");
+    let moved = &bytes["moved-inputs"][0];
+    assert_eq!(moved["kind"], json!("python-package"));
+    assert_eq!(moved["got"], json!(format!("{}9", moved["want"].as_str().unwrap())));
+    assert_eq!(bytes["explained"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_moved_base_image() {
+    let [bytes, ..] = planted(|variant| {
+        let tar = Tar::new().file("etc/os-release", "ID=other\n").bytes();
+        variant.set_base(&tar);
+    });
+    let moved = &bytes["moved-inputs"][0];
+    assert_eq!(moved["kind"], json!("base-image"), "{moved}");
+    assert_eq!(bytes["causes"]["moved-input"], json!(1));
+    assert_ne!(moved["want"], moved["got"]);
+}
+
+/// How a container is run is no part of its tree, and counts all the same.
+#[test]
+fn a_changed_config() {
+    for said in planted(|variant| variant.config["config"]["User"] = json!("root")) {
+        assert_eq!((&said["equal"], &said["causes"]), (&json!(false), &json!({"document": 1})), "{said}");
+    }
+}
