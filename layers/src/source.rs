@@ -80,6 +80,7 @@ pub enum SourceError {
     },
     /// The bytes do not have the length that their descriptor states.
     #[error("failed to verify {what} {digest} of {image}: wanted {wanted} bytes, got {got}")]
+    #[diagnostic(help("the copy is damaged or was tampered with; fetch it again from where it was made"))]
     SizeMismatch {
         /// `manifest`, `config`, `layer`.
         what: &'static str,
@@ -94,6 +95,7 @@ pub enum SourceError {
     },
     /// A document is over [`MAX_DOCUMENT_BYTES`], or an image over [`MAX_LAYERS`].
     #[error("failed to read {what} of {image}: {size} is over the limit of {limit}")]
+    #[diagnostic(help("registries and runtimes take no such image either; look at what made it"))]
     TooLarge {
         /// What is too large.
         what: &'static str,
@@ -106,6 +108,7 @@ pub enum SourceError {
     },
     /// A document is not what its media type says.
     #[error("failed to parse {what} of {image}")]
+    #[diagnostic(help("the copy is damaged or was tampered with; fetch it again from where it was made"))]
     Parse {
         /// `manifest`, `index`, `config`.
         what: &'static str,
@@ -117,6 +120,9 @@ pub enum SourceError {
     },
     /// The documents contradict each other or the specification.
     #[error("failed to read {image}: {reason}")]
+    #[diagnostic(help(
+        "check which image is named; a damaged copy has to be fetched again from where it was made"
+    ))]
     Invalid {
         /// The source's name.
         image: String,

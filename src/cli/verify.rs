@@ -3,6 +3,7 @@
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
+use carafe_layers::diff::Pair;
 use clap::Args;
 
 use super::exit;
@@ -13,7 +14,7 @@ use crate::pipeline;
 use crate::report::Form;
 use crate::report::diff::DiffReport;
 use crate::report::verify::VerifyReport;
-use crate::stages::diff::{Opened, read_both};
+use crate::stages::diff::{Opened, read, reading};
 use crate::stages::verify::{Claims, Level, rebuilt};
 
 /// Arguments of `carafe verify`.
@@ -48,10 +49,13 @@ pub fn run(arguments: &VerifyArguments) -> miette::Result<u8> {
     let image = Opened::open(&arguments.image, &context)?;
     let claims = Claims::read(&image, arguments.level, arguments.folder.as_deref())?;
     claims.check_base(&image, &context)?;
+    // Before the rebuild: what is no image is told in seconds.
+    let mut reading = reading();
+    let contents = read(&image, &mut reading, &context.progress)?;
     let scratch = context.cache.scratch()?;
     let built = pipeline::rebuild(&claims, arguments.keep.as_deref(), &scratch, &context)?;
     let again = rebuilt(&built, &context)?;
-    let pair = read_both(&again, &image, &context.progress)?;
+    let pair = Pair::of(read(&again, &mut reading, &context.progress)?, contents);
     let report = VerifyReport::new(arguments.level, DiffReport::of(&again, &image, &pair)?);
     if !arguments.run.quiet {
         let form = Form::of(arguments.run.json, arguments.markdown);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use carafe_builder::git::RefKind;
 use carafe_builder::lock::{Lock, LockError, LockedApp, LockedImage, LockedSource};
 use carafe_builder::progress::{Progress, Stage, Unit};
-use carafe_layers::diff::{Item, Notes, Pair, Side, limits, read};
+use carafe_layers::diff::{Contents, Item, Notes, Pair, Reading, Side, limits};
 use carafe_layers::oci::Platform;
 use carafe_layers::path::printable;
 use carafe_layers::source::{ImageSource, ResolvedImage, SourceError, resolve};
@@ -66,10 +66,26 @@ impl Opened {
     pub fn side(&self) -> Side<'_> {
         Side { source: &*self.source, image: &self.image }
     }
+}
 
-    fn bytes(&self) -> u64 {
-        self.image.manifest.layers.iter().fold(0, |sum, layer| sum.saturating_add(layer.size))
-    }
+/// Reads images one after the other, with what [`frappe_changes`] wants to know noted.
+pub fn reading<'a>() -> Reading<'a> {
+    Reading::new(&limits(), &NOTES)
+}
+
+/// Reads and verifies all layers of an image.
+pub fn read<'a>(
+    image: &'a Opened,
+    reading: &mut Reading<'a>,
+    progress: &Progress,
+) -> Result<Contents<'a>, UnpackError> {
+    let side = image.side();
+    let task = progress.task(Stage::Fetch, "layers", Some(side.bytes()), Unit::Bytes);
+    let done = std::cell::Cell::new(0);
+    let advance = |bytes: u64| task.advance(bytes.saturating_sub(done.replace(bytes)));
+    let contents = reading.image(side, &advance)?;
+    task.finish(format!("read and verified: {}", image.source.name()));
+    Ok(contents)
 }
 
 /// Reads and verifies all layers of both.
@@ -78,13 +94,9 @@ pub fn read_both<'a>(
     got: &'a Opened,
     progress: &Progress,
 ) -> Result<Pair<'a>, UnpackError> {
-    let total = want.bytes().saturating_add(got.bytes());
-    let task = progress.task(Stage::Fetch, "layers", Some(total), Unit::Bytes);
-    let done = std::cell::Cell::new(0);
-    let advance = |bytes: u64| task.advance(bytes.saturating_sub(done.replace(bytes)));
-    let pair = read(want.side(), got.side(), &limits(), &NOTES, &advance)?;
-    task.finish("both images read and verified");
-    Ok(pair)
+    let mut reading = reading();
+    let want = read(want, &mut reading, progress)?;
+    Ok(Pair::of(want, read(got, &mut reading, progress)?))
 }
 
 /// Something with a name and a version that is not the same in both.

@@ -1,10 +1,10 @@
 //! Two lists of layers against each other.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::Contents;
 use super::compare::{Cause, compare};
 use super::listing::Listing;
 use super::merge::Tree;
@@ -42,9 +42,9 @@ pub struct LayerChange {
     pub causes: BTreeMap<Cause, u64>,
 }
 
-type Image<'a> = (&'a ResolvedImage, &'a [Arc<Listing>]);
-
-pub(super) fn layers((want, wants): Image<'_>, (got, gots): Image<'_>) -> Vec<LayerChange> {
+pub(super) fn layers(one: &Contents<'_>, other: &Contents<'_>) -> Vec<LayerChange> {
+    let (want, got) = (one.side.image, other.side.image);
+    let (wants, gots) = (&one.listings, &other.listings);
     let pairs = pairs(want, got);
     let moved = moved(&pairs);
     let names = [names(want), names(got)];

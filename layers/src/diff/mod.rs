@@ -51,13 +51,17 @@ pub fn limits() -> UnpackLimits {
 
 /// What the layers of two images hold.
 pub struct Pair<'a> {
-    want: (Side<'a>, Vec<Arc<Listing>>),
-    got: (Side<'a>, Vec<Arc<Listing>>),
+    want: Contents<'a>,
+    got: Contents<'a>,
 }
 
-/// Reads and verifies every layer of both images: its blob's length and digest, and its tar's
-/// against the config's diff id. A blob that both have is unpacked once; the other copy's digest
-/// is verified.
+/// What the layers of an image hold.
+pub struct Contents<'a> {
+    side: Side<'a>,
+    listings: Vec<Arc<Listing>>,
+}
+
+/// Reads and verifies every layer of both images, the first one's first: see [`Reading::image`].
 ///
 /// `progress` hears how many bytes of blobs are done, both images together.
 pub fn read<'a>(
@@ -67,47 +71,62 @@ pub fn read<'a>(
     notes: &Notes,
     progress: &dyn Fn(u64),
 ) -> Result<Pair<'a>, UnpackError> {
-    let mut reader = Reader {
-        limits,
-        notes,
-        progress,
-        known: BTreeMap::new(),
-        tally: Tally::default(),
-        tar_bytes: 0,
-        done: 0,
-    };
-    Ok(Pair { want: (want, reader.image(want)?), got: (got, reader.image(got)?) })
+    let mut reading = Reading::new(limits, notes);
+    let (want, before) = (reading.image(want, progress)?, want.bytes());
+    let got = reading.image(got, &|bytes| progress(before + bytes))?;
+    Ok(Pair { want, got })
 }
 
-struct Reader<'a> {
-    limits: &'a UnpackLimits,
-    notes: &'a Notes,
-    progress: &'a dyn Fn(u64),
+impl Side<'_> {
+    /// Bytes of all layers, as the manifest has them.
+    pub fn bytes(&self) -> u64 {
+        self.image.manifest.layers.iter().fold(0, |sum, layer| sum.saturating_add(layer.size))
+    }
+}
+
+/// Images that are read one after the other, within limits that hold for all of them.
+pub struct Reading<'a> {
+    limits: UnpackLimits,
+    notes: Notes,
     /// What was read, and how it was stored.
     known: BTreeMap<DiffId, (&'a Descriptor, Arc<Listing>)>,
     tally: Tally,
     tar_bytes: u64,
-    /// Bytes of the blobs so far.
-    done: u64,
 }
 
-impl<'a> Reader<'a> {
-    fn image(&mut self, side: Side<'a>) -> Result<Vec<Arc<Listing>>, UnpackError> {
-        let name = side.source.name();
-        let layers = side.image.manifest.layers.iter().zip(&side.image.config.rootfs.diff_ids);
-        let mut listings = Vec::new();
-        for (descriptor, diff_id) in layers {
-            let layer = Layer { image: &name, descriptor, diff_id: *diff_id };
-            let listing = self.layer(side.source, &layer)?;
-            self.known.entry(*diff_id).or_insert_with(|| (descriptor, Arc::clone(&listing)));
-            listings.push(listing);
-            self.done += descriptor.size;
-            (self.progress)(self.done);
-        }
-        Ok(listings)
+impl<'a> Reading<'a> {
+    /// Nothing is read yet.
+    pub fn new(limits: &UnpackLimits, notes: &Notes) -> Self {
+        let (limits, notes) = (limits.clone(), *notes);
+        Self { limits, notes, known: BTreeMap::new(), tally: Tally::default(), tar_bytes: 0 }
     }
 
-    fn layer(&mut self, source: &dyn ImageSource, layer: &Layer<'_>) -> Result<Arc<Listing>, UnpackError> {
+    /// Reads and verifies every layer of an image: its blob's length and digest, and its tar's
+    /// against the config's diff id. A blob that an image before this one had is not unpacked
+    /// again; this copy's digest is verified.
+    ///
+    /// `progress` hears how many bytes of this image's blobs are done.
+    pub fn image(&mut self, side: Side<'a>, progress: &dyn Fn(u64)) -> Result<Contents<'a>, UnpackError> {
+        let name = side.source.name();
+        let layers = side.image.manifest.layers.iter().zip(&side.image.config.rootfs.diff_ids);
+        let (mut listings, mut done) = (Vec::new(), 0);
+        for (descriptor, diff_id) in layers {
+            let layer = Layer { image: &name, descriptor, diff_id: *diff_id };
+            let listing = self.layer(side.source, &layer, &|bytes| progress(done + bytes))?;
+            self.known.entry(*diff_id).or_insert_with(|| (descriptor, Arc::clone(&listing)));
+            listings.push(listing);
+            done += descriptor.size;
+            progress(done);
+        }
+        Ok(Contents { side, listings })
+    }
+
+    fn layer(
+        &mut self,
+        source: &dyn ImageSource,
+        layer: &Layer<'_>,
+        progress: &dyn Fn(u64),
+    ) -> Result<Arc<Listing>, UnpackError> {
         let known = self.known.get(&layer.diff_id).cloned();
         if let Some((descriptor, listing)) = &known
             && descriptor.digest == layer.descriptor.digest
@@ -117,22 +136,25 @@ impl<'a> Reader<'a> {
             layer.check(source.blob(layer.descriptor)?)?;
             return Ok(Arc::clone(listing));
         }
-        let (limits, notes, done, before) = (self.limits, self.notes, self.done, self.tar_bytes);
-        let (progress, tally) = (self.progress, &mut self.tally);
-        let (listing, bytes) =
-            read_layer(source, layer, limits, before, &|bytes| progress(done + bytes), |tar| {
-                let listing = match known {
-                    Some((_, listing)) => listing::skip(tar, layer.descriptor.digest).map(|()| listing)?,
-                    None => Arc::new(Listing::read(tar, layer.descriptor.digest, limits, notes, tally)?),
-                };
-                Ok((listing, tar.bytes()))
-            })?;
+        let Self { limits, notes, tally, .. } = self;
+        let (listing, bytes) = read_layer(source, layer, limits, self.tar_bytes, progress, |tar| {
+            let listing = match known {
+                Some((_, listing)) => listing::skip(tar, layer.descriptor.digest).map(|()| listing)?,
+                None => Arc::new(Listing::read(tar, layer.descriptor.digest, limits, notes, tally)?),
+            };
+            Ok((listing, tar.bytes()))
+        })?;
         self.tar_bytes += bytes;
         Ok(listing)
     }
 }
 
-impl Pair<'_> {
+impl<'a> Pair<'a> {
+    /// Of two images that one [`Reading`] read.
+    pub fn of(want: Contents<'a>, got: Contents<'a>) -> Self {
+        Self { want, got }
+    }
+
     /// The paths of the merged trees that differ, in the order of their bytes.
     pub fn entries(&self) -> Result<Vec<EntryChange<'_>>, UnpackError> {
         let (want, got) = self.trees()?;
@@ -141,7 +163,7 @@ impl Pair<'_> {
 
     /// The layers that differ, the lowest first.
     pub fn layers(&self) -> Vec<LayerChange> {
-        layers::layers((self.want.0.image, &self.want.1), (self.got.0.image, &self.got.1))
+        layers::layers(&self.want, &self.got)
     }
 
     /// Every file of each merged tree, with what was noted of it: `want`'s, and `got`'s.
@@ -151,14 +173,16 @@ impl Pair<'_> {
     }
 
     fn trees(&self) -> Result<(Tree<'_>, Tree<'_>), UnpackError> {
-        Ok((merged(&self.want)?, merged(&self.got)?))
+        Ok((self.want.merged()?, self.got.merged()?))
     }
 }
 
-fn merged<'b>((side, listings): &'b (Side<'_>, Vec<Arc<Listing>>)) -> Result<Tree<'b>, UnpackError> {
-    let mut tree = Tree::default();
-    for (layer, listing) in side.image.manifest.layers.iter().zip(listings) {
-        tree.apply(listing, layer.digest)?;
+impl Contents<'_> {
+    fn merged(&self) -> Result<Tree<'_>, UnpackError> {
+        let mut tree = Tree::default();
+        for (layer, listing) in self.side.image.manifest.layers.iter().zip(&self.listings) {
+            tree.apply(listing, layer.digest)?;
+        }
+        Ok(tree)
     }
-    Ok(tree)
 }
