@@ -33,9 +33,9 @@ fn wrong_usage_ends_with_2() {
     ");
     assert_snapshot!(complaint(&demo, 2, &["push", "oci:image"]), @"
     error: the following required arguments were not provided:
-      <REFERENCE>...
+      <TARGET>...
 
-    Usage: carafe push <IMAGE> <REFERENCE>...
+    Usage: carafe push <IMAGE> <TARGET>...
 
     For more information, try '--help'.
     ");
@@ -76,7 +76,9 @@ fn help_names_every_command() {
     Commands:
       lock     Pin every name (branch, tag, image) and write carafe.lock
       build    Build the image that the spec and its lock describe
-      push     Push an image from an OCI layout or a docker archive to a registry
+      push     Push an image from an OCI layout or an archive to registries
+      copy     Copy an image, or an index with all of its images, from anywhere to anywhere
+      index    Make an index over images for several platforms
       diff     Compare two images, and say why they differ
       inspect  Show what is in an image, layer by layer, and the lock that made it
       help     Print this message or the help of the given subcommand(s)

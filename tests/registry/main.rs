@@ -16,6 +16,7 @@ mod pull_faults;
 mod pulls;
 mod push;
 mod push_faults;
+mod referrers;
 #[path = "../common/registry.rs"]
 mod server;
 mod store;

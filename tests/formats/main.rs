@@ -1,0 +1,89 @@
+//! Images on their way between registries, layouts and archives, judged by skopeo, umoci and the
+//! image specification's own schemas.
+
+mod archives;
+mod copying;
+mod indexes;
+mod referrers;
+mod sample;
+mod schemas;
+#[path = "../common/registry.rs"]
+mod server;
+mod several;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder of a test's own, in which `carafe` is run with a cache of its own.
+pub struct Place(TempDir);
+
+impl Place {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// `carafe` with little in its environment, and plain http to every registry named.
+    fn carafe(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_carafe"));
+        command.args(arguments).current_dir(&self.0).env_clear().stdin(Stdio::null());
+        let keep = ["PATH", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+        command.envs(std::env::vars().filter(|(name, _)| keep.contains(&name.as_str())));
+        command.env("HOME", self.0.path()).env("CARAFE_CACHE_DIR", self.path("cache")).env("NO_COLOR", "1");
+        let hosts = arguments.iter().filter_map(|argument| argument.split_once('/'));
+        for (host, _) in hosts.filter(|(host, _)| host.starts_with("127.0.0.1:")) {
+            command.args(["--insecure-registry", host]);
+        }
+        command.output().unwrap()
+    }
+
+    /// Runs it, asserts that it succeeds, and gives its result.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> Value {
+        let output = self.carafe(&[arguments, &["--json"]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        serde_json::from_str(text.lines().last().unwrap()).unwrap()
+    }
+
+    /// Runs it, asserts that it ends with 1, and gives what it said: stdout and, in one line,
+    /// stderr.
+    #[track_caller]
+    pub fn fail(&self, arguments: &[&str]) -> (String, String) {
+        let output = self.carafe(arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        (String::from_utf8(output.stdout).unwrap(), said.split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// Runs a program that judges, and gives what it printed.
+#[track_caller]
+pub fn judge(program: &str, arguments: &[&str], folder: &Path) -> String {
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap_or_else(|error| panic!("{program} runs (scripts/setup-packages installs it): {error}"));
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The digest of what skopeo finds at `name`.
+#[track_caller]
+pub fn skopeo_digest(name: &str, folder: &Path) -> String {
+    let raw = judge("skopeo", &["inspect", "--raw", "--tls-verify=false", name], folder);
+    carafe_layers::digest::Digest::of(raw.as_bytes()).to_string()
+}
+
+/// How often each delivery occurs in a result.
+pub fn deliveries(result: &Value, kind: &str) -> usize {
+    let blobs = result["pushed"][0]["blobs"].as_array().unwrap();
+    blobs.iter().filter(|blob| blob["delivery"] == kind).count()
+}
