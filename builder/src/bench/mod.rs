@@ -5,6 +5,7 @@
 //! commit alone: so a lock's commit counts, and no token is needed where code of others runs.
 
 mod app_name;
+mod compile;
 mod diagnose;
 mod environment;
 mod python;
@@ -94,6 +95,11 @@ pub trait Recipe {
         sandbox: &Sandbox,
         task: &Task,
     ) -> Result<MadeBench, BenchError>;
+
+    /// Compiles the python of the finished bench, in the sandbox that built it and without any
+    /// network: after the canonical rules, which remove what was compiled before. A file that is
+    /// no python is left out. Bytes that its processes held at most.
+    fn compile(&self, inputs: &BuildInputs<'_>, sandbox: &Sandbox, task: &Task) -> Result<u64, BenchError>;
 
     /// The versions of the tools that decide what comes out, by name, in any sandbox over the
     /// build root. Uses no network. An error names those without which nothing can be built.

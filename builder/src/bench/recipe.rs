@@ -1,13 +1,15 @@
-//! bench 5, unmodified: `bench init`, then `bench build`.
+//! bench 5, unmodified: `bench init`, then `bench build`. Then python is compiled.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use super::diagnose::Diagnosis;
 use super::redirect::{Redirect, apps_json, git_config, redirects};
 use super::{
-    BENCH_DIR, BenchError, BuildInputs, HOME_DIR, MadeBench, Recipe, SandboxAdditions, app_name, environment,
-    tools,
+    BENCH_DIR, BenchError, BuildInputs, HOME_DIR, MadeBench, Recipe, SandboxAdditions, app_name, compile,
+    environment, tools,
 };
 use crate::canonical::{self, BenchTree};
 use crate::progress::Task;
@@ -64,6 +66,14 @@ impl Recipe for BenchInit {
         let bench = bench_folder(sandbox)?;
         check_assets(&bench)?;
         Ok(MadeBench { folder: bench, peak_memory: init_peak.max(build_peak) })
+    }
+
+    fn compile(&self, inputs: &BuildInputs<'_>, sandbox: &Sandbox, task: &Task) -> Result<u64, BenchError> {
+        let workers = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let argv = compile::command(workers);
+        let peak = run(inputs, sandbox, task, "compile python", argv, "/", Network::None)?;
+        bench_folder(sandbox)?;
+        Ok(peak)
     }
 
     fn probe_tools(&self, sandbox: &Sandbox, log: &Path) -> Result<BTreeMap<String, String>, BenchError> {

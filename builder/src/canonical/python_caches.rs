@@ -1,4 +1,4 @@
-//! Python's bytecode caches go.
+//! Python's bytecode caches go: bench's recipe compiles everything anew when the rules are done.
 
 use std::ffi::OsStr;
 
@@ -18,11 +18,11 @@ fn apply(tree: &BenchTree) -> Result<usize, CanonicalError> {
     Ok(found.len())
 }
 
-/// `__pycache__`, and the older layout with the `.pyc` beside its source. One without a source is
-/// what a package ships, and stays.
+/// `__pycache__`, whatever it is, and the older layout with the `.pyc` beside its source. One
+/// without a source is what a package ships, and stays.
 fn is_cache(entry: &DirEntry) -> bool {
-    if entry.file_type().is_dir() {
-        return entry.file_name() == "__pycache__";
+    if entry.file_name() == "__pycache__" {
+        return true;
     }
     let source = entry.path().with_extension("py");
     entry.path().extension() == Some(OsStr::new("pyc")) && source.symlink_metadata().is_ok()
