@@ -3,12 +3,13 @@
 SHELL := /bin/bash
 export CARAFE_DEMO_CACHE ?= $(CURDIR)/.cache/demo
 
-.PHONY: help demo test test-user lint packages bases clean
+.PHONY: help demo goldens test test-user lint packages bases clean
 
 help:
 	@echo 'make demo   build a runnable image, push it, pull it, run it, fetch a page from it'
 	@echo 'make test   every test, as root (where we are root) and as an ordinary user'
 	@echo 'make lint   fmt, clippy, cargo-deny, and no C compiler in the tree'
+	@echo 'make goldens  write the digests that must not move anew: only with an entry under Image bytes'
 	@echo 'make clean  remove what the above left in this folder'
 
 packages:
@@ -29,6 +30,10 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	scripts/check-dependencies
+
+# Only for a new format-version, with an entry under 'Image bytes' in the changelog.
+goldens:
+	CARAFE_REGENERATE_GOLDENS=1 cargo test --package carafe-layers --test pack golden
 
 clean:
 	rm -rf target .cache

@@ -1,14 +1,21 @@
 //! Digests that must not move within a format-version: whoever rebuilds an image with a later
 //! Carafe must get the same one. If a test here fails, either the change is a mistake, or it needs
-//! a new format-version and an entry under 'Image bytes' in the changelog. Then
-//! `CARAFE_REGENERATE_GOLDENS=1 cargo test -p carafe-layers --test pack golden` writes the file.
+//! a new format-version and an entry under 'Image bytes' in the changelog. Then `make goldens`
+//! writes the file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use std::io;
+use std::sync::Arc;
+
+use carafe_layers::digest::Digest;
 use carafe_layers::layout::LayoutWriter;
 use carafe_layers::pack::{PackedLayer, pack};
+use carafe_layers::tarball::TarWriter;
+use carafe_layers::tree::{Entry, EntryKind, Graft, Owner};
+use carafe_layers::untar::TarReader;
 
 use crate::fixture::{self, Manner, USUAL};
 
@@ -37,9 +44,58 @@ fn digests(manner: Manner, threads: usize) -> String {
     text
 }
 
+const GIB: u64 = 1 << 30;
+
+fn entry(path: &str, kind: EntryKind, mtime: i64, id: u32) -> Entry {
+    let graft = Graft { owner: Owner { uid: id, gid: id }, ..fixture::graft(Path::new("/nowhere")) };
+    Entry { path: fixture::image_path(path), kind, mtime, graft: Arc::new(graft) }
+}
+
+/// What no tree of a test can hold: the sizes, owners and times at which a field is full, and the
+/// lengths at which a name is split or recorded. Without the contents: only headers are written.
+fn extremes() -> Vec<(&'static str, Entry)> {
+    let file = |size| EntryKind::File { size, executable: false };
+    let link = |length| EntryKind::Symlink { target: "t".repeat(length).into_bytes().into() };
+    let (now, id) = (fixture::COMMIT_TIME, 1000);
+    let path = |folder: usize, name: usize| format!("{}/{}", "f".repeat(folder), "n".repeat(name));
+    let max = u32::MAX;
+    vec![
+        ("size-8GiB-1", entry("a", file(8 * GIB - 1), now, id)),
+        ("size-8GiB", entry("a", file(8 * GIB), now, id)),
+        ("size-10TiB", entry("a", file(10_240 * GIB), now, id)),
+        ("owner-2097151", entry("a", file(0), now, 2_097_151)),
+        ("owner-2097152", entry("a", file(0), now, 2_097_152)),
+        ("owner-max", entry("a", file(0), now, max)),
+        ("mtime-0", entry("a", file(0), 0, id)),
+        ("mtime-before-1970", entry("a", file(0), -1, id)),
+        ("mtime-8589934591", entry("a", file(0), 8_589_934_591, id)),
+        ("mtime-8589934592", entry("a", file(0), 8_589_934_592, id)),
+        ("name-100", entry(&"n".repeat(100), file(0), now, id)),
+        ("name-101", entry(&"n".repeat(101), file(0), now, id)),
+        ("folder-99", entry(&"n".repeat(99), EntryKind::Directory, now, id)),
+        ("folder-100", entry(&"n".repeat(100), EntryKind::Directory, now, id)),
+        ("split-155-100", entry(&path(155, 100), file(0), now, id)),
+        ("split-156-99", entry(&path(156, 99), file(0), now, id)),
+        ("path-4096", entry(&path(255, 3840), file(0), now, id)),
+        ("link-100", entry("a", link(100), now, id)),
+        ("link-101", entry("a", link(101), now, id)),
+        ("all-at-once", entry(&format!("{}ü", "n".repeat(300)), file(9 * GIB), -1, max)),
+    ]
+}
+
+fn header(entry: &Entry) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    TarWriter::new(&mut bytes).entry(entry).unwrap();
+    bytes
+}
+
 #[test]
 fn golden_digests_of_format_1() {
-    let digests = digests(USUAL, 2);
+    let mut digests = digests(USUAL, 2);
+    for (name, entry) in extremes() {
+        let bytes = header(&entry);
+        digests += &format!("1 header {name} {} {}\n", Digest::of(&bytes), bytes.len());
+    }
     if std::env::var_os("CARAFE_REGENERATE_GOLDENS").is_some() {
         fs::write(goldens(), &digests).unwrap();
     }
@@ -49,10 +105,54 @@ fn golden_digests_of_format_1() {
 #[test]
 fn the_machine_does_not_show() {
     let usual = digests(USUAL, 1);
-    let other = Manner { reversed: true, plain_mode: 0o600, executable_mode: 0o700, folder_mode: 0o2775 };
+    let other = Manner { reversed: true, plain_mode: 0o600, executable_mode: 0o6711, folder_mode: 0o3775 };
     for (manner, threads) in [(other, 1), (USUAL, 3), (other, 7)] {
         assert_eq!(digests(manner, threads), usual, "{threads} threads");
     }
+}
+
+/// Of a file that only seems to be there: its zeros go into a sink that counts.
+#[test]
+fn a_file_beyond_8_gib_has_its_length_everywhere() {
+    #[derive(Default)]
+    struct Counter(u64);
+    impl io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let size = 8 * GIB + 1;
+    let huge = entry("a", EntryKind::File { size, executable: false }, 0, 0);
+    let mut tar = TarWriter::new(Counter::default());
+    tar.entry(&huge).unwrap();
+    let zeros = vec![0; 1 << 20];
+    for _ in 0..8 * GIB / zeros.len() as u64 {
+        tar.content(&zeros).unwrap();
+    }
+    assert!(tar.content(&[0; 2]).is_err(), "one byte is left");
+    tar.content(&[0]).unwrap();
+    let headers = header(&huge);
+    let end = 1024;
+    assert_eq!(tar.finish().unwrap().0, headers.len() as u64 + size.next_multiple_of(512) + end);
+
+    let mut reader = TarReader::new(headers.as_slice());
+    assert_eq!(reader.next_member().unwrap().unwrap().size, size);
+}
+
+#[test]
+fn the_document_names_the_version_that_decides_bytes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    let (lock, document) = (read("Cargo.lock"), read("docs/format.md"));
+    let (_, rest) = lock.split_once("name = \"zlib-rs\"\nversion = \"").unwrap();
+    let (version, rest) = rest.split_once('"').unwrap();
+    assert!(document.contains(&format!("by zlib-rs {version};")), "{version}");
+    assert!(!rest.contains("name = \"zlib-rs\""), "only one zlib-rs is in the tree");
+    assert!(read("Cargo.toml").contains(&format!("zlib-rs = \"={version}\"")));
 }
 
 #[test]
