@@ -18,14 +18,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A folder of a test's own, in which `carafe` is run with a cache of its own.
-pub struct Place(TempDir);
+struct Place(TempDir);
 
 impl Place {
-    pub fn new() -> Self {
+    fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
@@ -45,7 +45,7 @@ impl Place {
 
     /// Runs it, asserts that it succeeds, and gives its result.
     #[track_caller]
-    pub fn run(&self, arguments: &[&str]) -> Value {
+    fn run(&self, arguments: &[&str]) -> Value {
         let output = self.carafe(&[arguments, &["--json"]].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
@@ -55,7 +55,7 @@ impl Place {
     /// Runs it, asserts that it ends with 1, and gives what it said: stdout and, in one line,
     /// stderr.
     #[track_caller]
-    pub fn fail(&self, arguments: &[&str]) -> (String, String) {
+    fn fail(&self, arguments: &[&str]) -> (String, String) {
         let output = self.carafe(arguments);
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{said}");
@@ -65,7 +65,7 @@ impl Place {
 
 /// Runs a program that judges, and gives what it printed.
 #[track_caller]
-pub fn judge(program: &str, arguments: &[&str], folder: &Path) -> String {
+fn judge(program: &str, arguments: &[&str], folder: &Path) -> String {
     let output = Command::new(program)
         .args(arguments)
         .current_dir(folder)
@@ -77,13 +77,13 @@ pub fn judge(program: &str, arguments: &[&str], folder: &Path) -> String {
 
 /// The digest of what skopeo finds at `name`.
 #[track_caller]
-pub fn skopeo_digest(name: &str, folder: &Path) -> String {
+fn skopeo_digest(name: &str, folder: &Path) -> String {
     let raw = judge("skopeo", &["inspect", "--raw", "--tls-verify=false", name], folder);
     carafe_layers::digest::Digest::of(raw.as_bytes()).to_string()
 }
 
 /// How often each delivery occurs in a result.
-pub fn deliveries(result: &Value, kind: &str) -> usize {
+fn deliveries(result: &Value, kind: &str) -> usize {
     let blobs = result["pushed"][0]["blobs"].as_array().unwrap();
     blobs.iter().filter(|blob| blob["delivery"] == kind).count()
 }
