@@ -1,11 +1,14 @@
 //! What every stage may use.
 
+use std::sync::Arc;
+
 use carafe_builder::cache::Cache;
 use carafe_builder::git::Store;
 use carafe_builder::progress::Progress;
 use carafe_builder::sandbox::{CancelToken, Isolation};
 use carafe_layers::oci::Platform;
 
+use crate::bundle::Bundle;
 use crate::registry::Registry;
 
 /// What every stage may use.
@@ -25,6 +28,8 @@ pub struct Context {
     /// Whether bench's clients may use what earlier builds downloaded, and leave theirs for later
     /// ones. A build that checks another one must not.
     pub warm_clients: bool,
+    /// Where images of the lock are read from before they are looked for under their names.
+    pub bundle: Option<Arc<Bundle>>,
     /// What the image is for.
     pub platform: Platform,
 }

@@ -30,7 +30,7 @@ pub enum ImageName {
         /// Which of its images.
         reference: Option<String>,
     },
-    /// `docker-archive:FILE[:TAG]` or `oci-archive:FILE[:REF]`.
+    /// `docker-archive:FILE[:TAG]` or `oci-archive:FILE[:REF]`, or just the path of a file.
     Archive {
         /// What is written; what is read may be either.
         kind: ArchiveKind,
@@ -76,6 +76,10 @@ impl FromStr for ImageName {
         }
         if Path::new(text).join("oci-layout").is_file() {
             return Ok(Self::Layout { path: PathBuf::from(text), reference: None });
+        }
+        if Path::new(text).is_file() {
+            let (kind, path) = (ArchiveKind::Oci, PathBuf::from(text));
+            return Ok(Self::Archive { kind, path, reference: None });
         }
         text.parse().map(Self::Registry)
     }

@@ -3,6 +3,7 @@
 //! Read [`pipeline`] first: it is the whole way on one screen. The command line ([`cli`]) turns
 //! arguments into its inputs, [`report`] shows what it does, [`registry`] speaks to registries.
 
+pub mod bundle;
 pub mod cli;
 pub mod context;
 pub mod images;

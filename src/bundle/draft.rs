@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use carafe_builder::door::{Bodies, Record};
-use carafe_builder::git::{CommitId, Store};
+use carafe_builder::git::Store;
 use carafe_builder::lock::{Lock, PinnedApp};
 use carafe_layers::digest::{Digest, Hashing};
-use carafe_layers::graph::Graph;
+use carafe_layers::graph::{Document, Graph};
 use carafe_layers::gzip::ParallelGzip;
 use carafe_layers::json::canonical_json;
-use carafe_layers::oci::{Descriptor, Index, Manifest, StringMap, media_type};
+use carafe_layers::oci::{Descriptor, Extra, Index, Manifest, StringMap, media_type};
 use carafe_layers::source::{ImageSource, MAX_DOCUMENT_BYTES, ResolvedImage, SourceError};
 
 use super::contents::{
@@ -42,7 +42,7 @@ pub struct Ingredients<'a> {
 /// A bundle that is not written yet: its documents, and where its blobs are. Equal ingredients
 /// make equal documents, so the same digest, on every machine.
 pub struct Draft {
-    pub(super) graph: Graph,
+    graph: Graph,
     documents: BTreeMap<Digest, Vec<u8>>,
     origins: BTreeMap<Digest, Origin>,
     bodies: Bodies,
@@ -61,7 +61,7 @@ impl Draft {
     /// if a body is not in the store.
     pub fn gather(ingredients: &Ingredients<'_>, scratch: &Path) -> Result<Self, BundleError> {
         let mut draft = Self {
-            graph: Graph { layers: Vec::new(), configs: Vec::new(), below: Vec::new(), root: empty_root() },
+            graph: nothing(),
             documents: BTreeMap::new(),
             origins: BTreeMap::new(),
             bodies: ingredients.bodies.clone(),
@@ -90,7 +90,7 @@ impl Draft {
             Contents { version: VERSION, lock: lock.digest, record: record.digest, commits, images };
         let root = draft.top(&contents, blobs.list, manifests.into_values())?;
         let bytes = draft.documents.get(&root.digest).cloned().unwrap_or_default();
-        draft.graph.root = carafe_layers::graph::Document { descriptor: root, bytes };
+        draft.graph.root = Document { descriptor: root, bytes };
         draft.graph = Graph::read(&draft)?;
         Ok(draft)
     }
@@ -98,6 +98,11 @@ impl Draft {
     /// The digest of the bundle.
     pub fn digest(&self) -> Digest {
         self.graph.root.descriptor.digest
+    }
+
+    /// Its documents and blobs; the blobs are read from the draft itself.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
     }
 
     /// Whether a blob is one without which nobody knows what a bundle is; a delta has them too.
@@ -252,6 +257,16 @@ impl Blobs {
             self.list.push(blob.clone());
         }
     }
+}
+
+/// What stands in a draft until its documents are made.
+fn nothing() -> Graph {
+    let root = Document { descriptor: Descriptor::of(media_type::INDEX, b""), bytes: Vec::new() };
+    Graph { layers: Vec::new(), configs: Vec::new(), below: Vec::new(), root, attached: Vec::new() }
+}
+
+fn artifact_type(kind: &str) -> Extra {
+    Extra::from([("artifactType".to_owned(), kind.into())])
 }
 
 /// Without what differs between the places that an image can be read from.

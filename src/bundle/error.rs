@@ -85,6 +85,13 @@ pub enum BundleError {
         /// The lock's file.
         lock: String,
     },
+    /// What was recorded is not on this machine.
+    #[error("failed to bundle {} of the record: {}", plural(blobs.len(), "answer"), some(blobs))]
+    #[diagnostic(help("they are not on this machine; `carafe build` here brings them"))]
+    NoBodies {
+        /// The bodies' digests.
+        blobs: Vec<Digest>,
+    },
     /// More than a manifest can hold.
     #[error("failed to make a bundle: its manifest has {size} bytes, registries take {limit}")]
     #[diagnostic(help("bundle fewer apps at once"))]

@@ -21,4 +21,3 @@ pub use draft::{Draft, Ingredients};
 pub use error::BundleError;
 pub use images::BundledImage;
 pub use open::Bundle;
-pub use unpack::Unpacked;

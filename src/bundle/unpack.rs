@@ -31,14 +31,11 @@ impl Bundle {
         progress: &Progress,
     ) -> Result<Vec<PinnedApp>, BundleError> {
         let missing = Missing::default();
-        let wanted: Vec<Descriptor> = self
-            .record()
-            .bodies()
-            .keys()
-            .filter(|body| !bodies.has(body))
-            .filter_map(|body| self.blobs.get(body))
-            .cloned()
-            .collect();
+        // An empty body is no blob.
+        bodies.put(std::io::empty())?;
+        let record = self.record().bodies();
+        let absent = record.keys().filter(|body| !bodies.has(body));
+        let wanted: Vec<Descriptor> = absent.filter_map(|body| self.blobs.get(body)).cloned().collect();
         let total = wanted.iter().map(|body| body.size).sum();
         let task = progress.task(Stage::Fetch, "bundle", Some(total), Unit::Bytes);
         parallel::map(wanted, AT_ONCE, |body| {
@@ -53,7 +50,7 @@ impl Bundle {
             self.commit(app, commits, &missing)
         })?;
         missing.none(self)?;
-        task.finish(format!("{} bodies, {} commits", self.record().bodies().len(), apps.len()));
+        task.finish(format!("{} bodies, {} commits", record.len(), apps.len()));
         Ok(apps.into_iter().flatten().collect())
     }
 

@@ -1,15 +1,13 @@
 //! From a draft to a folder or a tar, whole or as a delta.
 
 use std::collections::BTreeSet;
-use std::io::{BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use carafe_builder::progress::{Progress, Stage, Task, Unit};
-use carafe_layers::archive::ArchiveWriter;
+use carafe_builder::progress::{Progress, Stage, Unit};
+use carafe_layers::archive::ArchiveFile;
 use carafe_layers::digest::Digest;
 use carafe_layers::graph::{Document, Graph};
-use carafe_layers::layout::LayoutWriter;
+use carafe_layers::layout::{ImageSink, LayoutWriter};
 use carafe_layers::oci::Descriptor;
 use carafe_layers::source::ImageSource;
 
@@ -55,18 +53,9 @@ pub fn to_folder(
 ) -> Result<Written, BundleError> {
     let layout = LayoutWriter::create(folder)?;
     let plan = Plan::new(draft, delta);
-    let task = plan.task(folder, progress);
-    for blob in &plan.blobs {
-        if !layout.contains(blob) {
-            layout.put_stream(blob, draft.blob(blob)?, Path::new(&draft.name()))?;
-        }
-        task.advance(blob.size);
-    }
-    for Document { descriptor, bytes } in draft.graph.documents() {
-        layout.put_bytes(&descriptor.media_type, bytes)?;
-    }
+    let written = plan.fill(&layout, folder, progress)?;
     layout.finish(&plan.root, &[])?;
-    Ok(plan.done(task))
+    Ok(written)
 }
 
 /// Writes the bundle as one tar file, which replaces what is there when it is whole. Equal bundles
@@ -77,35 +66,16 @@ pub fn to_tar(
     delta: Option<&Delta>,
     progress: &Progress,
 ) -> Result<Written, BundleError> {
-    let shown = path.display().to_string();
-    let failed = |verb| {
-        let path = shown.clone();
-        move |source| BundleError::Io { verb, path, source }
-    };
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .permissions(std::fs::Permissions::from_mode(0o666))
-        .tempfile_in(parent)
-        .map_err(failed("create"))?;
     let plan = Plan::new(draft, delta);
-    let task = plan.task(path, progress);
-    let out = BufWriter::with_capacity(1 << 20, &mut file);
-    let mut archive = ArchiveWriter::new(out, &plan.root).map_err(failed("write"))?;
-    for Document { descriptor, bytes } in draft.graph.documents() {
-        archive.put(descriptor, &bytes[..]).map_err(failed("write"))?;
-    }
-    for blob in &plan.blobs {
-        archive.put(blob, draft.blob(blob)?).map_err(failed("write"))?;
-        task.advance(blob.size);
-    }
-    archive.finish().and_then(|mut out| out.flush()).map_err(failed("write"))?;
-    file.as_file().sync_all().map_err(failed("write"))?;
-    file.persist(path).map_err(|error| failed("replace")(error.error))?;
-    Ok(plan.done(task))
+    let archive = ArchiveFile::oci(path, vec![plan.root.clone()])?;
+    let written = plan.fill(&archive, path, progress)?;
+    archive.close()?;
+    Ok(written)
 }
 
 /// What is written where.
 struct Plan<'a> {
+    draft: &'a Draft,
     /// With a word about what was left out.
     root: Descriptor,
     blobs: Vec<&'a Descriptor>,
@@ -114,9 +84,9 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     fn new(draft: &'a Draft, delta: Option<&Delta>) -> Self {
-        let mut root = draft.graph.root.descriptor.clone();
-        let all: Vec<_> = draft.graph.blobs().collect();
-        let Some(delta) = delta else { return Self { root, blobs: all, left_out: 0 } };
+        let mut root = draft.graph().root.descriptor.clone();
+        let all: Vec<_> = draft.graph().blobs().collect();
+        let Some(delta) = delta else { return Self { draft, root, blobs: all, left_out: 0 } };
         let count = all.len();
         let stays =
             |blob: &&Descriptor| draft.is_essential(&blob.digest) || !delta.blobs.contains(&blob.digest);
@@ -125,28 +95,27 @@ impl<'a> Plan<'a> {
         if left_out > 0 {
             root.annotations.insert(DELTA_BASE.to_owned(), delta.base.to_string());
         }
-        Self { root, blobs, left_out }
+        Self { draft, root, blobs, left_out }
     }
 
-    fn bytes(&self) -> u64 {
-        self.blobs.iter().map(|blob| blob.size).sum()
-    }
-
-    fn task(&self, path: &Path, progress: &Progress) -> Task {
-        progress.task(Stage::Pack, path.display().to_string(), Some(self.bytes()), Unit::Bytes)
-    }
-
-    fn done(&self, task: Task) -> Written {
-        let written = Written {
-            digest: self.root.digest,
-            blobs: self.blobs.len(),
-            bytes: self.bytes(),
-            left_out: self.left_out,
-        };
-        task.finish(match written.left_out {
-            0 => format!("{} blobs", written.blobs),
-            left_out => format!("{} blobs, {left_out} left out", written.blobs),
+    /// The documents, then the blobs.
+    fn fill(&self, sink: &dyn ImageSink, path: &Path, progress: &Progress) -> Result<Written, BundleError> {
+        let bytes = self.blobs.iter().map(|blob| blob.size).sum();
+        let task = progress.task(Stage::Pack, path.display().to_string(), Some(bytes), Unit::Bytes);
+        let (name, left_out) = (self.draft.name(), self.left_out);
+        for Document { descriptor, bytes } in self.draft.graph().documents() {
+            sink.put(descriptor, &mut &bytes[..], Path::new(&name))?;
+        }
+        for blob in &self.blobs {
+            if !sink.contains(blob) {
+                sink.put(blob, &mut *self.draft.blob(blob)?, Path::new(&name))?;
+            }
+            task.advance(blob.size);
+        }
+        task.finish(match left_out {
+            0 => format!("{} blobs", self.blobs.len()),
+            left_out => format!("{} blobs, {left_out} left out", self.blobs.len()),
         });
-        written
+        Ok(Written { digest: self.root.digest, blobs: self.blobs.len(), bytes, left_out })
     }
 }

@@ -73,6 +73,11 @@ impl SpecArguments {
         Ok(Spec::load(&wishes, &|name| std::env::var(name).ok())?)
     }
 
+    /// The tags that stand on the command line.
+    pub fn tags(&self) -> &[String] {
+        &self.tags
+    }
+
     /// Where the lock is.
     pub fn lock_path(&self) -> PathBuf {
         let beside = || self.spec.clone().unwrap_or_else(|| DEFAULT_FILE.into()).with_file_name(LOCK_FILE);
@@ -145,6 +150,7 @@ impl RunArguments {
             isolation,
             cancel: stop::token(),
             warm_clients: true,
+            bundle: None,
             platform: Platform::host(),
         })
     }

@@ -1,6 +1,7 @@
 //! The command line: arguments in, exit code out.
 
 mod build;
+mod bundle;
 mod copy;
 mod delivery;
 mod diff;
@@ -57,6 +58,8 @@ enum Command {
     Lock(lock::LockArguments),
     /// Build the image that the spec and its lock describe
     Build(build::BuildArguments),
+    /// Put all that a build needs into one artifact, to build from it where there is no network
+    Bundle(bundle::BundleArguments),
     /// Push an image from an OCI layout or an archive to registries
     Push(push::PushArguments),
     /// Copy an image, or an index with all of its images, from anywhere to anywhere
@@ -78,6 +81,7 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Lock(arguments) => lock::run(&arguments),
         Command::Build(arguments) => build::run(&arguments),
+        Command::Bundle(arguments) => bundle::run(&arguments),
         Command::Push(arguments) => push::run(&arguments),
         Command::Copy(arguments) => copy::run(&arguments),
         Command::Index(arguments) => index::run(&arguments),

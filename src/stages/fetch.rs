@@ -65,8 +65,14 @@ pub fn image(
     locked: &LockedImage,
     context: &Context,
 ) -> miette::Result<(ResolvedImage, Arc<dyn ImageSource>)> {
-    let name: ImageName = locked.reference.parse()?;
-    let source = name.relative_to(&spec.folder).open(&context.registry, Some(locked.digest))?;
+    let bundled = context.bundle.as_ref().map(|bundle| bundle.image(locked)).transpose()?.flatten();
+    let source = match bundled {
+        Some(source) => source,
+        None => {
+            let name: ImageName = locked.reference.parse()?;
+            name.relative_to(&spec.folder).open(&context.registry, Some(locked.digest))?
+        }
+    };
     let resolved = resolve(&*source, &context.platform)?;
     if resolved.root.digest != locked.digest {
         return Err(miette!(

@@ -2,6 +2,7 @@
 
 pub mod assemble;
 pub mod bench;
+pub mod bundle;
 pub mod copy;
 pub mod diff;
 pub mod fetch;

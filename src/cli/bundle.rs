@@ -1,0 +1,84 @@
+//! `carafe bundle`.
+
+use std::path::PathBuf;
+
+use carafe_builder::lock::Lock;
+use carafe_builder::sandbox::Isolation;
+use carafe_builder::spec::format_bytes;
+use clap::Args;
+use miette::miette;
+use serde_json::json;
+
+use super::build::targets;
+use super::exit;
+use super::inputs::{RunArguments, SpecArguments};
+use crate::images::ImageName;
+use crate::report;
+use crate::stages::bundle::{Delivered, Output, deliver, gather, record};
+use crate::stages::lock::{LockOptions, check};
+
+/// Where a bundle is left when nothing else is said.
+const DEFAULT_OUTPUT: &str = "bundle";
+
+/// Arguments of `carafe bundle`.
+#[derive(Args)]
+pub struct BundleArguments {
+    #[command(flatten)]
+    spec: SpecArguments,
+    #[command(flatten)]
+    run: RunArguments,
+    /// Leave the bundle in this folder as an OCI layout [default: ./bundle]
+    #[arg(short, long, value_name = "FOLDER", conflicts_with_all = ["tar", "push"])]
+    output: Option<PathBuf>,
+    /// Write the bundle as one tar file
+    #[arg(long, value_name = "FILE", conflicts_with = "push")]
+    tar: Option<PathBuf>,
+    /// Push the bundle to a registry, as often as needed
+    #[arg(long, value_name = "REFERENCE")]
+    push: Vec<String>,
+    /// Leave out what this bundle has: a folder, a tar, or a reference
+    #[arg(long, value_name = "BUNDLE", conflicts_with = "push")]
+    delta_from: Option<ImageName>,
+}
+
+pub fn run(arguments: &BundleArguments) -> miette::Result<u8> {
+    let spec = arguments.spec.load()?;
+    let path = arguments.spec.lock_path();
+    let targets = targets(&arguments.push)?;
+    let output = match (&arguments.tar, targets.is_empty()) {
+        (Some(path), _) => Output::Tar(path.clone()),
+        (None, false) => Output::Registry(targets.clone()),
+        (None, true) => Output::Folder(arguments.output.clone().unwrap_or(DEFAULT_OUTPUT.into())),
+    };
+    let lock = Lock::read(&path)?.ok_or_else(|| {
+        miette!(help = "run `carafe lock`, then `carafe build`", "there is no lock `{}`", path.display())
+    })?;
+    check(&lock, &spec, &LockOptions { path: path.clone(), locked: true, renew: false })?;
+    let context = arguments.run.context(Some(&spec), &targets, Isolation::Namespaces)?;
+    let record = record(&lock, &path)?;
+    let scratch = context.cache.scratch()?;
+    let draft = gather(&spec, &lock, &record, &scratch, &context)?;
+    let done = deliver(&draft, &output, arguments.delta_from.as_ref(), &context)?;
+    show(arguments, &done);
+    Ok(exit::DONE)
+}
+
+fn show(arguments: &BundleArguments, done: &Delivered) {
+    if arguments.run.json {
+        let written =
+            done.written.map(|it| json!({"blobs": it.blobs, "size": it.bytes, "left_out": it.left_out}));
+        return report::emit(&json!({
+            "event": "result",
+            "digest": done.digest,
+            "names": done.names,
+            "written": written,
+            "pushed": done.pushed.iter().map(report::push_json).collect::<Vec<_>>(),
+        }));
+    }
+    if let Some(written) = done.written.filter(|_| !arguments.run.quiet) {
+        report::to_stderr(format_args!("{} in {} blobs", format_bytes(written.bytes), written.blobs));
+    }
+    for name in &done.names {
+        report::to_stdout(name);
+    }
+}

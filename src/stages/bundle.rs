@@ -1,0 +1,135 @@
+//! Lock and record → bundle, and back.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use carafe_builder::cache::Scratch;
+use carafe_builder::door::{Bodies, Record};
+use carafe_builder::lock::{Lock, fetch as fetch_apps};
+use carafe_builder::spec::Spec;
+use carafe_layers::digest::Digest;
+use carafe_layers::source::ImageSource;
+use miette::{Context as _, IntoDiagnostic, miette};
+
+use super::fetch::image;
+use super::lock::Locked;
+use crate::bundle::write::{Delta, Written, to_folder, to_tar};
+use crate::bundle::{Bundle, BundleError, Draft, Ingredients};
+use crate::context::Context;
+use crate::images::ImageName;
+use crate::registry::{KnownBlobs, PushReport, Reference};
+use crate::report::pushed_names;
+
+/// Where a bundle goes.
+pub enum Output {
+    /// An OCI layout.
+    Folder(PathBuf),
+    /// One tar file.
+    Tar(PathBuf),
+    /// Names in registries.
+    Registry(Vec<Reference>),
+}
+
+/// A bundle where it should be.
+pub struct Delivered {
+    /// Its digest; of a delta, that of the whole.
+    pub digest: Digest,
+    /// Under which it is found, with the digest.
+    pub names: Vec<String>,
+    /// What was written, if it is a folder or a file.
+    pub written: Option<Written>,
+    /// What was pushed, if it is in registries.
+    pub pushed: Vec<PushReport>,
+}
+
+/// Puts everything together that a build of `lock` needs. Commits and images are brought here as
+/// for a build; the record's bodies must be here already.
+pub fn gather(
+    spec: &Spec,
+    lock: &Lock,
+    record: &Record,
+    scratch: &Scratch,
+    context: &Context,
+) -> miette::Result<Draft> {
+    let apps = fetch_apps(spec, &lock.apps, &context.commits, &context.progress)?;
+    let images = [image(spec, &lock.build_image, context)?, image(spec, &lock.base_image, context)?];
+    let bodies = Bodies::of(&context.cache)?;
+    let ingredients = Ingredients {
+        lock,
+        record,
+        apps: &apps,
+        images: &images,
+        commits: &context.commits,
+        bodies: &bodies,
+    };
+    let folder = scratch.path().join("commits");
+    fs::create_dir(&folder)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("failed to create `{}`", folder.display()))?;
+    Ok(Draft::gather(&ingredients, &folder)?)
+}
+
+/// Writes a bundle where it should go; against `base`, if there is one, only what that lacks. A
+/// registry is never sent what it has.
+pub fn deliver(
+    draft: &Draft,
+    output: &Output,
+    base: Option<&ImageName>,
+    context: &Context,
+) -> miette::Result<Delivered> {
+    let delta = match base {
+        Some(base) => Some(Delta::against(&*base.open(&context.registry, None)?)?),
+        None => None,
+    };
+    let (digest, delta, progress) = (draft.digest(), delta.as_ref(), &context.progress);
+    let local = |kind: &str, path: &Path, written| {
+        let names = vec![format!("{kind}:{}@{digest}", path.display())];
+        Delivered { digest, names, written: Some(written), pushed: Vec::new() }
+    };
+    Ok(match output {
+        Output::Folder(path) => local("oci", path, to_folder(draft, path, delta, progress)?),
+        Output::Tar(path) => local("oci-archive", path, to_tar(draft, path, delta, progress)?),
+        Output::Registry(targets) => {
+            let known = KnownBlobs::default();
+            let pushed = context.registry.push_graph(draft.graph(), draft, targets, &known, progress)?;
+            Delivered { digest, names: pushed_names(&pushed), written: None, pushed }
+        }
+    })
+}
+
+/// The record that `lock` names, from beside its file.
+pub fn record(lock: &Lock, path: &Path) -> miette::Result<Record> {
+    let none = || BundleError::NoRecord { lock: path.display().to_string() };
+    let wanted = lock.record.ok_or_else(none)?;
+    let path = path.with_file_name("carafe.record");
+    let bytes =
+        fs::read(&path).into_diagnostic().wrap_err_with(|| format!("failed to read `{}`", path.display()))?;
+    let record = Record::parse(&bytes)?;
+    if record.digest() != wanted {
+        return Err(miette!(
+            help = "take both from one commit, or record again with `carafe build --update`",
+            "`{}` is not the record that the lock names",
+            path.display()
+        ));
+    }
+    Ok(record)
+}
+
+/// Opens a bundle: the first of `names`; the others may have what it lacks.
+pub fn open(names: &[ImageName], context: &Context) -> miette::Result<Bundle> {
+    let mut sources = Vec::<Arc<dyn ImageSource>>::new();
+    for name in names {
+        sources.push(name.open(&context.registry, None)?);
+    }
+    let mut sources = sources.into_iter();
+    let bundle = sources.next().ok_or_else(|| miette!("no bundle is named"))?;
+    Ok(Bundle::open(bundle, sources)?)
+}
+
+/// Brings what is in a bundle into this machine's stores: what is left for a build is its lock.
+pub fn unpack(bundle: &Bundle, context: &Context) -> miette::Result<Locked> {
+    let bodies = Bodies::of(&context.cache)?;
+    let apps = bundle.unpack(&context.commits, &bodies, &context.progress)?;
+    Ok(Locked { lock: bundle.lock().clone(), apps: Some(apps) })
+}

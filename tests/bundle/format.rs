@@ -1,0 +1,147 @@
+//! A bundle is the same wherever it is made, and whole wherever it is read.
+
+use std::fs;
+use std::io::Read;
+use std::sync::Arc;
+
+use carafe::bundle::write::Delta;
+use carafe::bundle::{Bundle, BundleError};
+use carafe::registry::{Delivery, KnownBlobs, Registry, RegistryOptions};
+use carafe_builder::progress::Progress;
+use carafe_layers::digest::Digest;
+use carafe_layers::graph::Graph;
+use carafe_layers::oci::Platform;
+use carafe_layers::source::{ImageSource, resolve};
+
+use crate::server::RegistryServer;
+use crate::world::{BODIES, World, archive, layout, told, unpacked};
+
+#[test]
+fn two_machines_make_one_bundle() {
+    let (one, other) = (World::new("x = 1\n", &[]), World::new("x = 1\n", &[]));
+    assert_eq!(one.draft().digest(), other.draft().digest());
+    assert_ne!(one.draft().digest(), World::new("x = 2\n", &[]).draft().digest());
+    let read = |world: &World| fs::read(world.tar(None).0).unwrap();
+    assert!(read(&one) == read(&other));
+    let (folder, written) = one.folder(None);
+    assert_eq!(written.digest, one.draft().digest());
+    assert_eq!(layout(&folder).root().unwrap().0.digest, written.digest);
+    assert_eq!(archive(&other.tar(None).0).root().unwrap().0.digest, written.digest);
+}
+
+/// Everything in the bundle is what went into it.
+fn assert_whole(world: &World, sources: &[Arc<dyn ImageSource>]) {
+    let (bundle, stores) = unpacked(sources).unwrap();
+    assert_eq!((bundle.lock(), bundle.record()), (&world.lock, &world.record));
+    assert_eq!(bundle.digest(), world.draft().digest());
+    let apps = bundle.unpack(&stores.commits, &stores.bodies, &Progress::silent()).unwrap();
+    assert_eq!(apps[0].locked, world.apps[0].locked);
+    let hooks = stores.commits.read_file(&apps[0].checkout, "hooks.py").unwrap();
+    assert_eq!(hooks.as_deref(), Some(&b"x = 1\n"[..]));
+    for body in BODIES {
+        let mut read = Vec::new();
+        stores.bodies.open(&Digest::of(body)).unwrap().unwrap().read_to_end(&mut read).unwrap();
+        assert_eq!(read, body);
+    }
+    for (locked, (wanted, source)) in
+        [&world.lock.build_image, &world.lock.base_image].into_iter().zip(&world.images)
+    {
+        let image = bundle.image(locked).unwrap().unwrap();
+        let found = resolve(&*image, &Platform::host()).unwrap();
+        assert_eq!((found.root.digest, &found.manifest_bytes), (locked.digest, &wanted.manifest_bytes));
+        for layer in &found.manifest.layers {
+            let [mut found, mut wanted] = [Vec::new(), Vec::new()];
+            image.blob(layer).unwrap().read_to_end(&mut found).unwrap();
+            source.blob(layer).unwrap().read_to_end(&mut wanted).unwrap();
+            assert_eq!(found, wanted);
+        }
+    }
+}
+
+#[test]
+fn a_folder_and_a_tar_are_whole() {
+    let world = World::new("x = 1\n", &[]);
+    assert_whole(&world, &[layout(&world.folder(None).0)]);
+    assert_whole(&world, &[archive(&world.tar(None).0)]);
+}
+
+#[test]
+fn a_registry_takes_it_and_a_second_one_costs_what_changed() {
+    let server = RegistryServer::start();
+    let insecure = [server.address().to_owned()].into();
+    let registry = Registry::new(RegistryOptions { insecure, ..Default::default() }).unwrap();
+    let push = |world: &World| {
+        let (draft, target) = (world.draft(), server.image("bundles/erp:1").parse().unwrap());
+        let (known, progress) = (KnownBlobs::default(), Progress::silent());
+        let mut reports = registry.push_graph(draft.graph(), &draft, &[target], &known, &progress).unwrap();
+        reports.remove(0)
+    };
+    let first = World::new("x = 0\n", &[]);
+    assert_eq!(push(&first).digest, first.draft().digest());
+    let world = World::new("x = 1\n", &[b"one more"]);
+    let sent = push(&world).blobs.into_iter().filter(|blob| blob.delivery == Delivery::Sent);
+    // The contents, the lock, the record, the app's commit, and the new body.
+    assert_eq!(sent.count(), 5);
+    let source = registry.source(&server.image("bundles/erp:1").parse().unwrap());
+    assert_whole(&world, &[Arc::new(source)]);
+}
+
+#[test]
+fn a_delta_has_what_its_base_has_not() {
+    let first = World::new("x = 0\n", &[]);
+    let second = World::new("x = 1\n", &[b"one more"]);
+    let base = layout(&first.folder(None).0);
+    let delta = Delta::against(&*base).unwrap();
+    let (folder, written) = second.folder(Some(&delta));
+    assert_eq!(written.digest, second.draft().digest());
+    // Two bodies (an empty one is no blob), three layers.
+    assert_eq!(written.left_out, 5);
+
+    let error = unpacked(&[layout(&folder)]).map(|_| ()).unwrap_err();
+    let BundleError::Missing { blobs, bases, .. } = &error else { panic!("{error:?}") };
+    assert_eq!((blobs.len(), &bases[..]), (5, &[first.draft().digest()][..]));
+    let text = told(&error);
+    assert!(text.contains("it is a delta") && text.contains(&first.draft().digest().to_string()), "{text}");
+
+    assert_whole(&second, &[layout(&folder), Arc::clone(&base)]);
+    assert_whole(&second, &[archive(&second.tar(Some(&delta)).0), base]);
+}
+
+#[test]
+fn a_delta_put_into_its_bases_folder_is_whole() {
+    let first = World::new("x = 0\n", &[]);
+    let second = World::new("x = 1\n", &[b"one more"]);
+    let (folder, _) = first.folder(None);
+    let delta = Delta::against(&*layout(&folder)).unwrap();
+    let (draft, progress) = (second.draft(), Progress::silent());
+    carafe::bundle::write::to_folder(&draft, &folder, Some(&delta), &progress).unwrap();
+    assert_whole(&second, &[layout(&folder)]);
+}
+
+#[test]
+fn what_was_recorded_elsewhere_cannot_be_bundled_here() {
+    let world = World::new("x = 1\n", &[]);
+    let body = world.stores.root.join("bodies-v1").join(Digest::of(BODIES[0]).hex());
+    fs::remove_file(body).unwrap();
+    let ingredients = carafe::bundle::Ingredients {
+        lock: &world.lock,
+        record: &world.record,
+        apps: &world.apps,
+        images: &world.images,
+        commits: &world.stores.commits,
+        bodies: &world.stores.bodies,
+    };
+    let error = carafe::bundle::Draft::gather(&ingredients, world.folder.path()).map(|_| ()).unwrap_err();
+    assert!(told(&error).contains(&Digest::of(BODIES[0]).to_string()));
+}
+
+#[test]
+fn every_blob_hangs_on_the_index() {
+    let world = World::new("x = 1\n", &[]);
+    let (folder, written) = world.folder(None);
+    let graph = Graph::read(&*layout(&folder)).unwrap();
+    assert_eq!(graph.blobs().count(), written.blobs);
+    let files = fs::read_dir(folder.join("blobs/sha256")).unwrap().count();
+    assert_eq!(files, graph.blobs().count() + graph.documents().count());
+    assert!(Bundle::open(layout(&folder), []).is_ok());
+}

@@ -1,0 +1,264 @@
+//! Bundles that are damaged, or lie.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use carafe::bundle::{Bundle, BundleError};
+use carafe_builder::progress::Progress;
+use carafe_layers::archive::ArchiveSource;
+use carafe_layers::digest::Digest;
+use carafe_layers::layout::LayoutSource;
+use carafe_layers::oci::{Descriptor, media_type};
+use carafe_layers::source::ImageSource;
+use serde_json::{Value, json};
+
+use crate::world::{BODIES, Stores, World, layout, told};
+
+fn blob(folder: &Path, digest: &Digest) -> PathBuf {
+    folder.join("blobs/sha256").join(digest.hex())
+}
+
+fn put(folder: &Path, media_type: &str, bytes: &[u8]) -> Descriptor {
+    let descriptor = Descriptor::of(media_type, bytes);
+    fs::write(blob(folder, &descriptor.digest), bytes).unwrap();
+    descriptor
+}
+
+fn read(folder: &Path, descriptor: &Value) -> Value {
+    let digest = descriptor["digest"].as_str().unwrap().parse().unwrap();
+    serde_json::from_slice(&fs::read(blob(folder, &digest)).unwrap()).unwrap()
+}
+
+/// The documents of a bundle in a folder.
+struct Documents {
+    contents: Value,
+    listing: Value,
+    index: Value,
+}
+
+/// Changes a bundle's documents, and makes all digests fit again.
+fn forge(folder: &Path, change: impl FnOnce(&mut Documents)) {
+    let top: Value = serde_json::from_slice(&fs::read(folder.join("index.json")).unwrap()).unwrap();
+    let index = read(folder, &top["manifests"][0]);
+    let listing = read(folder, &index["manifests"][0]);
+    let contents = read(folder, &listing["config"]);
+    let mut documents = Documents { contents, listing, index };
+    change(&mut documents);
+    let Documents { contents, mut listing, mut index } = documents;
+    let kind = listing["config"]["mediaType"].as_str().unwrap().to_owned();
+    listing["config"] = json!(put(folder, &kind, contents.to_string().as_bytes()));
+    let listed = put(folder, media_type::MANIFEST, listing.to_string().as_bytes());
+    index["manifests"][0]["digest"] = json!(listed.digest);
+    index["manifests"][0]["size"] = json!(listed.size);
+    let root = put(folder, media_type::INDEX, index.to_string().as_bytes());
+    fs::write(folder.join("index.json"), json!({"schemaVersion": 2, "manifests": [root]}).to_string())
+        .unwrap();
+}
+
+/// What is said of a bundle on a machine that has nothing, and keeps nothing of it that is wrong.
+fn refused(folder: &Path) -> String {
+    let stores = Stores::new();
+    let attempt = |stores: &Stores| {
+        let source: Arc<dyn ImageSource> = Arc::new(LayoutSource::open(folder, None)?);
+        let bundle = Bundle::open(source, [])?;
+        bundle.unpack(&stores.commits, &stores.bodies, &Progress::silent())?;
+        Ok::<_, BundleError>(())
+    };
+    let error = attempt(&stores).unwrap_err();
+    for name in stores.entries("bodies-v1") {
+        let body = fs::read(stores.root.join("bodies-v1").join(&name)).unwrap();
+        assert_eq!(Digest::of(&body).hex(), name);
+    }
+    for name in stores.entries("git-v1") {
+        let commit = name.parse().unwrap();
+        assert!(stores.commits.find(&commit).unwrap().is_some());
+    }
+    told(&error)
+}
+
+#[track_caller]
+fn assert_refused(folder: &Path, words: &[&str]) {
+    let text = refused(folder);
+    assert!(words.iter().all(|word| text.contains(word)), "{text}");
+}
+
+#[test]
+fn a_blob_that_is_cut_short_or_changed_or_longer() {
+    let world = World::new("x = 1\n", &[]);
+    let wheel = Digest::of(BODIES[0]);
+    for wrong in [&b"a whee"[..], b"a wheeL", b"a wheels"] {
+        let (folder, _) = world.folder(None);
+        fs::write(blob(&folder, &wheel), wrong).unwrap();
+        assert_refused(&folder, &["failed to read body", &wheel.to_string(), "damaged, cut short"]);
+    }
+}
+
+#[test]
+fn a_pack_that_is_cut_short_or_changed_or_of_another_commit() {
+    let world = World::new("x = 1\n", &[]);
+    let other = World::new("x = 2\n", &[]);
+    let (commit, not_it) = (&world.lock.apps[0].commit, &other.lock.apps[0].commit);
+    let pack_of = |folder: &Path, commit: &str| -> PathBuf {
+        let mut found = None;
+        forge(folder, |documents| {
+            let digest = documents.contents["commits"][commit].as_str().unwrap().parse().unwrap();
+            found = Some(blob(folder, &digest));
+        });
+        found.unwrap()
+    };
+    let (theirs, _) = other.folder(None);
+    let theirs = fs::read(pack_of(&theirs, not_it.as_str())).unwrap();
+    let pack = fs::read(pack_of(&world.folder(None).0, commit.as_str())).unwrap();
+    let mut flipped = pack.clone();
+    flipped[pack.len() / 2] ^= 1;
+    for wrong in [&pack[..pack.len() / 2], &flipped, &b""[..]] {
+        let (folder, _) = world.folder(None);
+        fs::write(pack_of(&folder, commit.as_str()), wrong).unwrap();
+        assert_refused(&folder, &["failed to read commit", commit.as_str(), "tampered with"]);
+    }
+    // Sound in itself, under this commit's name.
+    let (folder, _) = world.folder(None);
+    let theirs = put(&folder, "application/vnd.dev.carafe.commit.v1.pack+gzip", &theirs);
+    forge(&folder, |documents| {
+        documents.contents["commits"][commit.as_str()] = json!(theirs.digest);
+        documents.listing["layers"].as_array_mut().unwrap().push(json!(theirs));
+    });
+    assert_refused(&folder, &["failed to read object", commit.as_str()]);
+}
+
+#[test]
+fn parts_that_do_not_belong_together() {
+    let (world, other) = (World::new("x = 1\n", &[]), World::new("x = 2\n", &[b"more"]));
+    let record = other.record.to_bytes();
+    let theirs = world.lock.to_toml().replace(world.lock.apps[0].tree.as_str(), &"0".repeat(40));
+    type Forgery<'a> = (&'a [&'a str], Box<dyn Fn(&Path, &mut Documents) + 'a>);
+    let forgeries: Vec<Forgery<'_>> = vec![
+        (
+            &["its record is", "and its lock names"],
+            Box::new(|folder, documents| {
+                let blob = put(folder, "x", &record);
+                documents.contents["record"] = json!(blob.digest);
+                documents.listing["layers"].as_array_mut().unwrap().push(json!(blob));
+            }),
+        ),
+        (
+            &["is not what its lock says"],
+            Box::new(|folder, documents| {
+                let blob = put(folder, "x", theirs.as_bytes());
+                documents.contents["lock"] = json!(blob.digest);
+                documents.listing["layers"].as_array_mut().unwrap().push(json!(blob));
+            }),
+        ),
+        (&["has no commit"], Box::new(|_, documents| documents.contents["commits"] = json!({}))),
+        (&["has no image"], Box::new(|_, documents| documents.contents["images"] = json!({}))),
+        (
+            &["has no image"],
+            Box::new(|_, documents| documents.index["manifests"].as_array_mut().unwrap().truncate(1)),
+        ),
+        (
+            &["has no body", "which its record names"],
+            Box::new(|_, documents| {
+                let wheel = json!(Digest::of(BODIES[0]));
+                documents.listing["layers"].as_array_mut().unwrap().retain(|blob| blob["digest"] != wheel);
+            }),
+        ),
+        (
+            &["has no body", "of 7 bytes"],
+            Box::new(|_, documents| {
+                let wheel = json!(Digest::of(BODIES[0]));
+                let layers = documents.listing["layers"].as_array_mut().unwrap();
+                layers.iter_mut().find(|blob| blob["digest"] == wheel).unwrap()["size"] = json!(1_u64 << 40);
+            }),
+        ),
+        (
+            &["lock", "over the limit"],
+            Box::new(|_, documents| documents.listing["layers"][0]["size"] = json!(1_u64 << 50)),
+        ),
+        (
+            &["its artifact type is `x`"],
+            Box::new(|_, documents| documents.index["artifactType"] = json!("x")),
+        ),
+        (&["its version is 2"], Box::new(|_, documents| documents.contents["version"] = json!(2))),
+        (&["failed to parse contents"], Box::new(|_, documents| documents.contents["more"] = json!(2))),
+        (
+            &["not one list of contents"],
+            Box::new(|_, documents| {
+                let listing = documents.index["manifests"][0].clone();
+                documents.index["manifests"].as_array_mut().unwrap().push(listing);
+            }),
+        ),
+        (
+            &["failed to parse list of contents"],
+            Box::new(|_, documents| {
+                documents.listing["layers"][0]["digest"] = json!("sha256:../../../etc/passwd")
+            }),
+        ),
+        (&["is not in its manifest"], Box::new(|_, documents| documents.listing["layers"] = json!([]))),
+    ];
+    for (words, forgery) in forgeries {
+        let (folder, _) = world.folder(None);
+        forge(&folder, |documents| forgery(&folder, documents));
+        assert_refused(&folder, words);
+    }
+}
+
+#[test]
+fn more_than_a_manifest_can_hold() {
+    let world = World::new("x = 1\n", &[]);
+    let (folder, _) = world.folder(None);
+    forge(&folder, |documents| {
+        let layer = documents.listing["layers"][0].clone();
+        documents.listing["layers"].as_array_mut().unwrap().extend(vec![layer; 40_000]);
+    });
+    assert_refused(&folder, &["over the limit"]);
+}
+
+#[test]
+fn a_blob_that_leads_out_of_the_folder() {
+    let world = World::new("x = 1\n", &[]);
+    let (folder, _) = world.folder(None);
+    let path = blob(&folder, &Digest::of(BODIES[0]));
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
+    assert_refused(&folder, &["symbolic link"]);
+}
+
+#[test]
+fn a_blob_that_is_not_there() {
+    let world = World::new("x = 1\n", &[]);
+    let (folder, _) = world.folder(None);
+    fs::remove_file(blob(&folder, &Digest::of(BODIES[0]))).unwrap();
+    assert_refused(&folder, &["failed to find 1 blob", "cut short"]);
+}
+
+#[test]
+fn a_tar_that_is_cut_short() {
+    let world = World::new("x = 1\n", &[]);
+    let (path, _) = world.tar(None);
+    let bytes = fs::read(&path).unwrap();
+    for part in [1, 3] {
+        fs::write(&path, &bytes[..bytes.len() * part / 4]).unwrap();
+        let opened = ArchiveSource::open(&path, None);
+        let error = match opened {
+            Err(error) => error.to_string(),
+            Ok(source) => {
+                let stores = Stores::new();
+                let attempt = Bundle::open(Arc::new(source), [])
+                    .and_then(|bundle| bundle.unpack(&stores.commits, &stores.bodies, &Progress::silent()));
+                attempt.unwrap_err().to_string()
+            }
+        };
+        assert!(error.contains("failed to"), "{error}");
+    }
+}
+
+#[test]
+fn an_image_is_no_bundle() {
+    let world = World::new("x = 1\n", &[]);
+    for (image, word) in world.images.iter().zip(["several platforms", "no index"]) {
+        let error = Bundle::open(Arc::clone(&image.1), []).map(|_| ()).unwrap_err();
+        assert!(told(&error).contains(word), "{}", told(&error));
+    }
+    assert!(Bundle::open(layout(&world.folder(None).0), []).is_ok());
+}
