@@ -35,7 +35,7 @@ fn archives_are_the_same_each_time_and_others_read_them() {
     }
 }
 
-/// What `docker load` goes by. It was tried with Docker itself by hand: see docs/registry.md.
+/// What `docker load` goes by. It was tried with Docker itself by hand: see docs/formats.md.
 #[test]
 fn a_docker_archive_names_its_files_and_its_image() {
     let place = Place::new();
