@@ -122,6 +122,12 @@ pub(super) struct Tries {
     has_new_token: bool,
 }
 
+impl Tries {
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+}
+
 /// The hosts to which a connection was made in this run.
 #[derive(Default)]
 pub(super) struct Met(Mutex<BTreeSet<String>>);

@@ -11,11 +11,17 @@ use super::retry::Tries;
 use super::session::{Session, Trouble};
 use super::upload::{Shown, Upload};
 
-/// A chunk's size, unless the registry wants larger ones. Each blob that is under way holds one
-/// in memory. Object stores take parts of 5 MiB and more.
-const CHUNK_BYTES: u64 = 8 << 20;
+/// A chunk's size, unless the registry wants larger ones: the least that object stores take as a
+/// part, so that little is sent again. Each blob that is under way holds one in memory.
+const CHUNK_BYTES: u64 = 5 << 20;
+/// From the third failure in a row on, chunks are halved as often as this: where connections do
+/// not live for a chunk, less may get through.
+const MOST_HALVINGS: u32 = 3;
 /// No larger chunks are made, whatever the registry wants: it gets the blob in one request.
 const MAX_CHUNK_BYTES: u64 = 64 << 20;
+
+/// So many sessions in a row may be lost without any of them going further than one before.
+const MOST_LOST: u32 = 8;
 
 /// How the sending ended.
 pub(super) enum Sent {
@@ -36,9 +42,12 @@ pub(super) struct Sending<'a> {
     tries: Tries,
     /// After a failure that was waited out, until the registry says how far it is.
     is_recovering: bool,
-    /// The most that the registry ever had. Only what goes beyond is progress, and gives a new
-    /// budget of tries.
+    /// The most that the session ever had. What goes beyond is progress, and gives a new budget of
+    /// tries.
+    reached: u64,
+    /// The most that any session ever had, and how many were lost since.
     furthest: u64,
+    lost: u32,
 }
 
 impl<'a> Sending<'a> {
@@ -63,7 +72,9 @@ impl<'a> Sending<'a> {
             session,
             tries: Tries::default(),
             is_recovering: false,
+            reached: 0,
             furthest: 0,
+            lost: 0,
         }
     }
 
@@ -113,7 +124,8 @@ impl<'a> Sending<'a> {
             self.moved();
             return Ok(None);
         };
-        let size = CHUNK_BYTES.max(session.min_chunk);
+        let halvings = self.tries.failures().saturating_sub(2).min(MOST_HALVINGS);
+        let size = (CHUNK_BYTES >> halvings).max(session.min_chunk);
         if size > MAX_CHUNK_BYTES && descriptor.size > size {
             return Err(Trouble::NoChunks);
         }
@@ -147,10 +159,15 @@ impl<'a> Sending<'a> {
                     self.shown.reach(self.upload.descriptor.size);
                     return Ok(Some(Sent::Stored));
                 }
+                let error = broken("it dropped the upload, which begins anew");
+                (self.reached, self.lost) = (0, self.lost + 1);
+                if self.lost == MOST_LOST {
+                    return Err(error);
+                }
                 if std::mem::take(&mut self.is_recovering) {
                     return Ok(None);
                 }
-                broken("it dropped the upload, which begins anew")
+                error
             }
         };
         self.upload.shared.again(self.attempt, &mut self.tries, error)?;
@@ -167,9 +184,12 @@ impl<'a> Sending<'a> {
         let offset = session.offset.unwrap_or(0);
         self.is_recovering = false;
         self.shown.reach(offset);
-        if offset > self.furthest {
-            self.furthest = offset;
+        if offset > self.reached {
+            self.reached = offset;
             self.tries = Tries::default();
+        }
+        if offset > self.furthest {
+            (self.furthest, self.lost) = (offset, 0);
         }
     }
 

@@ -40,7 +40,11 @@ impl Random {
     }
 
     fn bytes(&mut self, count: usize) -> Vec<u8> {
-        (0..count.div_ceil(8)).flat_map(|_| self.next().to_le_bytes()).take(count).collect()
+        let mut bytes = vec![0; count];
+        for eight in bytes.chunks_mut(8) {
+            eight.copy_from_slice(&self.next().to_le_bytes()[..eight.len()]);
+        }
+        bytes
     }
 
     fn pause(&mut self, milliseconds: std::ops::Range<u64>) -> Duration {
@@ -60,7 +64,9 @@ fn push_all(options: &dyn Fn() -> RegistryOptions, address: &str, storage: &Path
         let (resolved, target) = (image.resolved(), name(&format!("{address}/erp/{round}:1")));
         let start = Instant::now();
         let (known, silent) = (KnownBlobs::default(), Progress::silent());
-        registry.push(&resolved, &image, std::slice::from_ref(&target), &known, &silent).unwrap();
+        registry
+            .push(&resolved, &image, std::slice::from_ref(&target), &known, &silent)
+            .unwrap_or_else(|error| panic!("{error:?}, after {:#?}", warnings.all()));
         let pushed = start.elapsed();
         let source = registry.source(&target);
         assert_eq!(resolve(&source, &Platform::host()).unwrap().descriptor, resolved.descriptor);
@@ -87,10 +93,11 @@ fn pushes_outlive_a_proxy_that_is_restarted() {
         ..RegistryOptions::default()
     };
     let (mut random, mut restarts) = (Random(20_261_121), 0);
+    let longest = wanted("CARAFE_ENDURANCE_PAUSE_MS", 1500) as u64;
     std::thread::scope(|scope| {
         let pushes = scope.spawn(|| push_all(&options, &address, &server.storage()));
         loop {
-            std::thread::sleep(random.pause(100..1200));
+            std::thread::sleep(random.pause(100..longest));
             if pushes.is_finished() {
                 return pushes.join().unwrap();
             }

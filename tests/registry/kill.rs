@@ -82,7 +82,8 @@ fn size() -> usize {
 }
 
 fn push(address: &str) {
-    let bytes: Vec<u8> = (0..size()).map(|index| (index >> 16) as u8).collect();
+    let mut bytes = vec![0; size()];
+    bytes.chunks_mut(1 << 16).enumerate().for_each(|(index, piece)| piece.fill(index as u8));
     let image = Image::new(&[&bytes]);
     let cache = Cache::at(std::env::var_os(CACHE).unwrap().as_ref()).unwrap();
     let options = RegistryOptions {

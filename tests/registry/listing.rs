@@ -11,8 +11,8 @@ const HEAD: &str = "\
 # What a registry may do to a push or a pull, and what comes of it
 
 Each line is a test of this name in `tests/registry/`, against a registry in the test's process that does
-this to one request over a real socket (where the name says no more: once). The layer has 20 MiB, which
-are three chunks. *Again* is the most that the test lets be sent twice. After a failure no tag has moved.
+this to one request over a real socket (where the name says no more: once). The layer has 12.5 MiB,
+which are three chunks. *Again* is the most that the test lets be sent twice. After a failure no tag has moved.
 
 This file is checked by the tests; after a change run
 `CARAFE_WRITE_LISTING=1 cargo test --test registry listing`.

@@ -16,7 +16,7 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it before `registry`, with a limit of nine million bytes: one chunk, and little more.
+    /// Starts it before `registry`, with a limit of six million bytes: one chunk, and little more.
     pub fn before(registry: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         authority(folder.path());
@@ -91,7 +91,7 @@ http {{
     log_format short '$status $server_protocol $request_method $uri';
     access_log {folder}/access.log short;
     client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
-    client_max_body_size 9000000;
+    client_max_body_size 6000000;
     client_header_timeout 2s; client_body_timeout 2s; send_timeout 2s; keepalive_timeout 2s;
     proxy_connect_timeout 2s; proxy_read_timeout 10s; proxy_send_timeout 5s;
     server {{

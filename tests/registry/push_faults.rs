@@ -153,7 +153,7 @@ faults! { PUSH, push;
     chunk_504_that_had_arrived: patch(|| {
         edit(|_| Answer::status(504).body("<html>Gateway Time-out</html>"))
     }) => Done(0);
-    chunk_416_with_a_range: patch(|| Say(Answer::status(416).with("Range", "0-8388607"))) => Done(CHUNK);
+    chunk_416_with_a_range: patch(|| Say(Answer::status(416).with("Range", "0-5242879"))) => Done(CHUNK);
     chunk_416_without_range: patch(|| page(416)) => Done(CHUNK);
     chunk_416_that_had_arrived: patch(|| edit(|_| Answer::status(416))) => Done(0);
     chunk_taken_in_part: patch(|| Cut(4 << 20)) => Done(0);
@@ -165,14 +165,15 @@ faults! { PUSH, push;
         edit(|answer| header(answer, "Range", "bytes */*"))
     }) => Done(0);
     chunk_413_from_a_proxy: patch(|| page(413))
-        => Fails(&["no request of 8388608 bytes", "client_max_body_size"]);
+        => Fails(&["no request of 5242880 bytes", "client_max_body_size"]);
     chunk_413_before_it_is_read: patch(|| Refuse(Answer::status(413).body("<html>Too Large</html>")))
-        => Fails(&["no request of 8388608 bytes", "client_max_body_size"]);
+        => Fails(&["no request of 5242880 bytes", "client_max_body_size"]);
     chunk_400: patch(|| page(400)) => Fails(&["status 400"]);
     chunk_403: patch(|| page(403)) => Fails(&["denies it"]);
     chunk_507: patch(|| page(507)) => Fails(&["status 507"]);
     session_lost_at_a_chunk: patch(|| page(404)) => Done(2 * CHUNK);
     session_410_at_a_chunk: patch(|| page(410)) => Done(2 * CHUNK);
+    session_lost_at_every_second_chunk: lost_at_the_second_chunk() => Fails(&["dropped the upload"]);
     session_lost_at_every_chunk: every("PATCH", "", || page(404)) => Fails(&["dropped the upload"]);
 
     // How far is it?
@@ -211,7 +212,7 @@ faults! { PUSH, push;
     no_chunks_and_nobody_reads: whole(|| StopReading(10 << 20)) => TimesOut(CHUNK + (10 << 20));
     no_chunks_and_no_answer: whole(|| LoseAnswer) => Done(CHUNK + ALL);
     no_chunks_and_429_with_seconds: whole(|| later(429, "100")) => Waits(100, CHUNK + ALL);
-    no_chunks_and_413: whole(|| page(413)) => Fails(&["no request of 20971520 bytes"]);
+    no_chunks_and_413: whole(|| page(413)) => Fails(&["no request of 13107200 bytes"]);
 
     // The manifest, and the tag.
     manifest_502_from_a_proxy: nth(1, "PUT", "/manifests/sha256:", || page(502)) => Done(0);
@@ -259,6 +260,14 @@ fn stateful() -> Script {
                 header(answer, "Location", &format!("/v2/a/blobs/uploads/session-1?_state=a%2F{next}%3D"))
             })
         })
+    })
+}
+
+/// Every upload is gone when its second chunk comes.
+fn lost_at_the_second_chunk() -> Script {
+    Box::new(|request| {
+        let is_second = request.headers.get("content-range").is_some_and(|range| !range.starts_with("0-"));
+        is_second.then(|| page(404))
     })
 }
 

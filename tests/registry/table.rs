@@ -11,9 +11,9 @@ use crate::faulty::{Answer, Fault, FaultyServer, Request};
 use crate::images::Image;
 
 /// What the client sends at once.
-pub const CHUNK: u64 = 8 << 20;
+pub const CHUNK: u64 = 5 << 20;
 /// Of the blob: two whole chunks and a half.
-pub const SIZE: usize = 20 << 20;
+pub const SIZE: usize = (12 << 20) + (1 << 19);
 
 /// What is to come of a fault. In each case that ends well the blob, the manifest and the tag are
 /// there; in each that fails no tag has moved.
