@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use carafe_builder::spec::RegistrySpec;
 
-use crate::registry::{Reference, RegistryOptions, TlsFiles};
+use crate::registry::{Reference, RegistryError, RegistryOptions, TlsFiles};
 
 /// What this machine says (see [`RegistryOptions::from_environment`]), with `tables` and the hosts
 /// of `--insecure-registry` put before it.
@@ -12,8 +12,8 @@ pub fn options(
     tables: Option<&BTreeMap<String, RegistrySpec>>,
     insecure: &[String],
     targets: &[Reference],
-) -> RegistryOptions {
-    let mut options = RegistryOptions::from_environment(targets);
+) -> Result<RegistryOptions, RegistryError> {
+    let mut options = RegistryOptions::from_environment(targets)?;
     options.insecure.extend(insecure.iter().cloned());
     for (host, table) in tables.into_iter().flatten() {
         if table.insecure {
@@ -24,5 +24,5 @@ pub fn options(
             options.tls.insert(host.clone(), tls);
         }
     }
-    options
+    Ok(options)
 }

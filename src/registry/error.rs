@@ -64,6 +64,30 @@ pub enum RegistryError {
         /// What to do.
         hint: &'static str,
     },
+    /// `registries.conf` blocks a repository.
+    #[error("failed to use `{repository}`: `{prefix}` is blocked in `{file}`", file = file.display())]
+    #[diagnostic(help("use another name, or remove `blocked = true` there"))]
+    Blocked {
+        /// Which one.
+        repository: String,
+        /// What is blocked.
+        prefix: String,
+        /// By which file.
+        file: PathBuf,
+    },
+    /// A `registries.conf` is of no use.
+    #[error("failed to read `{file}`{line}: {reason}", file = file.display(), line = in_line(*line))]
+    #[diagnostic(help(
+        "containers-registries.conf(5) has the format; CONTAINERS_REGISTRIES_CONF names another file"
+    ))]
+    Settings {
+        /// The file.
+        file: PathBuf,
+        /// Counted from one, where there is one.
+        line: Option<usize>,
+        /// Why.
+        reason: String,
+    },
     /// A PEM file that is to be used for a registry cannot be.
     #[error("failed to use `{path}` for `{registry}`: {reason}", path = path.display())]
     #[diagnostic(help("correct or remove that file, or the key in carafe.toml that names it"))]
@@ -304,6 +328,10 @@ impl RegistryError {
             _ => None,
         }
     }
+}
+
+fn in_line(line: Option<usize>) -> String {
+    line.map(|line| format!(", line {line}")).unwrap_or_default()
 }
 
 /// What a server said: its first characters, without control characters and without the queries

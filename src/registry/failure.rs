@@ -28,15 +28,21 @@ pub(super) struct Attempt<'a> {
     pub(super) access: &'a Access,
     /// The bytes that are sent, for 413.
     pub(super) size: u64,
+    /// There is another place to ask: this one gets few tries.
+    pub(super) is_mirror: bool,
 }
 
 impl<'a> Attempt<'a> {
     pub(super) fn new(action: &'a str, repository: &'a Repository, access: &'a Access) -> Self {
-        Self { action, repository, access, size: 0 }
+        Self { action, repository, access, size: 0, is_mirror: false }
     }
 
     pub(super) fn sized(self, size: u64) -> Self {
         Self { size, ..self }
+    }
+
+    pub(super) fn at_mirror(self) -> Self {
+        Self { is_mirror: true, ..self }
     }
 
     fn names(&self) -> (String, String) {
@@ -47,6 +53,12 @@ impl<'a> Attempt<'a> {
     pub(super) fn protocol(&self, reason: impl Into<String>) -> RegistryError {
         let (action, registry) = self.names();
         RegistryError::Protocol { action, registry, reason: reason.into() }
+    }
+
+    /// It is not there.
+    pub(super) fn not_found(&self, message: &str) -> RegistryError {
+        let (action, registry) = self.names();
+        RegistryError::NotFound { action, registry, message: message.to_owned() }
     }
 
     /// The exchange did not end as it should, and may well when it is tried again.

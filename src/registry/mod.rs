@@ -19,13 +19,16 @@ mod failure;
 mod helper;
 mod journal;
 mod manifest;
+mod places;
 mod pull;
 mod push;
 mod reference;
 mod referrers;
 mod refusal;
+mod registries_conf;
 mod retry;
 mod retry_after;
+mod route;
 mod send;
 mod session;
 mod tls;
@@ -42,14 +45,14 @@ use carafe_builder::cache::Bucket;
 use carafe_layers::oci::Descriptor;
 use tokio::runtime::{Builder, Runtime};
 
-use self::auth::Access;
 use self::client::Client;
-use self::failure::Attempt;
 use self::journal::Journal;
 use self::retry::Met;
+use self::route::Route;
 
 pub use self::credentials::{Credential, CredentialFiles};
 pub use self::error::RegistryError;
+pub use self::places::Places;
 pub use self::pull::RegistrySource;
 pub use self::push::{BlobReport, KnownBlobs, PushReport, UPLOADS_AT_ONCE};
 pub use self::reference::{ParseReferenceError, Reference, Repository};
@@ -74,6 +77,8 @@ pub struct RegistryOptions {
     pub tls: BTreeMap<String, TlsFiles>,
     /// Where PEM files are looked up for all other hosts.
     pub certificates: CertificateFolders,
+    /// Mirrors, other locations, and what is blocked.
+    pub places: Places,
     /// What is tried again, and who is told.
     pub patience: Patience,
     /// Where open uploads are noted, so that the next run goes on inside a blob; without it, it
@@ -84,19 +89,25 @@ pub struct RegistryOptions {
 impl RegistryOptions {
     /// What this machine says: docker's and podman's files, and for the registries of
     /// `targets` `CARAFE_USERNAME` and `CARAFE_PASSWORD`. Those two are for where one pushes to;
-    /// a base's registry never sees them.
-    pub fn from_environment<'a>(targets: impl IntoIterator<Item = &'a Reference>) -> Self {
-        let hosts = targets.into_iter().map(|target| target.repository().registry().to_owned());
-        let credentials = match Credential::from_environment() {
-            Some(credential) => hosts.map(|host| (host, credential.clone())).collect(),
-            None => BTreeMap::new(),
-        };
-        Self {
+    /// a base's registry never sees them. Fails where a `registries.conf` is broken, or blocks a
+    /// target.
+    pub fn from_environment<'a>(
+        targets: impl IntoIterator<Item = &'a Reference>,
+    ) -> Result<Self, RegistryError> {
+        let places = Places::from_environment()?;
+        let mut credentials = BTreeMap::new();
+        for target in targets {
+            let place = places.locate(target.repository())?;
+            credentials
+                .extend(Credential::from_environment().map(|known| (place.registry().to_owned(), known)));
+        }
+        Ok(Self {
+            places,
             credentials,
             files: CredentialFiles::from_environment(),
             certificates: CertificateFolders::from_environment(),
             ..Self::default()
-        }
+        })
     }
 }
 
@@ -112,7 +123,7 @@ impl Registry {
     /// TLS. Whom a registry has to be is looked up when it is first spoken to: the system's CAs
     /// (or those that `SSL_CERT_FILE` or `SSL_CERT_DIR` name) and the registry's own.
     pub fn new(options: RegistryOptions) -> Result<Self, RegistryError> {
-        let patience = options.patience.clone();
+        let (patience, places) = (options.patience.clone(), options.places.clone());
         let journal = options.uploads.as_ref().map(Journal::new);
         let client = Client::new(options)?;
         let runtime = Builder::new_multi_thread()
@@ -126,28 +137,27 @@ impl Registry {
                 client,
                 journal,
                 patience,
+                places,
                 met: Met::default(),
                 runtime: Some(runtime),
             }),
         })
     }
 
-    /// The image named `reference`, to be read. Asks nothing yet.
+    /// The image named `reference`, to be read from its mirrors or from where it is. Asks nothing
+    /// yet.
     pub fn source(&self, reference: &Reference) -> RegistrySource {
         RegistrySource::new(self.clone(), reference.clone())
     }
 
-    /// What `reference` points at now: the descriptor of its manifest or index.
+    /// What `reference` points at now, in the first of its places that has it: the descriptor of
+    /// its manifest or index.
     pub fn resolve(&self, reference: &Reference) -> Result<Descriptor, RegistryError> {
         let action = format!("resolve {reference}");
-        let attempt = Attempt::new(&action, reference.repository(), &Access::Pull);
-        let client = &self.shared.client;
-        let find = || self.shared.block_on(client.find_manifest(&attempt, &reference.asked()));
-        let found = self.shared.persist(&attempt, find)?;
-        found.ok_or_else(|| RegistryError::NotFound {
-            registry: reference.repository().registry().to_owned(),
-            message: "no manifest of that name".to_owned(),
-            action: action.clone(),
+        let shared = &self.shared;
+        Route::new(shared, reference)?.walk(shared, &action, |attempt| {
+            let found = shared.block_on(shared.client.find_manifest(attempt, &reference.asked()))?;
+            found.ok_or_else(|| attempt.not_found("no manifest of that name"))
         })
     }
 }
@@ -157,6 +167,7 @@ struct Shared {
     client: Client,
     journal: Option<Journal>,
     patience: Patience,
+    places: Places,
     met: Met,
     /// Taken only when dropped.
     runtime: Option<Runtime>,

@@ -11,12 +11,12 @@ use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Response, StatusCode};
 use tokio::sync::mpsc;
 
-use super::auth::Access;
 use super::client::header;
 use super::error::RegistryError;
 use super::failure::Attempt;
 use super::retry::Tries;
-use super::{Reference, Registry, Repository, Shared};
+use super::route::Route;
+use super::{Reference, Registry, Shared};
 
 /// Pieces that wait between the connection and the reader; each is what one read of the socket
 /// gave, at most some hundred kilobytes.
@@ -30,11 +30,18 @@ const PROGRESS_BYTES: u64 = 64 << 10;
 pub struct RegistrySource {
     registry: Registry,
     reference: Reference,
+    /// None where there is none: who asks is told why.
+    route: Option<Route>,
 }
 
 impl RegistrySource {
     pub(super) fn new(registry: Registry, reference: Reference) -> Self {
-        Self { registry, reference }
+        let route = Route::new(&registry.shared, &reference).ok();
+        Self { registry, reference, route }
+    }
+
+    fn route(&self) -> Result<Route, RegistryError> {
+        self.route.clone().map_or_else(|| Route::new(&self.registry.shared, &self.reference), Ok)
     }
 
     /// The image's name.
@@ -44,10 +51,9 @@ impl RegistrySource {
 
     fn get_manifest(&self, name: &str) -> Result<(Descriptor, Vec<u8>), SourceError> {
         let action = format!("read the manifest `{name}` of {}", self.reference.repository());
-        let attempt = Attempt::new(&action, self.reference.repository(), &Access::Pull);
         let shared = &self.registry.shared;
-        let get = || shared.block_on(shared.client.get_manifest(&attempt, name));
-        shared.persist(&attempt, get).map_err(in_transport)
+        let get = |attempt: &Attempt<'_>| shared.block_on(shared.client.get_manifest(attempt, name));
+        self.route().and_then(|route| route.walk(shared, &action, get)).map_err(in_transport)
     }
 }
 
@@ -68,20 +74,20 @@ impl ImageSource for RegistrySource {
     /// `descriptor`'s size and digest.
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, SourceError> {
         let action = format!("read {} of {}", descriptor.digest, self.reference.repository());
-        let (shared, repository) = (&self.registry.shared, self.reference.repository());
-        let attempt = Attempt::new(&action, repository, &Access::Pull);
-        let pieces = shared.persist(&attempt, || open(shared, &attempt, descriptor, 0));
-        let reader = BlobReader {
-            shared: Arc::clone(shared),
+        let route = self.route().map_err(in_transport)?;
+        let mut reader = BlobReader {
+            shared: Arc::clone(&self.registry.shared),
             action: action.clone(),
-            repository: repository.clone(),
+            place: route.first(),
+            route,
             descriptor: descriptor.clone(),
-            pieces: Some(pieces.map_err(in_transport)?),
+            pieces: None,
             current: Bytes::new(),
             received: 0,
             failed_at: 0,
             tries: Tries::default(),
         };
+        reader.fetch().map_err(in_transport)?;
         let reader = Some(Hashing::new(reader));
         Ok(Box::new(Verified { reader, action, wanted: descriptor.digest }))
     }
@@ -104,6 +110,7 @@ fn open(
         if offset > 0 { request.header(RANGE, format!("bytes={offset}-")) } else { request }
     };
     let mut response = shared.block_on(shared.client.send(attempt, ask))?;
+    shared.met.add(attempt.repository.registry());
     let skip = match response.status() {
         StatusCode::PARTIAL_CONTENT if starts_at(&response, offset) => 0,
         StatusCode::PARTIAL_CONTENT => return Err(attempt.protocol("it sends another part of the blob")),
@@ -152,13 +159,15 @@ impl Pieces {
     }
 }
 
-/// The reading end of a blob. When its connection breaks, it goes on with another.
+/// The reading end of a blob. When its connection breaks, it goes on with another; when its place
+/// is no longer worth asking, from the next place.
 struct BlobReader {
     shared: Arc<Shared>,
     action: String,
-    repository: Repository,
+    route: Route,
+    place: usize,
     descriptor: Descriptor,
-    /// None after a failure.
+    /// None at the beginning and after a failure.
     pieces: Option<Pieces>,
     current: Bytes,
     /// So many bytes have come, and so many had come when it last failed.
@@ -170,8 +179,8 @@ struct BlobReader {
 impl BlobReader {
     /// Fetches the next piece; false at the blob's end.
     fn fetch(&mut self) -> Result<bool, RegistryError> {
-        let attempt = Attempt::new(&self.action, &self.repository, &Access::Pull);
         loop {
+            let attempt = self.route.attempt(self.place, &self.action);
             let result = match &mut self.pieces {
                 None => open(&self.shared, &attempt, &self.descriptor, self.received)
                     .map(|pieces| self.pieces = Some(pieces)),
@@ -197,7 +206,10 @@ impl BlobReader {
                     self.tries = Tries::default();
                 }
                 (self.pieces, self.failed_at) = (None, self.received);
-                self.shared.again(&attempt, &mut self.tries, error)?;
+                if let Err(error) = self.shared.again(&attempt, &mut self.tries, error) {
+                    self.place = self.route.after(&self.shared, self.place, error)?;
+                    self.tries = Tries::default();
+                }
             }
         }
     }

@@ -17,6 +17,7 @@ use carafe_layers::source::{ImageSource, ResolvedImage};
 use super::auth::Access;
 use super::error::RegistryError;
 use super::failure::Attempt;
+use super::places::Places;
 use super::reference::{Reference, Repository};
 use super::refusal::Rule;
 use super::upload::{Delivery, Upload};
@@ -39,6 +40,12 @@ impl KnownBlobs {
         for digest in digests {
             self.0.entry(digest).or_default().insert(repository.clone());
         }
+    }
+
+    /// In the mirrors of those repositories too.
+    fn everywhere(&self, places: &Places) -> Self {
+        let copies = |all: &BTreeSet<Repository>| all.iter().flat_map(|one| places.copies(one)).collect();
+        Self(self.0.iter().map(|(digest, all)| (*digest, copies(all))).collect())
     }
 
     /// Other repositories of `target`'s registry that have `digest`.
@@ -100,6 +107,9 @@ impl Registry {
         known: &KnownBlobs,
         progress: &Progress,
     ) -> Result<Vec<PushReport>, RegistryError> {
+        let locate = |target: &Reference| Ok(target.at(self.shared.places.locate(target.repository())?));
+        let targets = &targets.iter().map(locate).collect::<Result<Vec<_>, RegistryError>>()?;
+        let known = &known.everywhere(&self.shared.places);
         let destinations = group(graph.root.descriptor.digest, targets)?;
         let mut registries: Vec<Vec<&Destination>> = Vec::new();
         for one in &destinations {

@@ -22,6 +22,13 @@ impl Repository {
         &self.registry
     }
 
+    /// `host/path`, whatever the host looks like; none if that names no repository.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (registry, name) = text.split_once('/')?;
+        let parsed = parse(&format!("localhost/{name}"))?.repository;
+        (parsed.name == name).then(|| Self { registry: registry.to_owned(), ..parsed })
+    }
+
     /// The repository's path: `library/nginx`.
     pub fn name(&self) -> &str {
         &self.name
@@ -62,6 +69,11 @@ impl Reference {
     /// The same repository and tag, pinned to `digest`.
     pub fn pinned(&self, digest: Digest) -> Self {
         Self { digest: Some(digest), ..self.clone() }
+    }
+
+    /// The same tag and digest, elsewhere.
+    pub(super) fn at(&self, repository: Repository) -> Self {
+        Self { repository, ..self.clone() }
     }
 
     /// What a registry is asked for: the digest if there is one, else the tag.

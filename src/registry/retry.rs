@@ -17,8 +17,9 @@ use super::failure::Attempt;
 
 /// So often is a request sent at most.
 const TRIES: u32 = 8;
-/// The same for a host to which no connection was ever made: more likely its name is wrong.
-const TRIES_OF_A_STRANGER: u32 = 3;
+/// The same for a host to which no connection was ever made (more likely its name is wrong), and
+/// for a mirror, after which there is another place to ask.
+const FEW_TRIES: u32 = 3;
 /// No further try is begun this long after the first one failed.
 const TIME: Duration = Duration::from_secs(5 * 60);
 /// Before the second try; doubled before each further one.
@@ -79,6 +80,11 @@ impl Patience {
         Self { silence, ..self }
     }
 
+    /// Tells of a failure that is dealt with.
+    pub(super) fn warn(&self, message: String) {
+        self.progress.warn(message);
+    }
+
     pub(super) fn silence(&self) -> Duration {
         self.silence
     }
@@ -133,7 +139,7 @@ impl Tries {
 pub(super) struct Met(Mutex<BTreeSet<String>>);
 
 impl Met {
-    fn add(&self, host: &str) {
+    pub(super) fn add(&self, host: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned());
     }
 
@@ -187,14 +193,12 @@ impl Shared {
         tries.failures += 1;
         let asked = error.retry_after().map(|after| after.pause(patience.clock.date()));
         let pause = backoff(tries.failures, RandomState::new().hash_one(0)).max(asked.unwrap_or_default());
-        let limit = if is_stranger { TRIES_OF_A_STRANGER } else { TRIES };
+        let limit = if is_stranger || attempt.is_mirror { FEW_TRIES } else { TRIES };
         if tries.failures >= limit || (now - first).saturating_add(pause) > TIME {
             return Err(error);
         }
         let seconds = pause.as_secs_f32();
-        patience
-            .progress
-            .warn(format!("{error}; trying again in {seconds:.1} s ({} of {limit})", tries.failures + 1));
+        patience.warn(format!("{error}; trying again in {seconds:.1} s ({} of {limit})", tries.failures + 1));
         patience.clock.sleep(pause);
         Ok(())
     }

@@ -9,6 +9,7 @@ use reqwest::{Certificate, ClientBuilder, Url, redirect};
 
 use super::RegistryOptions;
 use super::error::RegistryError;
+use super::places::Places;
 use super::trust::{self, CertificateFolders, TlsFiles};
 
 /// How long a connection may take to open.
@@ -34,6 +35,7 @@ pub(super) struct Transport {
 /// How all registries are connected to.
 pub(super) struct Transports {
     insecure: BTreeSet<String>,
+    places: Places,
     tls: BTreeMap<String, TlsFiles>,
     folders: CertificateFolders,
     silence: Duration,
@@ -43,9 +45,12 @@ pub(super) struct Transports {
 impl Transports {
     /// Connects to nothing yet; fails if a host that is named as insecure is no host.
     pub(super) fn new(options: &RegistryOptions) -> Result<Self, RegistryError> {
-        options.insecure.iter().try_for_each(|registry| check_host(registry))?;
+        if let Some(wrong) = options.insecure.iter().find(|registry| !is_host(registry)) {
+            return Err(RegistryError::Host { registry: wrong.clone() });
+        }
         Ok(Self {
             insecure: options.insecure.clone(),
+            places: options.places.clone(),
             tls: options.tls.clone(),
             folders: options.certificates.clone(),
             silence: options.patience.silence(),
@@ -54,7 +59,7 @@ impl Transports {
     }
 
     pub(super) fn is_insecure(&self, registry: &str) -> bool {
-        self.insecure.contains(registry)
+        self.insecure.contains(registry) || self.places.is_insecure(registry)
     }
 
     /// Scheme and host.
@@ -133,13 +138,12 @@ fn within_one_origin() -> redirect::Policy {
     })
 }
 
-fn check_host(registry: &str) -> Result<(), RegistryError> {
-    let url = Url::parse(&format!("http://{registry}"));
-    let is_bare = |url: Url| url.path() == "/" && url.username().is_empty() && !registry.ends_with('/');
-    match url.is_ok_and(is_bare) {
-        true => Ok(()),
-        false => Err(RegistryError::Host { registry: registry.to_owned() }),
-    }
+/// Whether `text` is `host` or `host:port`, and nothing besides.
+pub(super) fn is_host(text: &str) -> bool {
+    let is_bare = |url: Url| url.path() == "/" && url.username().is_empty() && url.query().is_none();
+    !text.ends_with(['/', ':'])
+        && !text.contains('*')
+        && Url::parse(&format!("http://{text}")).is_ok_and(is_bare)
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ fn the_environment_is_for_the_registry_that_is_pushed_to() {
         let target = name(&format!("{address}/a:1"));
         for (targets, is_taken) in [(vec![&target], true), (vec![], false)] {
             let insecure = [address.clone()].into();
-            let options = RegistryOptions { insecure, ..RegistryOptions::from_environment(targets) };
+            let options = RegistryOptions { insecure, ..RegistryOptions::from_environment(targets).unwrap() };
             assert_eq!(push_to(&Registry::new(options).unwrap(), &address).is_ok(), is_taken);
         }
         return;
