@@ -87,7 +87,7 @@ impl ImageSource for RegistrySource {
             failed_at: 0,
             tries: Tries::default(),
         };
-        reader.fetch().map_err(in_transport)?;
+        reader.connect().map_err(in_transport)?;
         let reader = Some(Hashing::new(reader));
         Ok(Box::new(Verified { reader, action, wanted: descriptor.digest }))
     }
@@ -177,41 +177,56 @@ struct BlobReader {
 }
 
 impl BlobReader {
+    /// Asks for the bytes from where it is on, unless they are on their way.
+    fn connect(&mut self) -> Result<(), RegistryError> {
+        while self.pieces.is_none() {
+            let attempt = self.route.attempt(self.place, &self.action);
+            match open(&self.shared, &attempt, &self.descriptor, self.received) {
+                Ok(pieces) => self.pieces = Some(pieces),
+                Err(error) => self.recover(error)?,
+            }
+        }
+        Ok(())
+    }
+
     /// Fetches the next piece; false at the blob's end.
     fn fetch(&mut self) -> Result<bool, RegistryError> {
         loop {
-            let attempt = self.route.attempt(self.place, &self.action);
-            let result = match &mut self.pieces {
-                None => open(&self.shared, &attempt, &self.descriptor, self.received)
-                    .map(|pieces| self.pieces = Some(pieces)),
-                Some(pieces) => match pieces.next() {
-                    Some(Ok(piece)) => {
-                        self.received += piece.len() as u64;
-                        self.current = piece;
-                        return match self.received <= self.descriptor.size {
-                            true => Ok(true),
-                            false => Err(attempt.protocol("the blob is larger than its descriptor says")),
-                        };
-                    }
-                    Some(Err(error)) => Err(attempt.transport(error)),
-                    None if self.received == self.descriptor.size => return Ok(false),
-                    None => {
-                        let left = self.descriptor.size - self.received;
-                        Err(attempt.broken(format!("the blob ended {left} bytes early").into()))
-                    }
-                },
+            self.connect()?;
+            let Some(pieces) = &mut self.pieces else { continue };
+            let (next, attempt) = (pieces.next(), self.route.attempt(self.place, &self.action));
+            let error = match next {
+                Some(Ok(piece)) => {
+                    self.received += piece.len() as u64;
+                    self.current = piece;
+                    return match self.received <= self.descriptor.size {
+                        true => Ok(true),
+                        false => Err(attempt.protocol("the blob is larger than its descriptor says")),
+                    };
+                }
+                Some(Err(error)) => attempt.transport(error),
+                None if self.received == self.descriptor.size => return Ok(false),
+                None => {
+                    let left = self.descriptor.size - self.received;
+                    attempt.broken(format!("the blob ended {left} bytes early").into())
+                }
             };
-            if let Err(error) = result {
-                if self.received >= self.failed_at + PROGRESS_BYTES {
-                    self.tries = Tries::default();
-                }
-                (self.pieces, self.failed_at) = (None, self.received);
-                if let Err(error) = self.shared.again(&attempt, &mut self.tries, error) {
-                    self.place = self.route.after(&self.shared, self.place, error)?;
-                    self.tries = Tries::default();
-                }
-            }
+            self.recover(error)?;
         }
+    }
+
+    /// What to do after a failure: wait, or go to the next place.
+    fn recover(&mut self, error: RegistryError) -> Result<(), RegistryError> {
+        if self.received >= self.failed_at + PROGRESS_BYTES {
+            self.tries = Tries::default();
+        }
+        (self.pieces, self.failed_at) = (None, self.received);
+        let attempt = self.route.attempt(self.place, &self.action);
+        if let Err(error) = self.shared.again(&attempt, &mut self.tries, error) {
+            self.place = self.route.after(&self.shared, self.place, error)?;
+            self.tries = Tries::default();
+        }
+        Ok(())
     }
 }
 
