@@ -29,7 +29,7 @@ fn pulled(demo: &Demo) -> std::path::PathBuf {
 fn an_image_is_what_frappe_docker_and_other_tools_expect() {
     let demo = Demo::new();
     demo.run(&["lock", "--quiet"]);
-    let stdout = demo.run(&["build", "--push"]);
+    let stdout = demo.run(&["build", "--push", "--output", "docker-archive:image.tar"]);
     let (name, digest) = stdout.trim_end().split_once('@').unwrap();
     assert_eq!(name, demo.registry.image("demo/greetings:1"));
 
@@ -44,6 +44,16 @@ fn an_image_is_what_frappe_docker_and_other_tools_expect() {
     assert_eq!(config["config"]["Cmd"], serde_json::json!(["start.sh"]));
     let volumes: Vec<_> = config["config"]["Volumes"].as_object().unwrap().keys().collect();
     assert_eq!(volumes, ["/home/frappe/frappe-bench/logs", "/home/frappe/frappe-bench/sites"]);
+
+    let schema = |kind: &str, path: &Path| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/check-schema");
+        succeed(Command::new(script).arg(kind).arg(path));
+    };
+    schema("manifest", &blob(&layout, &index["manifests"][0]["digest"]));
+    schema("config", &blob(&layout, &manifest["config"]["digest"]));
+    let again = demo.run(&["copy", "docker-archive:image.tar:1", "oci:again:1"]);
+    assert_eq!(again.trim_end(), format!("oci:again:1@{digest}"), "the archive has the same image");
+    schema("index", &demo.path("again/index.json"));
 
     gnu_tar_reads_every_layer(&layout, &manifest);
     the_tree_is_as_compose_wants_it(&demo, &layout);
