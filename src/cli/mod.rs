@@ -50,6 +50,7 @@ Examples:
   carafe build --apps apps.json --frappe-branch v15.55.1 -t registry.example.com/erp:1 --push
   carafe inspect registry.example.com/erp:1
   carafe copy registry.example.com/erp:1 docker-archive:erp.tar
+  carafe verify registry.example.com/erp:1
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 checked and different.";
 

@@ -25,7 +25,7 @@ fn wrong_usage_ends_with_2() {
     assert_snapshot!(complaint(&demo, 2, &["biuld"]), @"
     error: unrecognized subcommand 'biuld'
 
-      tip: a similar subcommand exists: 'build'
+      tip: some similar subcommands exist: 'bundle', 'build'
 
     Usage: carafe <COMMAND>
 
@@ -76,10 +76,12 @@ fn help_names_every_command() {
     Commands:
       lock     Pin every name (branch, tag, image) and write carafe.lock
       build    Build the image that the spec and its lock describe
+      bundle   Put all that a build needs into one artifact, to build from it where there is no network
       push     Push an image from an OCI layout or an archive to registries
       copy     Copy an image, or an index with all of its images, from anywhere to anywhere
       index    Make an index over images for several platforms
       diff     Compare two images, and say why they differ
+      verify   Build an image again from the lock in its label, and say whether it is the same
       inspect  Show what is in an image, layer by layer, and the lock that made it
       help     Print this message or the help of the given subcommand(s)
 
@@ -93,6 +95,7 @@ fn help_names_every_command() {
       carafe build --apps apps.json --frappe-branch v15.55.1 -t registry.example.com/erp:1 --push
       carafe inspect registry.example.com/erp:1
       carafe copy registry.example.com/erp:1 docker-archive:erp.tar
+      carafe verify registry.example.com/erp:1
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 checked and different.
     ");

@@ -93,6 +93,14 @@ fn order() {
     assert_eq!((&layers["equal"], &tree["equal"]), (&json!(false), &json!(true)));
 }
 
+/// As a tool does that squashes layers.
+#[test]
+fn layers_cut_anew() {
+    let [bytes, layers, tree] = planted(|variant| variant.join_with_next(APP));
+    assert_eq!((&bytes["equal"], &layers["equal"]), (&json!(false), &json!(false)));
+    assert_eq!((&tree["equal"], &tree["diff"]["entries"]), (&json!(true), &json!([])), "{tree}");
+}
+
 #[test]
 fn mtime() {
     let (want, got) = only("mtime", |entries| find(entries, HOOKS).0.set_mtime(1_000_000_000));

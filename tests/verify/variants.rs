@@ -110,6 +110,26 @@ impl Variant {
         self.set_tar(layer, &self.tar(layer), Compression::fast());
     }
 
+    /// Makes one layer of this one and of the one above it, and dates the work.
+    pub fn join_with_next(&mut self, layer: &str) {
+        let at = self.place(layer);
+        let take = |list: &mut Value, at: usize| list.as_array_mut().unwrap().remove(at);
+        let history = self.config["history"].as_array().unwrap();
+        let step =
+            |at| history.iter().enumerate().filter(|(_, step)| step["empty_layer"] != json!(true)).nth(at);
+        let (next, name) = step(at + 1).map(|(next, step)| (next, step["created_by"].clone())).unwrap();
+        let next_tar = self.tar(name.as_str().unwrap().strip_prefix("carafe: ").unwrap());
+        let mut tar = self.tar(layer);
+        let end = entries(&tar).iter().map(|(_, content)| 512 + content.len().next_multiple_of(512)).sum();
+        tar.truncate(end);
+        tar.extend(next_tar);
+        take(&mut self.manifest["layers"], at + 1);
+        take(&mut self.config["rootfs"]["diff_ids"], at + 1);
+        take(&mut self.config["history"], next);
+        self.config["created"] = json!("2030-01-01T00:00:00Z");
+        self.set_tar(layer, &tar, Compression::default());
+    }
+
     /// Changes the entries of a layer.
     pub fn edit(&mut self, layer: &str, change: impl FnOnce(&mut Vec<Entry>)) {
         let mut entries = entries(&self.tar(layer));
