@@ -12,8 +12,9 @@ use super::RegistryOptions;
 use super::auth::Authenticator;
 use super::error::RegistryError;
 use super::failure::{Asker, Attempt};
+use super::retry::RetryAfter;
+use super::tls;
 use super::transport::{Transport, Transports};
-use super::{retry_after, tls};
 
 /// A chunk may take so many times as long to be sent as a server may be silent.
 const SILENCES_PER_CHUNK: u32 = 5;
@@ -64,7 +65,7 @@ impl Client {
 /// An answer that is a refusal, as an error.
 pub(super) async fn refused(attempt: &Attempt<'_>, asker: Asker, response: Response) -> RegistryError {
     let status = response.status();
-    let after = header(&response, &RETRY_AFTER).and_then(retry_after::parse);
+    let after = header(&response, &RETRY_AFTER).and_then(RetryAfter::parse);
     let mut error = attempt.refusal(asker, status, &read_text(response).await);
     if let RegistryError::Refused { retry_after, .. } = &mut error {
         *retry_after = after;

@@ -27,7 +27,6 @@ mod referrers;
 mod refusal;
 mod registries_conf;
 mod retry;
-mod retry_after;
 mod route;
 mod send;
 mod session;

@@ -5,11 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use carafe_builder::progress::Progress;
+use carafe_builder::retry::backoff;
+
+pub use carafe_builder::retry::RetryAfter;
 
 use super::Shared;
 use super::error::RegistryError;
@@ -102,24 +104,6 @@ impl fmt::Debug for Patience {
     }
 }
 
-/// When a server says that it wants to be asked again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RetryAfter {
-    /// So much later.
-    Pause(Duration),
-    /// At that time of day.
-    Date(SystemTime),
-}
-
-impl RetryAfter {
-    fn pause(self, now: SystemTime) -> Duration {
-        match self {
-            Self::Pause(pause) => pause,
-            Self::Date(date) => date.duration_since(now).unwrap_or_default(),
-        }
-    }
-}
-
 /// The failures of one request so far.
 #[derive(Default)]
 pub(super) struct Tries {
@@ -192,7 +176,7 @@ impl Shared {
         let first = *tries.first.get_or_insert(now);
         tries.failures += 1;
         let asked = error.retry_after().map(|after| after.pause(patience.clock.date()));
-        let pause = backoff(tries.failures, RandomState::new().hash_one(0)).max(asked.unwrap_or_default());
+        let pause = backoff(tries.failures, FIRST_PAUSE, LONGEST_PAUSE).max(asked.unwrap_or_default());
         let limit = if is_stranger || attempt.is_mirror { FEW_TRIES } else { TRIES };
         if tries.failures >= limit || (now - first).saturating_add(pause) > TIME {
             return Err(error);
@@ -201,32 +185,5 @@ impl Shared {
         patience.warn(format!("{error}; trying again in {seconds:.1} s ({} of {limit})", tries.failures + 1));
         patience.clock.sleep(pause);
         Ok(())
-    }
-}
-
-/// Doubling, and between half and all of it by chance, so that many clients do not come at once.
-fn backoff(failures: u32, chance: u64) -> Duration {
-    let full = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
-    full / 2 + (full / 2).mul_f64((chance % 1024) as f64 / 1024.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_a_limit_and_differ() {
-        assert_eq!(backoff(1, 0), FIRST_PAUSE / 2);
-        assert_eq!(backoff(2, 0), FIRST_PAUSE);
-        assert!(backoff(3, 1023) > backoff(3, 0) && backoff(3, 1023) < FIRST_PAUSE * 4);
-        assert_eq!(backoff(u32::MAX, 0), LONGEST_PAUSE / 2);
-    }
-
-    #[test]
-    fn a_date_that_has_passed_is_no_pause() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
-        let at = |seconds| RetryAfter::Date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-        assert_eq!(at(130).pause(now), Duration::from_secs(30));
-        assert_eq!(at(70).pause(now), Duration::ZERO);
     }
 }

@@ -139,6 +139,16 @@ impl Spool {
         self.written
     }
 
+    /// The digest of the bytes so far.
+    pub fn digest(&self) -> Digest {
+        self.hashing.digest()
+    }
+
+    /// The bytes so far.
+    pub fn file(&mut self) -> &File {
+        self.hashing.get_mut().as_file()
+    }
+
     /// It is whole.
     pub fn keep(self) -> Result<(Digest, u64), BodiesError> {
         let (file, digest, size) = self.hashing.finish();

@@ -7,14 +7,27 @@
 //!
 //! `docs/door.md` says what is recorded and what the limits are.
 
+mod answer;
+mod authority;
 mod bodies;
 mod error;
+mod memory;
 mod names;
 mod public_url;
+mod question;
 mod record;
 mod refusal;
+mod server;
 mod update;
 mod upstream;
+mod who;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use hyper::header::HeaderValue;
+use tokio::runtime::Runtime;
 
 pub use bodies::{Bodies, BodiesError, LARGEST_BODY};
 pub use error::DoorError;
@@ -24,6 +37,8 @@ pub use refusal::{Asker, Failure, Reason, Refusal};
 pub use update::{Change, Update, Wanted};
 pub use upstream::{BadMirror, Credential, Mirror, Patience, Proxies, Upstream};
 
+use authority::Authority;
+use memory::Memory;
 use refusal::Collected;
 
 use crate::progress::Progress;
@@ -60,24 +75,84 @@ pub enum Mode {
     Replay(Record),
 }
 
+/// Threads that move what goes through; hashing and files have others.
+const THREADS: usize = 2;
+
 /// An open door. Its threads end when it is closed or dropped.
 pub struct Door {
+    shared: Arc<Shared>,
+    /// None once it is closed.
+    runtime: Option<Runtime>,
+}
+
+/// What all its connections use.
+struct Shared {
+    authority: Authority,
+    memory: Arc<Memory>,
+    mirrors: Vec<Mirror>,
+    redactor: Redactor,
+    date: HeaderValue,
     refusals: Collected<Refusal>,
-    failures: Collected<Failure>,
+    bytes_served: AtomicU64,
+}
+
+impl Shared {
+    /// The address that a record has for it: who knows of a mirror inside, knows it from a page
+    /// of that mirror.
+    fn published(&self, url: &PublicUrl) -> PublicUrl {
+        Mirror::publish(&self.mirrors, url)
+    }
+
+    /// Keeps in mind what was refused, without secrets.
+    fn refuse(&self, asker: Option<Asker>, method: &str, url: String, reason: Reason) -> Refusal {
+        let redact = |text: &str| self.redactor.redact(text);
+        let refusal = Refusal {
+            asker: asker.map(|asker| Asker { command: redact(&asker.command), ..asker }),
+            method: method.chars().take(20).collect(),
+            url: redact(&url),
+            reason,
+        };
+        self.refusals.add(refusal.clone());
+        refusal
+    }
+
+    fn served(&self, bytes: u64) {
+        self.bytes_served.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 impl Door {
     /// Makes this build's certificate authority (its key never leaves memory) and the clients
     /// towards the outside. Nothing is asked yet.
     pub fn open(config: DoorConfig) -> Result<Self, DoorError> {
-        let _ = config;
-        Ok(Self { refusals: Collected::default(), failures: Collected::default() })
+        let DoorConfig { mode, bodies, upstream, date, redactor, progress } = config;
+        let secrets = upstream.credentials.values().map(|credential| credential.secret().clone());
+        let redactor = Redactor::new(redactor.secrets().iter().cloned().chain(secrets));
+        let mirrors = upstream.mirrors.clone();
+        let client = upstream::Client::new(upstream)?;
+        let memory = Memory::new(mode, client, bodies, redactor.clone(), progress);
+        let shared = Shared {
+            authority: Authority::new()?,
+            memory: Arc::new(memory),
+            mirrors,
+            redactor,
+            date: http_date(date),
+            refusals: Collected::default(),
+            bytes_served: AtomicU64::default(),
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("door")
+            .enable_all()
+            .build()
+            .map_err(DoorError::Threads)?;
+        Ok(Self { shared: Arc::new(shared), runtime: Some(runtime) })
     }
 
     /// What a step that failed may have failed of: what was refused, else what could not be
-    /// fetched, since this was called last. Call it after each step.
+    /// fetched, so far. Call it after a step that failed.
     pub fn trouble(&self) -> Option<DoorError> {
-        let (refusals, failures) = (self.refusals.take(), self.failures.take());
+        let (refusals, failures) = (self.shared.refusals.all(), self.shared.memory.failures());
         match (refusals.is_empty(), failures.is_empty()) {
             (false, _) => Some(DoorError::Refused { refusals }),
             (true, false) => Some(DoorError::Failed { failures }),
@@ -87,27 +162,65 @@ impl Door {
 
     /// Ends its threads and tells what went through. Not an error: that something was refused,
     /// or could not be fetched (see [`Passed::complete`]).
-    pub fn close(self) -> Result<Passed, DoorError> {
+    pub fn close(mut self) -> Result<Passed, DoorError> {
+        self.stop();
+        let memory = &self.shared.memory;
+        let (record, changes) = memory.recorded();
         Ok(Passed {
-            record: Record::default(),
-            refusals: Vec::new(),
-            failures: Vec::new(),
-            changes: Vec::new(),
-            tries_again: 0,
-            bytes_fetched: 0,
-            bytes_served: 0,
+            record,
+            refusals: self.shared.refusals.all(),
+            failures: memory.failures(),
+            changes,
+            tries_again: memory.tries_again(),
+            bytes_fetched: memory.bytes_fetched(),
+            bytes_served: self.shared.bytes_served.load(Ordering::Relaxed),
         })
+    }
+
+    fn stop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
 impl Doorkeeper for Door {
     fn ca_certificate(&self) -> &str {
-        ""
+        self.shared.authority.pem()
     }
 
     fn attend(&self, doorway: Doorway) -> Box<dyn Send> {
-        Box::new(doorway)
+        let Doorway { proxy, names, process } = doorway;
+        let Some(runtime) = &self.runtime else { return Box::new(()) };
+        let tasks = [
+            runtime.spawn(server::serve(Arc::clone(&self.shared), proxy, process)),
+            runtime.spawn(server::answer_names(Arc::clone(&self.shared), names, process)),
+        ];
+        Box::new(Attending(tasks))
     }
+}
+
+/// Ends its tasks, and with them their connections, when dropped.
+struct Attending([tokio::task::JoinHandle<()>; 2]);
+
+impl Drop for Attending {
+    fn drop(&mut self) {
+        self.0.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+/// As HTTP writes it; times that it cannot write become the nearest that it can.
+fn http_date(epoch: i64) -> HeaderValue {
+    const LAST: u64 = 253_402_300_799;
+    let seconds = u64::try_from(epoch).unwrap_or_default().min(LAST);
+    let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    HeaderValue::try_from(date).unwrap_or(HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
 }
 
 /// What went through a door while it was open.

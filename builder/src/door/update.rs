@@ -1,7 +1,9 @@
 //! What is asked anew although a record has it.
 
+use std::collections::BTreeSet;
+
 use super::public_url::PublicUrl;
-use super::record::{Answer, Request};
+use super::record::{Answer, Record, Request};
 
 /// How much of an earlier record is refreshed.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -60,6 +62,23 @@ pub struct Change {
     pub before: Option<Answer>,
     /// The answer now; `None` if it was not asked any more.
     pub after: Option<Answer>,
+}
+
+impl Change {
+    /// All by which two records differ, in their order.
+    pub(super) fn between(before: &Record, after: &Record) -> Vec<Self> {
+        let requests: BTreeSet<_> =
+            before.entries().chain(after.entries()).map(|(request, _)| request).collect();
+        let change = |request: &Request| {
+            let (before, after) = (before.get(request), after.get(request));
+            (before != after).then(|| Self {
+                request: request.clone(),
+                before: before.cloned(),
+                after: after.cloned(),
+            })
+        };
+        requests.into_iter().filter_map(change).collect()
+    }
 }
 
 impl std::fmt::Display for Change {

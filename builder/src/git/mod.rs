@@ -19,7 +19,6 @@ mod publish;
 mod refs;
 mod remote;
 mod store;
-mod tls;
 mod verify;
 
 pub use backend::{GitBackend, backend_for, contains, resolve};
@@ -31,5 +30,4 @@ pub(crate) use refs::check_name;
 pub use refs::{RefKind, ResolvedRef};
 pub use remote::{Credential, Remote, RemoteError, Transport};
 pub use store::{Checkout, EmptySubmodules, Entry, Store};
-pub use tls::install_tls;
 pub use verify::Submodule;

@@ -5,7 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use carafe_builder::git::{GitBackend, GitBinary, GitError, InProcess, Remote, Store, install_tls, resolve};
+use carafe_builder::git::{GitBackend, GitBinary, GitError, InProcess, Remote, Store, resolve};
+use carafe_builder::tls::install_tls;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 

@@ -1,14 +1,23 @@
 //! The outside: where an address is fetched from, with which credential, and what is off limits.
 
+mod client;
 mod credential;
+mod fetch;
 mod mirror;
+mod partial;
+mod plausible;
+mod private;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(super) use client::{Client, reason};
 pub use credential::Credential;
+pub(super) use fetch::{NoAnswer, Question};
 pub use mirror::{BadMirror, Mirror};
+
+use super::public_url::PublicUrl;
 
 /// What the user said about the outside. None of it is seen inside or in a record.
 #[derive(Clone, Default)]

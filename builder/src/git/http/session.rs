@@ -20,8 +20,8 @@ use gix::protocol::{Handshake, handshake};
 
 use super::Login;
 use super::bounded::Bounded;
-use crate::git::tls;
 use crate::git::verify::LARGEST_OBJECT;
+use crate::tls;
 
 /// How long the server may be silent, also while it prepares what it sends.
 const SILENCE: Duration = Duration::from_secs(120);
@@ -163,19 +163,10 @@ fn agent() -> (&'static str, Option<String>) {
 fn options() -> http::Options {
     let client = http::reqwest::Options {
         configure_client: Some(Box::new(|builder| {
-            let builder = builder.timeout(SILENCE);
-            Ok(match std::env::var_os("GIT_SSL_CAINFO") {
-                Some(path) => builder.tls_certs_merge(authorities(Path::new(&path))?),
-                None => builder,
-            })
+            let authorities = tls::extra_authorities().map_err(gix::Error::from_error)?;
+            Ok(builder.timeout(SILENCE).tls_certs_merge(authorities))
         })),
         configure_request: None,
     };
     http::Options { backend: Some(Arc::new(Mutex::new(client))), ..Default::default() }
-}
-
-fn authorities(bundle: &Path) -> gix::Result<Vec<reqwest::Certificate>> {
-    let pem = std::fs::read(bundle)
-        .map_err(|error| gix::error::message!("failed to read `{}`: {error}", bundle.display()).raise())?;
-    reqwest::Certificate::from_pem_bundle(&pem).map_err(gix::Error::from_error)
 }

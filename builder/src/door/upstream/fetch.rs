@@ -1,0 +1,300 @@
+//! One answer from outside: asked for until it is whole, or given up.
+
+use std::time::SystemTime;
+
+use carafe_layers::digest::Digest;
+use hyper::body::Bytes;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use reqwest::Response;
+
+use super::super::bodies::{Bodies, BodiesError, Spool};
+use super::super::record::{Answer, Method, Request};
+use super::client::{Client, Place, reason};
+use super::plausible::objection;
+use super::private::IsPrivate;
+use super::{Mirror, partial::Partial};
+use crate::retry::{RetryAfter, backoff};
+
+/// What of an answer's head is worth keeping: what a client acts upon. Not there: whatever is
+/// another one each time (dates, identifiers, entity tags, cookies).
+const KEPT_HEADERS: [HeaderName; 8] = [
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_TYPE,
+    header::LINK,
+    header::LOCATION,
+    header::VARY,
+    header::WWW_AUTHENTICATE,
+];
+/// Bytes of all these headers together.
+const LARGEST_HEAD: usize = 64 * 1024;
+
+/// A request, with what is sent besides what decides its answer.
+pub(in super::super) struct Question {
+    /// What decides its answer.
+    pub request: Request,
+    /// `User-Agent` and the like.
+    pub extra: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// Why there is no answer.
+pub(in super::super) enum NoAnswer {
+    /// It would be a private address.
+    Private(String),
+    /// All tries failed, or one that made further ones useless. Not redacted.
+    Failed(String),
+    /// The store could not keep it.
+    Store(BodiesError),
+}
+
+/// Why one try brought no answer.
+pub(super) enum Trouble {
+    Passing { reason: String, after: Option<RetryAfter> },
+    Lasting(NoAnswer),
+}
+
+impl Trouble {
+    pub(super) fn passing(reason: impl Into<String>) -> Self {
+        Self::Passing { reason: reason.into(), after: None }
+    }
+
+    fn lasting(reason: impl Into<String>) -> Self {
+        Self::Lasting(NoAnswer::Failed(reason.into()))
+    }
+}
+
+impl From<BodiesError> for Trouble {
+    fn from(error: BodiesError) -> Self {
+        match error {
+            BodiesError::TooLarge => Self::lasting(error.to_string()),
+            error => Self::Lasting(NoAnswer::Store(error)),
+        }
+    }
+}
+
+impl Client {
+    /// The answer to `question`, its body whole in `bodies`. `again` hears of each failure that
+    /// is followed by a further try.
+    pub async fn fetch(
+        &self,
+        question: &Question,
+        bodies: &Bodies,
+        again: &(dyn Fn(String) + Sync),
+    ) -> Result<Answer, NoAnswer> {
+        let private = |IsPrivate(address)| NoAnswer::Private(address);
+        let place = self.place(&question.request.url).map_err(private)?;
+        let mut partial = Partial::default();
+        // The digest of a body whose end nothing marked, until a second one confirms it.
+        let mut unconfirmed: Option<Digest> = None;
+        let patience = self.upstream.patience;
+        let mut failures = 0;
+        loop {
+            let trouble = match self.attempt(&place, question, bodies, &mut partial).await {
+                Ok((answer, true)) => return Ok(answer),
+                Ok((answer, false)) if unconfirmed == Some(answer.body) => return Ok(answer),
+                Ok((answer, false)) => {
+                    let is_first = unconfirmed.replace(answer.body).is_none();
+                    if is_first {
+                        continue;
+                    }
+                    Trouble::passing("it marks no end of what it sends, and sends another length each time")
+                }
+                Err(trouble) => trouble,
+            };
+            let (reason, after) = match trouble {
+                Trouble::Lasting(error) => return Err(error),
+                Trouble::Passing { reason, after } => (reason, after),
+            };
+            failures += 1;
+            if failures >= patience.tries {
+                return Err(NoAnswer::Failed(format!("{reason} ({failures} tries)")));
+            }
+            let asked = after.map(|after| after.pause(SystemTime::now())).unwrap_or_default();
+            if asked > patience.longest_pause {
+                let seconds = asked.as_secs();
+                return Err(NoAnswer::Failed(format!("{reason}; it wants to be left alone for {seconds} s")));
+            }
+            let pause = backoff(failures, patience.first_pause, patience.longest_pause).max(asked);
+            again(format!("{reason}; trying again in {:.1} s", pause.as_secs_f32()));
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// One request. The flag says whether the end of the body was marked.
+    async fn attempt(
+        &self,
+        place: &Place<'_>,
+        question: &Question,
+        bodies: &Bodies,
+        partial: &mut Partial,
+    ) -> Result<(Answer, bool), Trouble> {
+        let mut request = match question.request.method {
+            Method::Get => place.client.get(place.url.as_url().clone()),
+            Method::Post => place.client.post(place.url.as_url().clone()).body(question.body.clone()),
+        };
+        request = request.headers(headers(place, question)?).headers(partial.headers());
+        let mut response = request.send().await.map_err(|error| sorted(&error))?;
+        let status = response.status().as_u16();
+        check_status(place, &response)?;
+        let (mut spool, status) = match partial.resume(&response)? {
+            Some(spool) => (spool, 200),
+            None => (bodies.spool()?, status),
+        };
+        let marked = is_end_marked(&response);
+        let kept = self.kept_headers(place, response.headers())?;
+        match receive(&mut response, &mut spool).await {
+            Ok(()) => {}
+            Err(trouble) => {
+                partial.keep(spool, &response);
+                return Err(trouble);
+            }
+        }
+        let (body, size) = (spool.digest(), spool.written());
+        let answer = Answer { status, headers: kept, body, size };
+        if let Some(objection) = objection(&question.request, &answer, spool.file()) {
+            return Err(Trouble::passing(objection));
+        }
+        spool.keep()?;
+        Ok((answer, marked))
+    }
+
+    fn kept_headers(
+        &self,
+        place: &Place<'_>,
+        headers: &HeaderMap,
+    ) -> Result<std::collections::BTreeMap<String, String>, Trouble> {
+        let mut kept = std::collections::BTreeMap::new();
+        for name in &KEPT_HEADERS {
+            let values: Vec<_> =
+                headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+            if values.is_empty() {
+                continue;
+            }
+            let mut value = values.join(", ");
+            if *name == header::LOCATION && place.is_mirror {
+                value = self.published(place, &value);
+            }
+            kept.insert(name.as_str().to_owned(), value);
+        }
+        if kept.values().map(String::len).sum::<usize>() > LARGEST_HEAD {
+            return Err(Trouble::lasting("the headers of its answer are larger than 64 KiB"));
+        }
+        Ok(kept)
+    }
+
+    /// Where a mirror sends us, as the public address of it.
+    fn published(&self, place: &Place<'_>, location: &str) -> String {
+        let absolute = place.url.as_url().join(location).ok().and_then(|url| super::PublicUrl::new(url).ok());
+        absolute.map_or_else(
+            || location.to_owned(),
+            |url| Mirror::publish(&self.upstream.mirrors, &url).to_string(),
+        )
+    }
+}
+
+fn headers(place: &Place<'_>, question: &Question) -> Result<HeaderMap, Trouble> {
+    let mut headers = question.extra.clone();
+    for (name, value) in &question.request.headers {
+        let pair = (HeaderName::try_from(name), HeaderValue::try_from(value));
+        // They came as headers, or from a record: an edited one may have anything.
+        let (Ok(name), Ok(value)) = pair else {
+            return Err(Trouble::lasting(format!("its header `{name}` cannot be sent")));
+        };
+        if name != header::AUTHORIZATION {
+            headers.insert(name, value);
+        }
+    }
+    // A credential from inside is for the host that was asked, not for somebody's mirror of it.
+    if place.is_mirror {
+        headers.remove(header::AUTHORIZATION);
+    }
+    if let Some(credential) = place.credential {
+        let mut value = HeaderValue::try_from(credential.header().expose())
+            .map_err(|_| Trouble::lasting("the credential for this host cannot be sent as a header"))?;
+        value.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, value);
+    }
+    // What is kept is what was sent: nothing is unpacked on the way.
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers.entry(header::ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+    Ok(headers)
+}
+
+/// Sorts what is no answer to be recorded into what passes and what does not.
+fn check_status(place: &Place<'_>, response: &Response) -> Result<(), Trouble> {
+    let status = response.status();
+    let after = response.headers().get(header::RETRY_AFTER);
+    let after = after.and_then(|value| value.to_str().ok()).and_then(RetryAfter::parse);
+    match status.as_u16() {
+        401 | 403 | 407 if place.credential.is_some() => {
+            Err(Trouble::lasting(format!("it answers {status}: it refuses the credential for this host")))
+        }
+        408 | 425 | 429 | 500..=599 => {
+            Err(Trouble::Passing { reason: format!("it answers {status}"), after })
+        }
+        200..=499 => Ok(()),
+        _ => Err(Trouble::passing(format!("it answers {status}, which is no status of HTTP"))),
+    }
+}
+
+async fn receive(response: &mut Response, spool: &mut Spool) -> Result<(), Trouble> {
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => spool.write(&chunk)?,
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(Trouble::passing(format!("it broke off: {}", reason(&error)))),
+        }
+    }
+}
+
+/// Whether a body that was cut short would be noticed: not if closing the connection ends it.
+fn is_end_marked(response: &Response) -> bool {
+    let headers = response.headers();
+    response.version() >= hyper::Version::HTTP_2
+        || headers.contains_key(header::CONTENT_LENGTH)
+        || headers.contains_key(header::TRANSFER_ENCODING)
+        || matches!(response.status().as_u16(), 204 | 205 | 304)
+}
+
+fn sorted(error: &reqwest::Error) -> Trouble {
+    if let Some(IsPrivate(address)) = find(error) {
+        return Trouble::Lasting(NoAnswer::Private(address.clone()));
+    }
+    if let Some(rustls::Error::InvalidCertificate(why)) = find(error) {
+        return Trouble::lasting(format!("its certificate cannot be trusted: {why:?}"));
+    }
+    // The address is said by whoever shows this, without what may be secret in it.
+    Trouble::passing(reason(&WithoutUrl(error)))
+}
+
+/// The first cause of this type. An I/O error may hold one without naming it as its cause.
+fn find<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a T> {
+    let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let held = held.map(|held| held as &(dyn std::error::Error + 'static));
+    error.downcast_ref().or_else(|| find(held.or_else(|| error.source())?))
+}
+
+/// reqwest's errors begin with the whole address.
+#[derive(Debug)]
+struct WithoutUrl<'a>(&'a reqwest::Error);
+
+impl std::fmt::Display for WithoutUrl<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_timeout() {
+            "it does not answer in time"
+        } else if self.0.is_connect() {
+            "it cannot be reached"
+        } else {
+            "it does not answer"
+        })
+    }
+}
+
+impl std::error::Error for WithoutUrl<'_> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(self.0)
+    }
+}

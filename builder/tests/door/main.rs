@@ -1,0 +1,6 @@
+//! The door, with real clients before it and scripted servers behind it, on loopback alone.
+
+mod bad_input;
+mod recording;
+mod replaying;
+mod support;

@@ -1,0 +1,109 @@
+//! A record is all there is: what it has is answered, all else is refused, and named.
+
+use std::net::UdpSocket;
+
+use carafe_builder::door::{DoorError, Mode, Reason, Record, Update, Upstream, Wanted};
+
+use crate::support::{Inside, Standin, answer, upstream};
+
+fn standin() -> Standin {
+    Standin::tls(|asked| answer(200, &[("Content-Type", "text/plain")], asked.path.as_bytes()))
+}
+
+fn record(cache: &std::path::Path, standin: &Standin, paths: &[&str]) -> Record {
+    let inside = Inside::recording(cache, upstream());
+    for path in paths {
+        assert_eq!(inside.get(&standin.url(path)).status, 200);
+    }
+    inside.close().complete().unwrap()
+}
+
+fn offline() -> Upstream {
+    Upstream { offline: true, ..upstream() }
+}
+
+#[test]
+fn what_was_recorded_is_answered_alike_without_a_server() {
+    let cache = tempfile::tempdir().unwrap();
+    let standin = standin();
+    let url = standin.url("/a");
+    let recording = Inside::recording(cache.path(), upstream());
+    let first = recording.get(&url);
+    let record = recording.close().complete().unwrap();
+    let replaying = Inside::replaying(cache.path(), offline(), &record);
+    let second = replaying.get(&url);
+    // Headers and all, the date included.
+    assert_eq!((first.head, first.body), (second.head, second.body));
+    let passed = replaying.close();
+    assert_eq!((passed.record, passed.bytes_fetched), (record, 0));
+    assert_eq!(standin.asked().len(), 1);
+}
+
+#[test]
+fn what_is_not_in_the_record_is_refused_by_process_method_and_address() {
+    let cache = tempfile::tempdir().unwrap();
+    let standin = standin();
+    let record = record(cache.path(), &standin, &["/a"]);
+    let inside = Inside::replaying(cache.path(), upstream(), &record);
+    let url = standin.url("/b?token");
+    let got = inside.curl(&["--data", "x", &url]);
+    assert_eq!(got.status, 403);
+    assert!(got.text().starts_with(&format!("carafe refused POST {url}: it is not in the record")));
+    let error = inside.door.trouble().unwrap();
+    let Some(DoorError::Refused { refusals }) = Some(&error) else { panic!("{error}") };
+    let refusal = &refusals[0];
+    let asker = refusal.asker.as_ref().unwrap();
+    assert!(asker.command.starts_with("curl --silent"), "{}", asker.command);
+    assert!(asker.pid > 0);
+    assert_eq!((refusal.method.as_str(), refusal.url.as_str()), ("POST", url.as_str()));
+    assert_eq!(refusal.reason, Reason::NotInRecord);
+    let text = error.to_string();
+    assert!(text.contains(&format!("\n  POST {url}: it is not in the record; asked by `curl")), "{text}");
+    assert_eq!(standin.asked().len(), 1);
+}
+
+#[test]
+fn a_body_that_is_gone_is_fetched_again_if_it_is_still_the_same_and_never_offline() {
+    let (cache, empty) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let standin = standin();
+    let record = record(cache.path(), &standin, &["/a"]);
+    let url = standin.url("/a");
+    let inside = Inside::replaying(empty.path(), offline(), &record);
+    let got = inside.get(&url);
+    assert_eq!(got.status, 504);
+    assert!(got.text().contains("its body sha256:") && got.text().contains("--bundle"), "{}", got.text());
+    assert_eq!(standin.asked().len(), 1);
+    drop(inside);
+    let inside = Inside::replaying(empty.path(), upstream(), &record);
+    assert_eq!(inside.get(&url).text(), "/a");
+    assert_eq!(standin.asked().len(), 2);
+    drop(inside);
+    assert_eq!(Inside::replaying(empty.path(), offline(), &record).get(&url).text(), "/a");
+}
+
+#[test]
+fn an_offline_update_has_no_way_out() {
+    let cache = tempfile::tempdir().unwrap();
+    let standin = standin();
+    let record = record(cache.path(), &standin, &["/a"]);
+    let update = Update::Only(vec![Wanted::new("nothing")]);
+    let inside = Inside::open(cache.path(), offline(), Mode::Record { previous: Some(record), update });
+    assert_eq!(inside.get(&standin.url("/a")).status, 200);
+    assert_eq!(inside.get(&standin.url("/b")).status, 403);
+    assert_eq!(standin.asked().len(), 1);
+}
+
+#[test]
+fn who_goes_past_the_proxy_is_told() {
+    let cache = tempfile::tempdir().unwrap();
+    let inside = Inside::replaying(cache.path(), offline(), &Record::default());
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let question = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x04pypi\x03org\x00\x00\x01\x00\x01";
+    socket.send_to(question, ("127.0.0.1", inside.names)).unwrap();
+    let mut answer = [0; 512];
+    let length = socket.recv(&mut answer).unwrap();
+    assert_eq!(answer[3] & 0xf, 3, "{:?}", &answer[..length]);
+    let refusals = inside.close().refusals;
+    assert_eq!((refusals[0].url.as_str(), &refusals[0].reason), ("pypi.org", &Reason::NoProxy));
+    assert_eq!(refusals[0].asker.as_ref().unwrap().pid, std::process::id());
+}

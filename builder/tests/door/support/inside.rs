@@ -1,0 +1,153 @@
+//! What a step would see, without a sandbox: the door's proxy on a port of this machine.
+
+use std::net::{TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use carafe_builder::cache::Cache;
+use carafe_builder::door::{
+    Bodies, Door, DoorConfig, Mode, Passed, Patience, Proxies, Record, Update, Upstream,
+};
+use carafe_builder::progress::Progress;
+use carafe_builder::sandbox::{Doorkeeper, Doorway};
+use carafe_builder::secret::Redactor;
+use rustix::process::Pid;
+use tempfile::TempDir;
+
+/// 2020-01-01.
+const DATE: i64 = 1_577_836_800;
+
+/// Servers are given little time, so that tests take little.
+pub fn impatient() -> Patience {
+    Patience {
+        tries: 3,
+        connect: Duration::from_secs(5),
+        silence: Duration::from_millis(500),
+        first_pause: Duration::from_millis(1),
+        longest_pause: Duration::from_millis(50),
+    }
+}
+
+/// The outside is this machine, with the authority of the tests.
+pub fn upstream() -> Upstream {
+    let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/git/tls/authority.pem");
+    Upstream {
+        private_hosts: ["127.0.0.1".to_owned(), "localhost".to_owned()].into(),
+        authorities: vec![PathBuf::from(authority)],
+        proxies: Proxies::None,
+        patience: impatient(),
+        ..Upstream::default()
+    }
+}
+
+pub struct Inside {
+    pub door: Door,
+    pub port: u16,
+    pub names: u16,
+    folder: TempDir,
+    guard: Mutex<Box<dyn Send>>,
+}
+
+pub struct Got {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+    /// curl's own opinion.
+    pub exit: i32,
+}
+
+impl Got {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The value of a header of the last response.
+    pub fn header(&self, name: &str) -> Option<String> {
+        self.head.lines().rev().find_map(|line| {
+            let (known, value) = line.split_once(':')?;
+            known.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+        })
+    }
+}
+
+impl Inside {
+    pub fn recording(cache: &Path, upstream: Upstream) -> Self {
+        Self::open(cache, upstream, Mode::Record { previous: None, update: Update::All })
+    }
+
+    pub fn replaying(cache: &Path, upstream: Upstream, record: &Record) -> Self {
+        Self::open(cache, upstream, Mode::Replay(record.clone()))
+    }
+
+    pub fn open(cache: &Path, upstream: Upstream, mode: Mode) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let door = Door::open(DoorConfig {
+            mode,
+            bodies: Bodies::of(&Cache::at(cache).unwrap()).unwrap(),
+            upstream,
+            date: DATE,
+            redactor: Redactor::default(),
+            progress: Progress::silent(),
+        })
+        .unwrap();
+        let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+        let names = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = proxy.local_addr().unwrap().port();
+        let names_port = names.local_addr().unwrap().port();
+        let process = Pid::from_raw(std::process::id().cast_signed()).unwrap();
+        std::fs::write(folder.path().join("ca.pem"), door.ca_certificate()).unwrap();
+        let guard = door.attend(Doorway { proxy, names, process });
+        Self { door, port, names: names_port, folder, guard: Mutex::new(guard) }
+    }
+
+    /// A file of this test's own.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A program that knows nothing but the door.
+    pub fn command(&self, program: &str) -> Command {
+        let proxy = format!("http://127.0.0.1:{}", self.port);
+        let ca = self.path("ca.pem");
+        let mut command = Command::new(program);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.folder.path());
+        command.current_dir(self.folder.path());
+        for name in ["http_proxy", "https_proxy", "HTTPS_PROXY"] {
+            command.env(name, &proxy);
+        }
+        for name in ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO"] {
+            command.env(name, &ca);
+        }
+        command
+    }
+
+    pub fn run(&self, program: &str, args: &[&str]) -> Output {
+        self.command(program).args(args).output().unwrap()
+    }
+
+    pub fn get(&self, url: &str) -> Got {
+        self.curl(&[url])
+    }
+
+    pub fn curl(&self, args: &[&str]) -> Got {
+        let head = tempfile::NamedTempFile::new_in(self.folder.path()).unwrap();
+        let body = tempfile::NamedTempFile::new_in(self.folder.path()).unwrap();
+        let mut command = self.command("curl");
+        command.args(["--silent", "--show-error", "--max-time", "60", "--write-out", "%{http_code}"]);
+        command.args(["--suppress-connect-headers", "--dump-header"]).arg(head.path());
+        let output = command.arg("--output").arg(body.path()).args(args).output().unwrap();
+        Got {
+            status: String::from_utf8(output.stdout).unwrap().parse().unwrap_or(0),
+            head: std::fs::read_to_string(head.path()).unwrap(),
+            body: std::fs::read(body.path()).unwrap(),
+            exit: output.status.code().unwrap_or(-1),
+        }
+    }
+
+    pub fn close(self) -> Passed {
+        drop(self.guard);
+        self.door.close().unwrap()
+    }
+}
