@@ -103,7 +103,8 @@ impl FaultyServer {
         Self::run(script, |_| None)
     }
 
-    fn run(
+    /// `early` sees a request's head alone; where it has nothing to say, `late` sees its body too.
+    pub fn run(
         early: impl Fn(&Request) -> Option<Fault> + Send + Sync + 'static,
         late: impl Fn(&Request) -> Option<Fault> + Send + Sync + 'static,
     ) -> Self {
@@ -135,10 +136,13 @@ impl FaultyServer {
         format!("{}/{name}", self.address)
     }
 
-    /// Requests of this method with `part` in their target; of those to an upload without bodies.
+    /// Requests of this method (or any) with `part` in their target; of those to an upload without bodies.
     pub fn seen(&self, method: &str, part: &str) -> Vec<Request> {
         let seen = self.state.seen.lock().unwrap();
-        seen.iter().filter(|request| request.is(method, part)).cloned().collect()
+        let is_meant = |request: &&Request| {
+            (method.is_empty() || request.method == method) && request.target.contains(part)
+        };
+        seen.iter().filter(is_meant).cloned().collect()
     }
 
     /// The bytes of all blobs' bodies that came, whole or not.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::table::{CHUNK, Outcome, Row, SIZE};
-use crate::{pull_faults, push_faults};
+use crate::{pull_faults, push_faults, tokens};
 
 /// Written by this test; it is the first lines of the file.
 const HEAD: &str = "\
@@ -50,7 +50,11 @@ fn listing(tables: &[(&str, &[Row])]) -> String {
 
 #[test]
 fn every_fault_is_listed() {
-    let tables = [("While an image is pushed", push_faults::PUSH), ("While one is read", pull_faults::PULL)];
+    let tables = [
+        ("While an image is pushed", push_faults::PUSH),
+        ("While one is read", pull_faults::PULL),
+        ("While a token is asked for", tokens::TOKENS),
+    ];
     assert!(tables.iter().map(|(_, rows)| rows.len()).sum::<usize>() >= 60);
     let (text, path) =
         (listing(&tables), Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/registry-faults.md"));

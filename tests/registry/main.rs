@@ -6,6 +6,7 @@ mod clock;
 mod endurance;
 mod faults;
 mod faulty;
+mod harbor;
 mod images;
 mod kill;
 mod listing;
@@ -24,6 +25,7 @@ mod server;
 mod store;
 mod table;
 mod tls;
+mod tokens;
 mod uploads;
 
 use std::process::Command;

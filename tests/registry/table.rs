@@ -112,6 +112,12 @@ pub fn image() -> &'static Image {
 
 /// A client, as patient as the outcome wants it, and its clock.
 pub fn client_for(server: &FaultyServer, outcome: &Outcome) -> (Registry, Arc<QuickClock>) {
+    let (options, clock) = options_for(server, outcome);
+    (Registry::new(options).unwrap(), clock)
+}
+
+/// The same client's options.
+pub fn options_for(server: &FaultyServer, outcome: &Outcome) -> (RegistryOptions, Arc<QuickClock>) {
     let clock = Arc::<QuickClock>::default();
     let patience = Patience::default().with_clock(clock.clone());
     let patience = match outcome {
@@ -119,8 +125,7 @@ pub fn client_for(server: &FaultyServer, outcome: &Outcome) -> (Registry, Arc<Qu
         _ => patience,
     };
     let insecure = [server.address().to_owned()].into();
-    let options = RegistryOptions { insecure, patience, ..RegistryOptions::default() };
-    (Registry::new(options).unwrap(), clock)
+    (RegistryOptions { insecure, patience, ..RegistryOptions::default() }, clock)
 }
 
 /// Holds `result` (how many bytes were sent again, or what a user is told) against `outcome`.

@@ -1,0 +1,128 @@
+//! Token servers: scopes, short lives, robot accounts, identity tokens, and what may go wrong.
+
+use std::time::Duration;
+
+use carafe::registry::{Credential, KnownBlobs, Registry, RegistryOptions};
+use carafe_builder::progress::Progress;
+use carafe_builder::secret::Secret;
+
+use crate::faulty::{Answer, Fault, FaultyServer};
+use crate::harbor::{Harbor, IDENTITY, LONG};
+use crate::table::{Outcome, Script, check, every, faults, image, later, nth, options_for, page, refusal};
+use crate::{name, shown};
+
+use Outcome::{Done, Fails, TimesOut, Waits};
+
+const TARGET: &str = "repository:erp/v15:pull,push";
+const BASE: &str = "repository:base/debian:pull";
+
+/// Pushes the image there, with its layer known to be in the base's repository.
+fn push(harbor: &Harbor, options: RegistryOptions, credential: Credential) -> Result<u64, String> {
+    let server = &harbor.registry;
+    let credentials = [(server.address().to_owned(), credential)].into();
+    let registry = Registry::new(RegistryOptions { credentials, ..options }).unwrap();
+    let (resolved, target) = (image().resolved(), name(&server.image("erp/v15:1")));
+    let (mut known, layer) = (KnownBlobs::default(), resolved.manifest.layers[0].digest);
+    known.add(name(&server.image("base/debian")).repository(), [layer]);
+    let pushed = registry.push(&resolved, image(), &[target], &known, &Progress::silent());
+    pushed.map_err(shown)?;
+    assert!(server.stored("1").is_some() && server.stored(&layer.to_string()).is_some());
+    let sent = image().resolved().manifest.layers[0].size + resolved.manifest.config.size;
+    Ok(server.received().saturating_sub(sent))
+}
+
+fn quiet(harbor: &Harbor) -> RegistryOptions {
+    options_for(&harbor.registry, &Done(0)).0
+}
+
+/// A fault of the token server; all else is well.
+#[track_caller]
+fn ask(fault: Script, outcome: Outcome) {
+    let harbor = Harbor::start(&[TARGET, BASE], LONG, Duration::ZERO, fault);
+    let (options, clock) = options_for(&harbor.registry, &outcome);
+    check(&outcome, push(&harbor, options, Harbor::robot()), &clock);
+}
+
+faults! { TOKENS, ask;
+    token_server_resets: nth(1, "GET", "/token", || Fault::Drop(0)) => Done(0);
+    token_server_stalls: nth(1, "GET", "/token", || Fault::Stall) => TimesOut(0);
+    token_server_502_from_a_proxy: nth(1, "GET", "/token", || page(502)) => Done(0);
+    token_server_429_with_seconds: nth(1, "GET", "/token", || later(429, "100")) => Waits(100, 0);
+    token_server_503_with_a_date: nth(1, "GET", "/token", || later(503, "Thu, 01 Jan 1970 00:01:40 GMT"))
+        => Waits(100, 0);
+    token_server_with_a_page: every("GET", "/token", || page(200)) => Fails(&["sent no usable token"]);
+    token_that_fits_no_header: every("GET", "/token", || {
+        Fault::Say(Answer::status(200).body(r#"{"token":"t0\nken"}"#))
+    }) => Fails(&["sent no usable token"]);
+    token_that_is_not_known: every("GET", "/token", || {
+        Fault::Say(Answer::status(200).body(r#"{"token":"forged","expires_in":300}"#))
+    }) => Fails(&["wants other credentials", "repository:erp/v15:pull,push repository:base/debian:pull"]);
+    token_refused: every("GET", "/token", || refusal(401, "UNAUTHORIZED", "account locked"))
+        => Fails(&["wants other credentials", "robot$erp+ci", "account locked"]);
+    token_for_two_repositories_refused: every("GET", "base%2Fdebian", || refusal(403, "DENIED", "not yours"))
+        => Done(0);
+}
+
+#[test]
+fn one_token_has_both_scopes_of_a_robot_account() {
+    let harbor = Harbor::start(&[TARGET, BASE], LONG, Duration::ZERO, |_| None);
+    push(&harbor, quiet(&harbor), Harbor::robot()).unwrap();
+    let asked = harbor.tokens.seen("GET", "/service/token?");
+    assert_eq!(asked.len(), 1);
+    let wanted = "scope=repository%3Aerp%2Fv15%3Apull%2Cpush&scope=repository%3Abase%2Fdebian%3Apull";
+    assert!(asked[0].target.contains(wanted), "{}", asked[0].target);
+    let mounts = harbor.registry.seen("POST", "mount=");
+    assert!(mounts.len() == 1 && mounts[0].headers["authorization"] == "Bearer t0ken-1");
+}
+
+/// Harbor gives a token all the same, with what is left.
+#[test]
+fn a_base_that_the_token_leaves_out_is_sent() {
+    let harbor = Harbor::start(&[TARGET], LONG, Duration::ZERO, |_| None);
+    push(&harbor, quiet(&harbor), Harbor::robot()).unwrap();
+    // The second in the hope that the first was too old.
+    assert_eq!(harbor.tokens.seen("GET", "/service/token?").len(), 2);
+}
+
+#[test]
+fn an_account_that_may_only_read_is_told_the_scope() {
+    let harbor = Harbor::start(&["repository:erp/v15:pull"], LONG, Duration::ZERO, |_| None);
+    let text = push(&harbor, quiet(&harbor), Harbor::robot()).unwrap_err();
+    assert!(text.contains("unauthorized to access repository") && text.contains(TARGET), "{text}");
+}
+
+#[test]
+fn tokens_that_live_two_seconds_serve_for_a_longer_push() {
+    let (two, slow) = (Duration::from_secs(2), Duration::from_millis(1200));
+    let harbor = Harbor::start(&[TARGET, BASE], two, slow, |_| None);
+    push(&harbor, quiet(&harbor), Harbor::robot()).unwrap();
+    assert!(harbor.tokens.seen("GET", "/service/token?").len() > 1);
+}
+
+#[test]
+fn an_identity_token_is_exchanged() {
+    let harbor = Harbor::start(&[TARGET, BASE], LONG, Duration::ZERO, |_| None);
+    push(&harbor, quiet(&harbor), Credential::IdentityToken(Secret::new(IDENTITY))).unwrap();
+    assert_eq!(harbor.tokens.seen("POST", "/service/token").len(), 1);
+    assert!(
+        harbor
+            .registry
+            .seen("", "")
+            .iter()
+            .all(|request| { !format!("{:?}", request.headers).contains(IDENTITY) })
+    );
+}
+
+#[test]
+fn a_redirect_of_the_token_server_is_not_followed_elsewhere() {
+    let elsewhere = FaultyServer::scripted(|_| None);
+    let location = format!("http://{}/service/token", elsewhere.address());
+    let harbor = Harbor::start(&[TARGET], LONG, Duration::ZERO, move |_| {
+        Some(Fault::Say(Answer::status(307).with("Location", location.clone())))
+    });
+    for credential in [Credential::IdentityToken(Secret::new(IDENTITY)), Harbor::robot()] {
+        let text = push(&harbor, quiet(&harbor), credential).unwrap_err();
+        assert!(text.contains("status 307"), "{text}");
+    }
+    assert!(elsewhere.seen("", "").is_empty());
+}
