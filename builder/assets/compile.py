@@ -67,7 +67,9 @@ def work(paths):
     for path in paths:
         try:
             compile_one(path)
-        # What compiling raises is the source's affair: SyntaxError, ValueError, RecursionError...
+        # Not the source's affair, but a full disk or the like: not to be taken for one.
+        except OSError:
+            raise
         except Exception as error:
             print(f"left out {path!r}: {type(error).__name__}: {error}".splitlines()[0], flush=True)
 
@@ -86,7 +88,7 @@ def main(workers, folders):
         children.append(child)
     ends = [os.waitpid(child, 0)[1] for child in children]
     if any(ends):
-        sys.exit(f"python itself ended while it compiled: wait status {max(ends)}")
+        sys.exit(f"failed to compile: a worker ended with wait status {max(ends)}")
     print(f"{len(paths)} python sources")
 
 

@@ -28,7 +28,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::fs;
     use std::path::Path;
-    use std::process::Command;
+    use std::process::{Command, Output};
 
     use super::*;
 
@@ -60,8 +60,7 @@ def outer(x):
         std::os::unix::fs::symlink("a.py", root.join("apps/x/link.py")).unwrap();
     }
 
-    /// Every `.pyc` that compiling made, removed again, and what was said.
-    fn compile(root: &Path, before: &str, edits: &[(&str, &str)], workers: usize) -> (Pycs, String) {
+    fn run(root: &Path, before: &str, edits: &[(&str, &str)], workers: usize) -> Output {
         let mut arguments = arguments(NonZeroUsize::new(workers).unwrap());
         let script = arguments.iter_mut().find(|argument| *argument == SCRIPT).unwrap();
         for (from, to) in edits {
@@ -71,7 +70,12 @@ def outer(x):
         script.insert_str(0, before);
         let mut command = Command::new("python3");
         command.env("PYTHONHASHSEED", "0").args(&arguments).args(["env", "apps"].map(|name| root.join(name)));
-        let output = command.output().unwrap();
+        command.output().unwrap()
+    }
+
+    /// Every `.pyc` that compiling made, removed again, and what was said.
+    fn compile(root: &Path, before: &str, edits: &[(&str, &str)], workers: usize) -> (Pycs, String) {
+        let output = run(root, before, edits, workers);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let mut found = BTreeMap::new();
         for entry in walkdir::WalkDir::new(root) {
@@ -147,5 +151,17 @@ kept = [sys.intern(text) for text in ('-', 'a b', 'outer.<locals>.Inner', 'naïv
         fs::write(app.join("a.py"), "raise SystemExit('compiled anew')").unwrap();
         let said = run("import a; print(a.outer('abc')[0].Meta.name, a.outer.__code__.co_filename)");
         assert_eq!(said, format!("a b {}\n", app.join("a.py").display()));
+    }
+
+    /// A disk that is full must not make another image.
+    #[test]
+    fn what_cannot_be_written_is_no_file_to_leave_out() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path());
+        fs::write(folder.path().join("apps/x/__pycache__"), "in the way").unwrap();
+        let output = run(folder.path(), "", &[], 2);
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("__pycache__") && said.contains("failed to compile: a worker ended"), "{said}");
     }
 }
