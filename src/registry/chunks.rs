@@ -40,7 +40,11 @@ impl<'a> Chunks<'a> {
         }
         let wanted = length.min(self.descriptor.size - offset) as usize;
         let skip = offset.saturating_sub(self.end - self.held.len() as u64).min(self.held.len() as u64);
-        let mut bytes = std::mem::take(&mut self.held).slice(skip as usize..);
+        // Even an empty slice would keep the last chunk's memory while the next is read.
+        let mut bytes = match std::mem::take(&mut self.held) {
+            held if held.len() as u64 == skip => Bytes::new(),
+            held => held.slice(skip as usize..),
+        };
         if bytes.len() < wanted {
             self.skip_to(offset)?;
             let mut all = Vec::with_capacity(wanted);

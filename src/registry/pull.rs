@@ -20,7 +20,7 @@ use super::{Reference, Registry, Shared};
 
 /// Pieces that wait between the connection and the reader; each is what one read of the socket
 /// gave, at most some hundred kilobytes.
-const PIECES_AHEAD: usize = 8;
+const PIECES_AHEAD: usize = 2;
 /// A connection that gave so many bytes before it broke was worth it: the next one has a full
 /// budget of tries.
 const PROGRESS_BYTES: u64 = 64 << 10;
