@@ -7,6 +7,7 @@ pub mod bundle;
 pub mod cli;
 pub mod context;
 pub mod images;
+pub mod materials;
 mod parallel;
 pub mod pipeline;
 pub mod registry;

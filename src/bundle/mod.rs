@@ -12,6 +12,7 @@ mod draft;
 mod error;
 mod images;
 mod open;
+mod shelf;
 mod sources;
 mod unpack;
 pub mod write;

@@ -14,7 +14,8 @@ use super::exit;
 use super::inputs::{RunArguments, SpecArguments};
 use crate::images::ImageName;
 use crate::report;
-use crate::stages::bundle::{Delivered, Output, deliver, gather, record};
+use crate::stages;
+use crate::stages::bundle::{Delivered, Output, deliver, gather, open, record};
 use crate::stages::lock::{LockOptions, check};
 
 /// Where a bundle is left when nothing else is said.
@@ -39,9 +40,15 @@ pub struct BundleArguments {
     /// Leave out what this bundle has: a folder, a tar, or a reference
     #[arg(long, value_name = "BUNDLE", conflicts_with = "push")]
     delta_from: Option<ImageName>,
+    /// Print what is in this bundle, and make none; with --json all that is known of it
+    #[arg(long, value_name = "BUNDLE", conflicts_with_all = ["output", "tar", "push", "delta_from"])]
+    list: Option<ImageName>,
 }
 
 pub fn run(arguments: &BundleArguments) -> miette::Result<u8> {
+    if let Some(bundle) = &arguments.list {
+        return list(bundle, &arguments.run);
+    }
     let spec = arguments.spec.load()?;
     let path = arguments.spec.lock_path();
     let targets = targets(&arguments.push)?;
@@ -60,6 +67,22 @@ pub fn run(arguments: &BundleArguments) -> miette::Result<u8> {
     let draft = gather(&spec, &lock, &record, &scratch, &context)?;
     let done = deliver(&draft, &output, arguments.delta_from.as_ref(), &context)?;
     show(arguments, &done);
+    Ok(exit::DONE)
+}
+
+fn list(bundle: &ImageName, run: &RunArguments) -> miette::Result<u8> {
+    let context = run.context(None, &[], Isolation::Namespaces)?;
+    let scratch = context.cache.scratch()?;
+    let bundle = open(std::slice::from_ref(bundle), &context)?;
+    let materials = stages::bundle::list(&bundle, &scratch, &context)?;
+    if run.json {
+        report::emit(&materials);
+        return Ok(exit::DONE);
+    }
+    report::to_stdout(report::materials::table(&materials).trim_end());
+    if !run.quiet {
+        report::to_stderr(report::materials::rest(&materials));
+    }
     Ok(exit::DONE)
 }
 

@@ -6,6 +6,7 @@ pub mod diff;
 mod json;
 mod line;
 mod lines;
+pub mod materials;
 mod plain;
 mod rows;
 mod screen;

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use carafe_builder::cache::Scratch;
+use carafe_builder::cache::{Cache, Scratch};
 use carafe_builder::door::{Bodies, Record};
+use carafe_builder::git::Store;
 use carafe_builder::lock::{Lock, fetch as fetch_apps};
 use carafe_builder::spec::Spec;
 use carafe_layers::digest::Digest;
@@ -18,6 +19,7 @@ use crate::bundle::write::{Delta, Written, to_folder, to_tar};
 use crate::bundle::{Bundle, BundleError, Draft, Ingredients};
 use crate::context::Context;
 use crate::images::ImageName;
+use crate::materials::Materials;
 use crate::registry::{KnownBlobs, PushReport, Reference};
 use crate::report::pushed_names;
 
@@ -132,4 +134,10 @@ pub fn unpack(bundle: &Bundle, context: &Context) -> miette::Result<Locked> {
     let bodies = Bodies::of(&context.cache)?;
     let apps = bundle.unpack(&context.commits, &bodies, &context.progress)?;
     Ok(Locked { lock: bundle.lock().clone(), apps: Some(apps) })
+}
+
+/// Everything that is in a bundle.
+pub fn list(bundle: &Bundle, scratch: &Scratch, context: &Context) -> miette::Result<Materials> {
+    let unpacked = Store::new(&Cache::at(&scratch.path().join("commits"))?)?;
+    Ok(bundle.materials(&Bodies::of(&context.cache)?, &unpacked))
 }

@@ -36,7 +36,7 @@ fn assert_whole(world: &World, sources: &[Arc<dyn ImageSource>]) {
     assert_eq!(bundle.digest(), world.draft().digest());
     let apps = bundle.unpack(&stores.commits, &stores.bodies, &Progress::silent()).unwrap();
     assert_eq!(apps[0].locked, world.apps[0].locked);
-    let hooks = stores.commits.read_file(&apps[0].checkout, "hooks.py").unwrap();
+    let hooks = stores.commits.read_file(&apps[0].checkout, "frappe/hooks.py").unwrap();
     assert_eq!(hooks.as_deref(), Some(&b"x = 1\n"[..]));
     for body in BODIES {
         let mut read = Vec::new();

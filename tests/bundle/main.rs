@@ -8,4 +8,5 @@ mod server;
 
 mod format;
 mod hostile;
+mod list;
 mod world;

@@ -66,14 +66,6 @@ impl World {
         let stores = Stores::new();
         let app = pinned(folder.path(), text, &stores);
         let images = [with_index(&[b"build"]), plain(&[b"base", b"more of it"])];
-        let mut record = Record::default();
-        for (number, body) in BODIES.iter().chain(extra).enumerate() {
-            let (digest, size) = stores.bodies.put(*body).unwrap();
-            let url = format!("https://example.com/{number}").parse().unwrap();
-            let request = Request { url, method: Method::Get, headers: Default::default(), body: None };
-            let answer = Answer { status: 200, headers: Default::default(), body: digest, size };
-            record.insert(request, answer);
-        }
         let locked = |name: &str, image: &(ResolvedImage, _)| LockedImage {
             reference: name.to_owned(),
             digest: image.0.root.digest,
@@ -83,14 +75,29 @@ impl World {
             format_version: FormatVersion::CURRENT,
             spec: Digest::of(b"spec"),
             source_date_epoch: app.locked.time,
-            record: Some(record.digest()),
+            record: None,
             build_image: locked("example.com/build:1", &images[0]),
             base_image: locked("example.com/base:1", &images[1]),
             tools: Default::default(),
             env: Default::default(),
             apps: vec![app.locked.clone()],
         };
-        Self { folder, stores, lock, record, apps: vec![app], images: images.into() }
+        let (record, apps, images) = (Record::default(), vec![app], images.into());
+        let mut world = Self { folder, stores, lock, record, apps, images };
+        for (number, body) in BODIES.iter().chain(extra).enumerate() {
+            world.answer(&format!("https://example.com/{number}"), body);
+        }
+        world
+    }
+
+    /// One more answer, to a GET of this address.
+    pub fn answer(&mut self, url: &str, body: &[u8]) {
+        let (body, size) = self.stores.bodies.put(body).unwrap();
+        let url = url.parse().unwrap();
+        let request = Request { url, method: Method::Get, headers: Default::default(), body: None };
+        let answer = Answer { status: 200, headers: Default::default(), body, size };
+        self.record.insert(request, answer);
+        self.lock.record = Some(self.record.digest());
     }
 
     pub fn draft(&self) -> Draft {
@@ -195,8 +202,8 @@ impl ImageSource for Indexed {
 
 fn pinned(folder: &Path, text: &str, stores: &Stores) -> PinnedApp {
     let work = folder.join("app");
-    std::fs::create_dir(&work).unwrap();
-    std::fs::write(work.join("hooks.py"), text).unwrap();
+    std::fs::create_dir_all(work.join("frappe")).unwrap();
+    std::fs::write(work.join("frappe/hooks.py"), text).unwrap();
     git(&work, &["init", "--quiet", "--initial-branch=main"]);
     git(&work, &["add", "--all"]);
     git(&work, &["commit", "--quiet", "--message", "first"]);

@@ -5,6 +5,7 @@
 //! whole and checked, into the cache. [`Store::publish_as`] serves it to a stock git in the
 //! sandbox under the name that bench asks for. Nothing else here goes to the network.
 
+mod answer;
 mod backend;
 mod bare;
 mod binary;
@@ -21,6 +22,7 @@ mod remote;
 mod store;
 mod verify;
 
+pub use answer::first_commit;
 pub use backend::{GitBackend, backend_for, contains, resolve};
 pub use binary::GitBinary;
 pub use error::GitError;

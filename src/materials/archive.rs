@@ -1,0 +1,121 @@
+//! Looks into a package for the file in which it describes itself. A package that cannot be read
+//! has no description; what it may cost to find out is limited.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
+
+use carafe_layers::untar::TarReader;
+use flate2::bufread::MultiGzDecoder;
+use zip::ZipArchive;
+
+use super::Kind;
+use super::package::{About, Form, Guess, node, python};
+
+/// Bytes of the largest description.
+const LARGEST_TEXT: u64 = 1 << 20;
+/// Bytes that are unpacked in search of one.
+const MOST_UNPACKED: u64 = 1 << 30;
+/// Members that are looked at.
+const MOST_MEMBERS: usize = 200_000;
+
+/// What the package in `body` says about itself.
+pub(super) fn look_into(guess: &Guess, body: File) -> Option<About> {
+    match guess.form {
+        Form::Zip => zip(body),
+        Form::TarGzip => tar(guess.kind, body),
+    }
+}
+
+/// A wheel, or an sdist as a zip.
+fn zip(body: impl Read + Seek) -> Option<About> {
+    let mut archive = ZipArchive::new(BufReader::new(body)).ok()?;
+    let names = archive.file_names().take(MOST_MEMBERS).filter_map(Result::ok);
+    let name = names.into_iter().find(|name| describes_wheel(name))?.into_owned();
+    let mut text = Vec::new();
+    archive.by_name(&name).ok()?.take(LARGEST_TEXT).read_to_end(&mut text).ok()?;
+    Some(python(&String::from_utf8_lossy(&text)))
+}
+
+fn describes_wheel(name: &str) -> bool {
+    match name.split_once('/') {
+        Some((folder, "METADATA")) => folder.ends_with(".dist-info"),
+        Some((_, file)) => file == "PKG-INFO",
+        None => false,
+    }
+}
+
+/// A node package, an sdist, or a snapshot of a repository, which may be either.
+fn tar(kind: Kind, body: impl Read) -> Option<About> {
+    let unpacked = MultiGzDecoder::new(BufReader::new(body)).take(MOST_UNPACKED);
+    let mut tar = TarReader::new(BufReader::new(unpacked));
+    let mut found = None;
+    for _ in 0..MOST_MEMBERS {
+        let Ok(Some(member)) = tar.next_member() else { break };
+        let name = String::from_utf8_lossy(&member.name).into_owned();
+        let file = name.trim_start_matches("./").split_once('/').map(|(_, file)| file);
+        let is_python = file == Some("PKG-INFO") && kind != Kind::Node;
+        let is_node = file == Some("package.json");
+        if !(is_python || is_node) {
+            continue;
+        }
+        let Ok(text) = tar.content(LARGEST_TEXT) else { break };
+        let text = String::from_utf8_lossy(&text);
+        if is_python {
+            return Some(python(&text));
+        }
+        found = node(&text);
+        // A python package may have a package.json as well, a node package no PKG-INFO.
+        if kind == Kind::Node && found.is_some() {
+            break;
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Cursor, Write};
+
+    fn targz(files: &[(&str, &str)]) -> Vec<u8> {
+        let gzip = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+        let mut tar = tar::Builder::new(gzip);
+        for (name, text) in files {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, name, text.as_bytes()).unwrap();
+        }
+        tar.into_inner().unwrap().finish().unwrap()
+    }
+
+    #[test]
+    fn packages_are_known_by_their_own_files() {
+        let info = "Name: a\nVersion: 1\n";
+        let json = r#"{"name":"b","version":"2"}"#;
+        let name = |about: Option<About>| about.and_then(|about| about.name);
+        let both = targz(&[("x/package.json", json), ("x/sub/PKG-INFO", "Name: no\n"), ("x/PKG-INFO", info)]);
+        assert_eq!(name(tar(Kind::File, &both[..])).as_deref(), Some("a"));
+        assert_eq!(name(tar(Kind::Node, &both[..])).as_deref(), Some("b"));
+        let snapshot = targz(&[("repo-1/README", ""), ("repo-1/package.json", json)]);
+        assert_eq!(name(tar(Kind::File, &snapshot[..])).as_deref(), Some("b"));
+        assert_eq!(tar(Kind::File, &targz(&[("x/setup.py", "")])[..]), None);
+
+        let mut wheel = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        let options = zip::write::SimpleFileOptions::default();
+        wheel.start_file("a/METADATA", options).unwrap();
+        wheel.start_file("a-1.dist-info/METADATA", options).unwrap();
+        wheel.write_all(info.as_bytes()).unwrap();
+        let wheel = wheel.finish().unwrap();
+        assert_eq!(name(super::zip(wheel)).as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn what_is_damaged_describes_nothing() {
+        let whole = targz(&[("x/package.json", r#"{"name":"b"}"#)]);
+        for wrong in [&b""[..], b"no gzip", &whole[..20]] {
+            assert_eq!(tar(Kind::Node, wrong), None);
+            assert_eq!(super::zip(Cursor::new(wrong.to_vec())), None);
+        }
+    }
+}

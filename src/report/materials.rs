@@ -1,0 +1,75 @@
+//! The list of what is in a bundle, for people.
+
+use carafe_builder::spec::format_bytes;
+
+use crate::materials::{Kind, Material, Materials};
+
+/// What is not known.
+const UNKNOWN: &str = "-";
+
+/// One line for each material that is more than a step on the way to another, in columns; every
+/// line ends with a line feed.
+pub fn table(materials: &Materials) -> String {
+    let heading = ["kind", "name", "version", "license", "size", "sha256", "source"].map(str::to_owned);
+    let listed = materials.materials.iter().filter(|material| material.kind != Kind::Metadata);
+    let rows: Vec<[String; 7]> = std::iter::once(heading).chain(listed.map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 7] = std::array::from_fn(width);
+    let line = |row: &[String; 7]| {
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+/// What the table leaves out.
+pub fn rest(materials: &Materials) -> String {
+    let rest = materials.materials.iter().filter(|material| material.kind == Kind::Metadata);
+    let bytes = rest.clone().filter_map(|material| material.size).sum();
+    format!("and {} answers of indexes and the like, {}", rest.count(), format_bytes(bytes))
+}
+
+fn row(material: &Material) -> [String; 7] {
+    let known = |text: Option<&String>| text.cloned().unwrap_or(UNKNOWN.to_owned());
+    let commit = material.commit.as_ref().map(|commit| commit.as_str()[..12].to_owned());
+    [
+        material.kind.name().to_owned(),
+        material.name.clone(),
+        known(material.version.as_ref().or(commit.as_ref())),
+        known(material.license.as_ref()),
+        material.size.map_or(UNKNOWN.to_owned(), format_bytes),
+        material.digest.map_or(UNKNOWN.to_owned(), |digest| digest.hex()),
+        material.source.clone(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use carafe_layers::digest::Digest;
+
+    #[test]
+    fn lines_up_without_what_is_only_asked_on_the_way() {
+        let material = |kind, name: &str, license: Option<&str>| Material {
+            kind,
+            name: name.to_owned(),
+            version: Some("1.0".to_owned()),
+            source: format!("https://example.com/{name}"),
+            commit: None,
+            digest: Some(Digest::of(b"")),
+            size: Some(1234),
+            license: license.map(str::to_owned),
+        };
+        let mut materials =
+            Materials::of(Digest::of(b"lock"), None, vec![material(Kind::Node, "a", Some("MIT"))]);
+        materials.materials.push(material(Kind::Metadata, "index", None));
+        materials.materials.push(material(Kind::Python, "longer", None));
+        insta::assert_snapshot!(table(&materials), @"
+        kind    name    version  license  size    sha256                                                            source
+        node    a       1.0      MIT      1.2 kB  e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  https://example.com/a
+        python  longer  1.0      -        1.2 kB  e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  https://example.com/longer
+        ");
+        assert_eq!(rest(&materials), "and 1 answers of indexes and the like, 1.2 kB");
+    }
+}
