@@ -4,6 +4,7 @@
 //! arguments into its inputs, [`report`] shows what it does, [`registry`] speaks to registries.
 
 pub mod bundle;
+pub mod check;
 pub mod cli;
 pub mod context;
 pub mod images;

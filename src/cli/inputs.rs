@@ -136,7 +136,11 @@ impl RunArguments {
         let cache = Cache::from_environment()?;
         let progress = report::progress(self.style());
         let tables = spec.map(|spec| &spec.registries);
-        let options = registries::options(tables, &self.insecure_registries, targets)?;
+        let options = registries::options(
+            tables,
+            &self.insecure_registries,
+            targets.iter().map(Reference::repository),
+        )?;
         let uploads = cache.bucket("uploads", 1)?;
         Ok(Context {
             commits: Store::new(&cache)?,

@@ -5,6 +5,7 @@ mod bundle;
 mod copy;
 mod delivery;
 mod diff;
+mod doctor;
 mod index;
 mod inputs;
 mod inspect;
@@ -49,6 +50,7 @@ Examples:
   carafe build --push                  build what is locked and push it to the spec's tags
   carafe build --apps apps.json --frappe-branch v15.55.1 -t registry.example.com/erp:1 --push
   carafe inspect registry.example.com/erp:1
+  carafe doctor --registry registry.example.com/erp
   carafe copy registry.example.com/erp:1 docker-archive:erp.tar
   carafe verify registry.example.com/erp:1
 
@@ -72,6 +74,8 @@ enum Command {
     Diff(diff::DiffArguments),
     /// Build an image again from the lock in its label, and say whether it is the same
     Verify(verify::VerifyArguments),
+    /// Look at this machine, or at a registry: what is wrong, and what to do
+    Doctor(doctor::DoctorArguments),
     /// Show what is in an image, layer by layer, and the lock that made it
     Inspect(inspect::InspectArguments),
 }
@@ -89,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Index(arguments) => index::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
     };
     match result {

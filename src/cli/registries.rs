@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use carafe_builder::spec::RegistrySpec;
 
-use crate::registry::{Reference, RegistryError, RegistryOptions, TlsFiles};
+use crate::registry::{RegistryError, RegistryOptions, Repository, TlsFiles};
 
 /// What this machine says (see [`RegistryOptions::from_environment`]), with `tables` and the hosts
 /// of `--insecure-registry` put before it.
-pub fn options(
+pub fn options<'a>(
     tables: Option<&BTreeMap<String, RegistrySpec>>,
     insecure: &[String],
-    targets: &[Reference],
+    targets: impl IntoIterator<Item = &'a Repository>,
 ) -> Result<RegistryOptions, RegistryError> {
     let mut options = RegistryOptions::from_environment(targets)?;
     options.insecure.extend(insecure.iter().cloned());

@@ -14,6 +14,7 @@ mod blob;
 mod chunks;
 mod client;
 mod credentials;
+mod doctor;
 mod error;
 mod failure;
 mod helper;
@@ -50,6 +51,7 @@ use self::retry::Met;
 use self::route::Route;
 
 pub use self::credentials::{Credential, CredentialFiles};
+pub use self::doctor::Patient;
 pub use self::error::RegistryError;
 pub use self::places::Places;
 pub use self::pull::RegistrySource;
@@ -57,6 +59,7 @@ pub use self::push::{BlobReport, KnownBlobs, PushReport, UPLOADS_AT_ONCE};
 pub use self::reference::{ParseReferenceError, Reference, Repository};
 pub use self::refusal::Rule;
 pub use self::retry::{Clock, Patience, RetryAfter};
+pub use self::tls::missing_features as missing_processor_features;
 pub use self::trust::{CertificateFolders, TlsFiles};
 pub use self::upload::Delivery;
 
@@ -91,12 +94,12 @@ impl RegistryOptions {
     /// a base's registry never sees them. Fails where a `registries.conf` is broken, or blocks a
     /// target.
     pub fn from_environment<'a>(
-        targets: impl IntoIterator<Item = &'a Reference>,
+        targets: impl IntoIterator<Item = &'a Repository>,
     ) -> Result<Self, RegistryError> {
         let places = Places::from_environment()?;
         let mut credentials = BTreeMap::new();
         for target in targets {
-            let place = places.locate(target.repository())?;
+            let place = places.locate(target)?;
             credentials
                 .extend(Credential::from_environment().map(|known| (place.registry().to_owned(), known)));
         }

@@ -20,7 +20,7 @@ use super::reference::Repository;
 const MAX_PAGES: usize = 100;
 
 /// One page of an answer, and the query that asks for the next.
-struct Page {
+pub(super) struct Page {
     referrers: Vec<Descriptor>,
     next: Option<String>,
 }
@@ -81,7 +81,7 @@ impl Shared {
 
 impl Client {
     /// None where the registry has no such endpoint.
-    async fn get_referrers(
+    pub(super) async fn get_referrers(
         &self,
         attempt: &Attempt<'_>,
         subject: &Digest,

@@ -153,6 +153,21 @@ impl Client {
         Ok(check_stored(&attempt, &response, digest)?)
     }
 
+    /// Gives a session up.
+    pub(super) async fn cancel_upload(
+        &self,
+        attempt: &Attempt<'_>,
+        session: &Session,
+    ) -> Result<(), RegistryError> {
+        let url = self.session_url(attempt, session)?;
+        let request = self.transport(attempt)?.http.delete(url.clone());
+        let response = self.exchange(attempt, &url, request).await?;
+        match response.status().is_success() {
+            true => Ok(()),
+            false => Err(self.refused(attempt, response).await),
+        }
+    }
+
     /// The request that ends a session, still without the `length` bytes that it sends.
     pub(super) fn last_request(
         &self,

@@ -8,14 +8,18 @@ pub(super) fn install() -> Result<(), RegistryError> {
     if rustls::crypto::CryptoProvider::get_default().is_some() {
         return Ok(());
     }
-    let missing: Vec<&str> =
-        features().iter().filter(|(_, present)| !present).map(|(name, _)| *name).collect();
+    let missing = missing_features();
     if !missing.is_empty() {
         return Err(RegistryError::Processor { missing: missing.join(", ") });
     }
     // Err says that another thread was faster, with the same provider.
     let _ = rustls_graviola::default_provider().install_default();
     Ok(())
+}
+
+/// What graviola needs and this processor lacks.
+pub fn missing_features() -> Vec<&'static str> {
+    features().into_iter().filter(|(_, present)| !present).map(|(name, _)| name).collect()
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -5,6 +5,7 @@ pub mod bench;
 pub mod bundle;
 pub mod copy;
 pub mod diff;
+pub mod doctor;
 pub mod fetch;
 pub mod index;
 pub mod lock;

@@ -3,6 +3,7 @@
 mod build;
 #[path = "../common/demo.rs"]
 mod demo;
+mod doctor;
 mod edited;
 mod images;
 mod input;

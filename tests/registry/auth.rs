@@ -117,7 +117,7 @@ fn a_helper_that_cannot_be_run_is_named() {
 fn the_environment_is_for_the_registry_that_is_pushed_to() {
     if let Some(address) = inside() {
         let target = name(&format!("{address}/a:1"));
-        for (targets, is_taken) in [(vec![&target], true), (vec![], false)] {
+        for (targets, is_taken) in [(vec![target.repository()], true), (vec![], false)] {
             let insecure = [address.clone()].into();
             let options = RegistryOptions { insecure, ..RegistryOptions::from_environment(targets).unwrap() };
             assert_eq!(push_to(&Registry::new(options).unwrap(), &address).is_ok(), is_taken);

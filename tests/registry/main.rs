@@ -3,6 +3,7 @@
 mod auth;
 mod certificates;
 mod clock;
+mod doctor;
 mod endurance;
 mod faults;
 mod faulty;

@@ -45,9 +45,15 @@ pub enum AppsInput {
 }
 
 impl Spec {
+    /// The `[registry]` tables alone, of `spec` or of a `carafe.toml` that is there.
+    pub fn registries(spec: Option<&Path>) -> Result<BTreeMap<String, RegistrySpec>, SpecError> {
+        let (file, folder, whole) = read_file(spec)?;
+        registries(&file, &whole, &folder)
+    }
+
     /// Reads everything that `wishes` name; `env` reads the environment (for `${TOKEN}`).
     pub fn load(wishes: &Wishes, env: Environment) -> Result<Self, SpecError> {
-        let (file, folder, whole) = read_file(wishes)?;
+        let (file, folder, whole) = read_file(wishes.spec.as_deref())?;
         let of_spec = Network::read(&file.mirrors, &file.network, &whole, env)?;
         // Who builds knows their network better than who wrote the spec.
         let network = of_spec.with(Network::of_user(env)?);
@@ -94,9 +100,9 @@ fn registries(
 }
 
 /// The spec's file, its folder, and its text. Without `--spec` the file may be missing.
-fn read_file(wishes: &Wishes) -> Result<(File, PathBuf, Origin), SpecError> {
+fn read_file(spec: Option<&Path>) -> Result<(File, PathBuf, Origin), SpecError> {
     let default = Path::new(DEFAULT_FILE);
-    let path = match &wishes.spec {
+    let path = match spec {
         Some(path) => path,
         None if default.exists() => default,
         None => return Ok((File::default(), PathBuf::new(), Origin::whole("command line", ""))),

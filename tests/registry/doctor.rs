@@ -1,0 +1,128 @@
+//! What `carafe doctor --registry` finds.
+
+use carafe::check::{Check, State};
+use carafe::registry::{CredentialFiles, Patient, Registry, RegistryOptions};
+
+use crate::certificates::authority;
+use crate::faulty::{Answer, FaultyServer};
+use crate::images::Image;
+use crate::push::push;
+use crate::server::{RegistryServer, Setup};
+use crate::{client, client_with, quick};
+
+fn examine(registry: &Registry, name: &str) -> Vec<Check> {
+    registry.examine(&Patient::parse(name).unwrap())
+}
+
+/// In order, as `name state`.
+fn states(checks: &[Check]) -> Vec<String> {
+    checks.iter().map(|check| format!("{} {}", check.name, check.state.word())).collect()
+}
+
+/// The first check in this state, as it is shown.
+fn first(checks: &[Check], state: State) -> String {
+    let check = checks.iter().find(|check| check.state == state).unwrap();
+    format!("{}: {} ({})", check.name, check.message, check.help.as_deref().unwrap_or_default())
+}
+
+#[test]
+fn a_registry_that_is_well() {
+    let server = RegistryServer::start();
+    let registry = client(server.address());
+    let image = server.image("a/b:1");
+    push(&registry, &Image::new(&[b"one"]), &[&image]).unwrap();
+    let checks = examine(&registry, &image);
+    let expected = [
+        "name fine",
+        "tls fine",
+        "ca skipped",
+        "auth fine",
+        "push fine",
+        "mount fine",
+        "referrers note",
+        "chunks fine",
+    ];
+    assert_eq!(states(&checks), expected, "{checks:#?}");
+    assert!(checks[4].message.ends_with("was opened and cancelled"), "{checks:#?}");
+    // Without an image there is nothing to mount, and with a host alone nothing is written.
+    assert_eq!(states(&examine(&registry, &server.image("new")))[5], "mount skipped");
+    let host = examine(&registry, server.address());
+    assert_eq!(states(&host)[3..5], ["auth fine", "push skipped"]);
+}
+
+#[test]
+fn every_upload_that_it_opens_is_cancelled() {
+    let server =
+        FaultyServer::start(|request| request.is("DELETE", "/blobs/uploads/").then(|| Answer::status(204)));
+    let image = server.image("a:1");
+    push(&client(server.address()), &Image::new(&[b"one"]), &[&image]).unwrap();
+    let before = server.seen("POST", "/blobs/uploads/").len();
+    examine(&client(server.address()), &image);
+    let opened = server.seen("POST", "/blobs/uploads/").len() - before;
+    assert_eq!((opened, server.seen("DELETE", "/blobs/uploads/session-").len()), (3, 3));
+}
+
+#[test]
+fn an_unknown_ca_and_a_wrong_password_end_it() {
+    let folder = tempfile::tempdir().unwrap();
+    authority(folder.path());
+    let tls = Some((folder.path().join("server.pem"), folder.path().join("server.key")));
+    let server = RegistryServer::with(Setup { tls, ..Setup::default() });
+    let strict = Registry::new(RegistryOptions { patience: quick(), ..RegistryOptions::default() }).unwrap();
+    let checks = examine(&strict, &server.image("a"));
+    assert_eq!(states(&checks)[1..4], ["tls fine", "ca wrong", "auth skipped"]);
+    assert!(first(&checks, State::Wrong).contains("`ca = "), "{checks:#?}");
+
+    let server = RegistryServer::with(Setup { login: Some(("me", "right-horse")), ..Setup::default() });
+    let config = folder.path().join("config.json");
+    // "me:wrong-horse".
+    let text = format!(r#"{{"auths":{{"{}":{{"auth":"bWU6d3JvbmctaG9yc2U="}}}}}}"#, server.address());
+    std::fs::write(&config, text).unwrap();
+    let registry = client_with(server.address(), CredentialFiles::at([config]));
+    let checks = examine(&registry, &server.image("a"));
+    assert_eq!(states(&checks)[3..5], ["auth wrong", "push skipped"]);
+    let shown = first(&checks, State::Wrong);
+    assert!(shown.contains("asked as `me` of") && !shown.contains("wrong-horse"), "{shown}");
+}
+
+#[test]
+fn one_that_may_not_be_pushed_to_says_which_right_it_takes() {
+    let server = FaultyServer::start(|request| request.is("POST", "/uploads/").then(|| Answer::status(403)));
+    let checks = examine(&client(server.address()), &server.image("shop/erp"));
+    assert_eq!(states(&checks)[4..6], ["push wrong", "mount skipped"]);
+    assert!(first(&checks, State::Wrong).contains("repository:shop/erp:pull,push"), "{checks:#?}");
+}
+
+/// Nothing is tried twice: who asks wants to know how it is now.
+#[test]
+fn one_that_takes_no_chunks_and_one_that_is_out_of_order() {
+    let server = FaultyServer::start(|request| request.is("PATCH", "").then(|| Answer::status(405)));
+    let checks = examine(&client(server.address()), &server.image("a"));
+    assert_eq!(states(&checks)[7], "chunks note");
+
+    let server = FaultyServer::start(|_| Some(Answer::status(503)));
+    let checks = examine(&client(server.address()), &server.image("a"));
+    assert_eq!(states(&checks)[1..4], ["tls fine", "ca skipped", "auth wrong"]);
+    assert_eq!(server.seen("GET", "/v2/").len(), 2);
+}
+
+/// As behind a proxy that asks another instance, which has another secret.
+#[test]
+fn an_upload_that_is_gone_at_once_and_the_smallest_chunk() {
+    let start = |status: u16| {
+        FaultyServer::start(move |request| {
+            let answer = Answer::status(202).with("OCI-Chunk-Min-Length", "4096");
+            let answer = answer.with("Location", "/v2/a/blobs/uploads/one");
+            match request.method.as_str() {
+                "POST" => Some(answer),
+                "PATCH" => Some(Answer::status(status)),
+                _ => None,
+            }
+        })
+    };
+    let (gone, here) = (start(404), start(202));
+    let checks = examine(&client(gone.address()), &gone.image("a"));
+    assert!(first(&checks, State::Wrong).contains("http.secret"), "{checks:#?}");
+    let checks = examine(&client(here.address()), &here.image("a"));
+    assert!(checks[7].message.contains("at least 4096 bytes"), "{checks:#?}");
+}
