@@ -26,7 +26,8 @@ fn a_registry_that_is_well_and_one_that_is_not_there() {
     assert_eq!(json["checks"][4]["name"], "push");
 
     // Not named as insecure.
-    demo.fail(1, &["doctor", "--registry", &name]);
+    demo.write("empty.toml", "");
+    demo.fail(1, &["doctor", "--registry", &name, "--spec", "empty.toml"]);
     insta::assert_snapshot!(said(&demo, &demo.fail(1, &["doctor", "--registry", "https://r.io"])), @"
     × `https://r.io` names neither a registry nor a repository
     help: write `registry.example.com`, or `registry.example.com/project/erp:15`

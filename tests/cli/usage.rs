@@ -82,6 +82,7 @@ fn help_names_every_command() {
       index    Make an index over images for several platforms
       diff     Compare two images, and say why they differ
       verify   Build an image again from the lock in its label, and say whether it is the same
+      doctor   Look at this machine, or at a registry: what is wrong, and what to do
       inspect  Show what is in an image, layer by layer, and the lock that made it
       help     Print this message or the help of the given subcommand(s)
 
@@ -94,6 +95,7 @@ fn help_names_every_command() {
       carafe build --push                  build what is locked and push it to the spec's tags
       carafe build --apps apps.json --frappe-branch v15.55.1 -t registry.example.com/erp:1 --push
       carafe inspect registry.example.com/erp:1
+      carafe doctor --registry registry.example.com/erp
       carafe copy registry.example.com/erp:1 docker-archive:erp.tar
       carafe verify registry.example.com/erp:1
 
