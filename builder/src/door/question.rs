@@ -65,7 +65,8 @@ fn selecting(headers: &HeaderMap, method: Method) -> Result<BTreeMap<String, Str
         }
         let values = headers.get_all(name).iter().map(HeaderValue::to_str).collect::<Result<Vec<_>, _>>();
         let value = values.map_err(|_| malformed("one of its headers is no text"))?.join(", ");
-        if !value.is_empty() && !(*name == header::ACCEPT && value == "*/*") {
+        let selects_nothing = value.is_empty() || (*name == header::ACCEPT && value == "*/*");
+        if !selects_nothing {
             selecting.insert(name.as_str().to_owned(), value);
         }
     }

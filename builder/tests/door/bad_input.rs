@@ -134,7 +134,8 @@ fn a_private_address_is_refused_directly_by_name_and_after_a_redirect() {
     let own = String::from_utf8(inside.run("hostname", &[]).stdout).unwrap();
     let resolves = std::net::ToSocketAddrs::to_socket_addrs(&(own.trim(), port));
     if resolves.is_ok_and(|mut addresses| addresses.all(|address| address.ip().is_loopback())) {
-        assert_eq!(inside.get(&format!("http://{}:{port}/secret", own.trim())).status, 403);
+        let got = inside.get(&format!("http://{}:{port}/secret", own.trim()));
+        assert_eq!(got.status, 403, "{}", got.text());
     }
     let passed = inside.close();
     assert!(passed.refusals.iter().all(|refusal| matches!(refusal.reason, Reason::Private { .. })));

@@ -82,7 +82,7 @@ impl Resolve for PublicOnly {
                 found.into_iter().partition(|address| !is_proxy && is_private(address.ip()));
             match private.first() {
                 Some(address) if public.is_empty() => {
-                    Err(Box::new(IsPrivate(format!("{name} ({})", address.ip()))).into())
+                    Err(IsPrivate(format!("{name} ({})", address.ip())).into())
                 }
                 _ => Ok(Box::new(public.into_iter()) as Addrs),
             }

@@ -24,7 +24,7 @@ pub fn impatient() -> Patience {
     Patience {
         tries: 3,
         connect: Duration::from_secs(5),
-        silence: Duration::from_millis(500),
+        silence: Duration::from_secs(10),
         first_pause: Duration::from_millis(1),
         longest_pause: Duration::from_millis(50),
     }
