@@ -12,6 +12,7 @@ use crate::images::ImageName;
 use crate::report::Form;
 use crate::report::diff::DiffReport;
 use crate::stages::diff::{Opened, read_both};
+use crate::stages::distance::measure;
 
 /// Arguments of `carafe diff`.
 #[derive(Args)]
@@ -26,6 +27,9 @@ pub struct DiffArguments {
     /// Print every difference, not the first 20 of each kind
     #[arg(long)]
     all: bool,
+    /// Ask each app's repository how many commits lie between the two
+    #[arg(long)]
+    distance: bool,
     #[command(flatten)]
     run: RunArguments,
 }
@@ -37,7 +41,10 @@ pub fn run(arguments: &DiffArguments) -> miette::Result<u8> {
     // The result is one JSON document: no events before it.
     let progress = if arguments.run.json { Progress::silent() } else { context.progress.clone() };
     let pair = read_both(&want, &got, &progress)?;
-    let report = DiffReport::of(&want, &got, &pair)?;
+    let mut report = DiffReport::of(&want, &got, &pair)?;
+    if arguments.distance {
+        measure(&want, &got, &mut report.frappe.apps, &progress);
+    }
     let form = Form::of(arguments.run.json, arguments.markdown);
     if !arguments.run.quiet {
         let mut stdout = BufWriter::new(std::io::stdout().lock());

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use carafe_builder::git::Distance;
 use carafe_layers::diff::{
     Cause, Difference, DocumentChange, EntryChange, LayerChange, Pair, PlacedLayer, documents,
 };
@@ -12,7 +13,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::sections::{self, Form, Row, SHOWN, Section, Sides};
-use crate::stages::diff::{FrappeChanges, NameChange, Opened, frappe_changes};
+use crate::stages::diff::{AppChange, FrappeChanges, NameChange, Opened, frappe_changes};
 
 /// Everything that differs between two images.
 pub struct DiffReport<'a> {
@@ -99,7 +100,7 @@ impl<'a> DiffReport<'a> {
         let frappe = &self.frappe;
         let mut sections = vec![
             Section::of("inputs", &frappe.inputs, named),
-            Section::of("apps", &frappe.apps, named),
+            Section::of("apps", &frappe.apps, app),
             Section::of("python packages", &frappe.python_packages, named),
             Section::of("node packages", &frappe.node_packages, named),
             Section::of("assets", &frappe.assets, named),
@@ -167,6 +168,14 @@ impl Serialize for Entries<'_> {
 pub(super) fn named(change: &NameChange) -> Row {
     let shown = |version: &Option<String>| version.clone().unwrap_or_default();
     Row { name: change.name.clone(), want: shown(&change.want), got: shown(&change.got) }
+}
+
+fn app(change: &AppChange) -> Row {
+    let mut row = named(&change.change);
+    if let Some(Distance { ahead, behind }) = change.distance {
+        row.got += &format!(" ({ahead} commits ahead, {behind} behind)");
+    }
+    row
 }
 
 fn document(change: &DocumentChange) -> Row {

@@ -36,9 +36,9 @@ impl<'a> VerifyReport<'a> {
         let moved = moved_inputs(diff.want, diff.got, &diff.frappe);
         // They are among the moved inputs now.
         let frappe = &mut diff.frappe;
-        for list in [&mut frappe.apps, &mut frappe.python_packages, &mut frappe.node_packages] {
-            list.clear();
-        }
+        frappe.apps.clear();
+        frappe.python_packages.clear();
+        frappe.node_packages.clear();
         let mut explained = Vec::new();
         for change in std::mem::take(&mut diff.entries) {
             match moved.iter().position(|input| input.explains(change.path())) {

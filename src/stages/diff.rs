@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use carafe_builder::git::RefKind;
+use carafe_builder::git::{Distance, RefKind};
 use carafe_builder::lock::{Lock, LockError, LockedApp, LockedImage, LockedSource};
 use carafe_builder::progress::{Progress, Stage, Unit};
 use carafe_layers::diff::{Contents, Item, Notes, Pair, Reading, Side, limits};
@@ -110,6 +110,16 @@ pub struct NameChange {
     pub got: Option<String>,
 }
 
+/// An app that is not the same in both.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct AppChange {
+    /// Its name, and both commits.
+    #[serde(flatten)]
+    pub change: NameChange,
+    /// How far they are apart, where somebody asked for it and it is known.
+    pub distance: Option<Distance>,
+}
+
 /// What differs, as someone who runs Frappe would say it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -117,7 +127,7 @@ pub struct FrappeChanges {
     /// Base image, build image, tools and variables, where both images have a lock.
     pub inputs: Vec<NameChange>,
     /// Apps and their commits, of the locks where the images have two; else as bench noted them.
-    pub apps: Vec<NameChange>,
+    pub apps: Vec<AppChange>,
     /// Python packages in `env`.
     pub python_packages: Vec<NameChange>,
     /// Packages in the apps' node_modules.
@@ -137,6 +147,7 @@ pub fn frappe_changes(want: &Opened, got: &Opened, pair: &Pair<'_>) -> Result<Fr
         }
         _ => (Vec::new(), changes(&wants.apps, &gots.apps)),
     };
+    let apps = apps.into_iter().map(|change| AppChange { change, distance: None }).collect();
     Ok(FrappeChanges {
         inputs,
         apps,

@@ -6,6 +6,7 @@ pub mod bundle;
 pub mod copy;
 pub mod diff;
 pub mod doctor;
+pub mod distance;
 pub mod fetch;
 pub mod index;
 pub mod lock;

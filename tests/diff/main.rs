@@ -1,6 +1,7 @@
 //! `carafe diff` on small images, made here: no bench, no network.
 
 mod check_layers;
+mod distance;
 #[path = "../../layers/tests/pack/fixture.rs"]
 #[allow(dead_code)]
 mod fixture;

@@ -21,6 +21,10 @@ pub trait GitBackend: Send + Sync {
     /// caller to check. `task` moves by bytes.
     fn fetch(&self, remote: &Remote, commit: &CommitId, git_dir: &Path, task: &Task) -> Result<(), GitError>;
 
+    /// Brings these commits with all that went before them into the bare repository `git_dir`,
+    /// without trees and files where the server can leave them out.
+    fn history(&self, remote: &Remote, commits: &[&CommitId], git_dir: &Path) -> Result<(), GitError>;
+
     /// Whether the branch `tip` has `commit` in its history. `scratch` is an empty folder.
     ///
     /// Cost: all commits of the branch, without trees and files where the server can leave them

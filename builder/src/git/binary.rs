@@ -36,6 +36,15 @@ impl GitBackend for GitBinary {
         Ok(())
     }
 
+    fn history(&self, remote: &Remote, commits: &[&CommitId], git_dir: &Path) -> Result<(), GitError> {
+        let git = Git::new(remote, &format!("reading the history of {remote}"))?.current_dir(git_dir);
+        // Old commits may break rules that were made after them; only their names matter here.
+        let git = git.args(["-c", "transfer.fsckObjects=false", "--git-dir=.", "fetch", "--quiet"]);
+        let options = ["--filter=tree:0", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"];
+        let git = git.args(options).url().args(commits.iter().map(|commit| commit.as_str()));
+        check(remote, "read the history of", &git.run(SILENT)?)
+    }
+
     fn is_ancestor(
         &self,
         remote: &Remote,

@@ -1,6 +1,6 @@
 //! Names become commits.
 
-use carafe_builder::git::{GitError, RefKind, Remote, contains, resolve};
+use carafe_builder::git::{GitError, RefKind, Remote, contains, distance, resolve};
 
 use crate::support::{Repository, Server, told};
 
@@ -123,4 +123,28 @@ fn history_is_read_from_a_server_without_filters() {
     let scratch = tempfile::tempdir().unwrap();
     let main = resolve(&repository.by_file(), "main").unwrap();
     assert!(contains(&repository.by_file(), &main, &first, scratch.path()).unwrap());
+}
+
+#[test]
+fn how_far_two_commits_are_apart() {
+    let repository = Repository::new();
+    let first = repository.head();
+    repository.commit("second");
+    let main = repository.commit("third");
+    repository.git(&["checkout", "--quiet", "-b", "other", first.as_str()]);
+    let other = repository.commit("elsewhere");
+    repository.push();
+    let server = Server::new(&repository.served(), None);
+    for remote in ways(&repository, &server) {
+        let apart = |from, to| {
+            let scratch = tempfile::tempdir().unwrap();
+            let distance = distance(&remote, from, to, scratch.path());
+            distance.map(|distance| (distance.ahead, distance.behind)).map_err(|error| told(&error))
+        };
+        assert_eq!(apart(&first, &main), Ok((2, 0)), "{remote}");
+        assert_eq!(apart(&main, &other), Ok((1, 2)), "{remote}");
+        assert_eq!(apart(&main, &main), Ok((0, 0)), "{remote}");
+        let unknown = "c".repeat(40).parse().unwrap();
+        assert!(apart(&main, &unknown).is_err(), "{remote}");
+    }
 }

@@ -62,12 +62,12 @@ impl MovedInput {
 
 /// Every input that moved.
 pub fn moved_inputs(want: &Opened, got: &Opened, frappe: &FrappeChanges) -> Vec<MovedInput> {
-    let of = |kind, changes: &[NameChange]| {
-        let moved = |change: &NameChange| MovedInput { kind, change: change.clone() };
-        changes.iter().map(moved).collect::<Vec<_>>()
+    let of = |kind, changes: &[NameChange]| -> Vec<MovedInput> {
+        changes.iter().map(|change| MovedInput { kind, change: change.clone() }).collect()
     };
+    let apps: Vec<_> = frappe.apps.iter().map(|app| app.change.clone()).collect();
     let mut moved: Vec<MovedInput> = base_image(want, got).into_iter().collect();
-    moved.extend(of(InputKind::App, &frappe.apps));
+    moved.extend(of(InputKind::App, &apps));
     moved.extend(of(InputKind::PythonPackage, &frappe.python_packages));
     moved.extend(of(InputKind::NodePackage, &frappe.node_packages));
     moved

@@ -43,7 +43,7 @@ impl GitBackend for InProcess {
     fn fetch(&self, remote: &Remote, commit: &CommitId, git_dir: &Path, task: &Task) -> Result<(), GitError> {
         let login = Login::new(remote);
         let id = bare::object_id(commit.as_str());
-        let want = Want { commit: id, depth: Some(NonZeroU32::MIN), filter: None };
+        let want = Want { commits: vec![id], depth: Some(NonZeroU32::MIN), filter: None };
         let fetched = Session::open(&login, LARGEST_PACK)
             .and_then(|mut session| session.fetch(want, git_dir, ReadBytes::new(task.meter())));
         match fetched {
@@ -54,6 +54,15 @@ impl GitBackend for InProcess {
         }
     }
 
+    fn history(&self, remote: &Remote, commits: &[&CommitId], git_dir: &Path) -> Result<(), GitError> {
+        let login = Login::new(remote);
+        let ids = commits.iter().map(|commit| bare::object_id(commit.as_str())).collect();
+        let want = Want { commits: ids, depth: None, filter: Some("tree:0") };
+        Session::open(&login, LARGEST_PACK)
+            .and_then(|mut session| session.fetch(want, git_dir, gix::progress::Discard))
+            .map_err(|error| login.explain("read the history of", error))
+    }
+
     fn is_ancestor(
         &self,
         remote: &Remote,
@@ -62,12 +71,8 @@ impl GitBackend for InProcess {
         scratch: &Path,
     ) -> Result<bool, GitError> {
         bare::create(scratch)?;
-        let login = Login::new(remote);
+        self.history(remote, &[&tip.commit], scratch)?;
         let tip = bare::object_id(tip.commit.as_str());
-        let want = Want { commit: tip, depth: None, filter: Some("tree:0") };
-        Session::open(&login, LARGEST_PACK)
-            .and_then(|mut session| session.fetch(want, scratch, gix::progress::Discard))
-            .map_err(|error| login.explain("read the history of", error))?;
         let wanted = bare::object_id(commit.as_str());
         let failed = || GitError::store("walk the history in", scratch);
         let repository = bare::open(scratch)?;

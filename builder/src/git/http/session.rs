@@ -26,9 +26,9 @@ use crate::tls;
 /// How long the server may be silent, also while it prepares what it sends.
 const SILENCE: Duration = Duration::from_secs(120);
 
-/// What to bring: one commit, and what the server need not send with it.
+/// What to bring: commits, and what the server need not send with them.
 pub(super) struct Want {
-    pub commit: gix::ObjectId,
+    pub commits: Vec<gix::ObjectId>,
     /// This many generations; all if `None`.
     pub depth: Option<std::num::NonZeroU32>,
     /// git's object filter, used where the server has filters.
@@ -133,7 +133,7 @@ impl Negotiate for Want {
     }
 
     fn add_wants(&mut self, arguments: &mut Arguments, _: &[bool]) -> bool {
-        arguments.want(self.commit);
+        self.commits.iter().for_each(|commit| arguments.want(commit));
         if let Some(filter) = self.filter.filter(|_| arguments.can_use_filter()) {
             arguments.filter(filter);
         }
