@@ -21,7 +21,7 @@ const MOST_HALVINGS: u32 = 3;
 const MAX_CHUNK_BYTES: u64 = 64 << 20;
 
 /// So many sessions in a row may be lost without any of them going further than one before.
-const MOST_LOST: u32 = 8;
+const MOST_LOST: u32 = 16;
 
 /// How the sending ended.
 pub(super) enum Sent {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::table::{CHUNK, Outcome, Row, SIZE};
-use crate::{pull_faults, push_faults, tokens};
+use crate::{http2, pull_faults, push_faults, tokens};
 
 /// Written by this test; it is the first lines of the file.
 const HEAD: &str = "\
@@ -54,6 +54,7 @@ fn every_fault_is_listed() {
         ("While an image is pushed", push_faults::PUSH),
         ("While one is read", pull_faults::PULL),
         ("While a token is asked for", tokens::TOKENS),
+        ("Over HTTP/2", http2::HTTP2),
     ];
     assert!(tables.iter().map(|(_, rows)| rows.len()).sum::<usize>() >= 60);
     let (text, path) =

@@ -8,6 +8,7 @@ mod endurance;
 mod faults;
 mod faulty;
 mod harbor;
+mod http2;
 mod images;
 mod kill;
 mod listing;
