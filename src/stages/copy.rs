@@ -4,7 +4,8 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use carafe_builder::progress::{Progress, Stage, Task, Unit};
+use carafe_builder::progress::{Stage, Task, Unit};
+use carafe_builder::sandbox::CancelToken;
 use carafe_layers::archive::{ArchiveFile, DockerName};
 use carafe_layers::graph::{Document, Graph};
 use carafe_layers::image::BASE_NAME;
@@ -87,13 +88,13 @@ impl Parcel {
             match target {
                 ImageName::Registry(reference) => references.push(reference.clone()),
                 ImageName::Layout { path, reference } => {
-                    self.write_layout(path, reference.as_deref(), &context.progress)?;
+                    self.write_layout(path, reference.as_deref(), context)?;
                 }
                 ImageName::Archive { kind: ArchiveKind::Oci, path, reference } => {
-                    self.write_oci_archive(path, reference.as_deref(), &context.progress)?;
+                    self.write_oci_archive(path, reference.as_deref(), context)?;
                 }
                 ImageName::Archive { kind: ArchiveKind::Docker, path, reference } => {
-                    self.write_docker_archive(path, reference.as_deref(), &context.progress)?;
+                    self.write_docker_archive(path, reference.as_deref(), context)?;
                 }
             }
         }
@@ -104,9 +105,9 @@ impl Parcel {
         Ok(context.registry.push_graph(graph, source, &references, &self.known, &context.progress)?)
     }
 
-    fn write_layout(&self, path: &Path, name: Option<&str>, progress: &Progress) -> miette::Result<()> {
+    fn write_layout(&self, path: &Path, name: Option<&str>, context: &Context) -> miette::Result<()> {
         let layout = LayoutWriter::create(path)?;
-        let lists = self.fill(&layout, UPLOADS_AT_ONCE, format!("oci:{}", path.display()), progress)?;
+        let lists = self.fill(&layout, UPLOADS_AT_ONCE, format!("oci:{}", path.display()), context)?;
         for (tag, list) in &lists {
             layout.finish(&list.descriptor, &[tag])?;
         }
@@ -114,21 +115,16 @@ impl Parcel {
         Ok(())
     }
 
-    fn write_oci_archive(&self, path: &Path, name: Option<&str>, progress: &Progress) -> miette::Result<()> {
+    fn write_oci_archive(&self, path: &Path, name: Option<&str>, context: &Context) -> miette::Result<()> {
         let lists = self.graph.referrer_lists();
         let mut entries = vec![named(self.root(), name)];
         entries.extend(lists.iter().map(|(tag, list)| named(list.descriptor.clone(), Some(tag))));
         let archive = ArchiveFile::oci(path, entries)?;
-        self.fill(&archive, 1, format!("oci-archive:{}", path.display()), progress)?;
+        self.fill(&archive, 1, format!("oci-archive:{}", path.display()), context)?;
         Ok(archive.close()?)
     }
 
-    fn write_docker_archive(
-        &self,
-        path: &Path,
-        name: Option<&str>,
-        progress: &Progress,
-    ) -> miette::Result<()> {
+    fn write_docker_archive(&self, path: &Path, name: Option<&str>, context: &Context) -> miette::Result<()> {
         if !self.graph.attached.is_empty() {
             return Err(miette!(
                 help = "leave out --referrers, or copy to `oci-archive:`",
@@ -147,7 +143,7 @@ impl Parcel {
             None => self.names.iter().map(docker_name).collect(),
         };
         let archive = ArchiveFile::docker(path, &self.root(), &manifest, &names)?;
-        self.fill(&archive, 1, format!("docker-archive:{}", path.display()), progress)?;
+        self.fill(&archive, 1, format!("docker-archive:{}", path.display()), context)?;
         Ok(archive.close()?)
     }
 
@@ -164,12 +160,12 @@ impl Parcel {
         sink: &dyn ImageSink,
         at_once: usize,
         name: String,
-        progress: &Progress,
+        context: &Context,
     ) -> miette::Result<Vec<(String, Document)>> {
         let blobs: Vec<&Descriptor> = self.graph.blobs().collect();
         let total = blobs.iter().fold(0, |sum: u64, blob| sum.saturating_add(blob.size));
-        let task = progress.task(Stage::Push, name, Some(total), Unit::Bytes);
-        let written = parallel::map(blobs, at_once, |blob| self.put(sink, blob, &task))?;
+        let task = context.progress.task(Stage::Push, name, Some(total), Unit::Bytes);
+        let written = parallel::map(blobs, at_once, |blob| self.put(sink, blob, &task, &context.cancel))?;
         let lists = self.graph.referrer_lists();
         let origin = self.source.name();
         for document in self.graph.documents().chain(lists.iter().map(|(_, list)| list)) {
@@ -184,25 +180,36 @@ impl Parcel {
     }
 
     /// False if the blob was there.
-    fn put(&self, sink: &dyn ImageSink, blob: &Descriptor, task: &Task) -> miette::Result<bool> {
+    fn put(
+        &self,
+        sink: &dyn ImageSink,
+        blob: &Descriptor,
+        task: &Task,
+        cancel: &CancelToken,
+    ) -> miette::Result<bool> {
         if sink.contains(blob) {
             task.advance(blob.size);
             return Ok(false);
         }
-        let mut stream = Watched { stream: self.source.blob(blob)?, task };
+        let mut stream = Watched { stream: self.source.blob(blob)?, task, cancel };
         sink.put(blob, &mut stream, Path::new(&self.source.name()))?;
         Ok(true)
     }
 }
 
-/// Tells a task what is read.
+/// Tells a task what is read, and ends when the user wants that, so that what is unfinished is
+/// cleaned up.
 struct Watched<'a> {
     stream: Box<dyn Read + Send>,
     task: &'a Task,
+    cancel: &'a CancelToken,
 }
 
 impl Read for Watched<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.cancel.is_cancelled() {
+            return Err(io::Error::other("it was stopped"));
+        }
         let read = self.stream.read(buffer)?;
         self.task.advance(read as u64);
         Ok(read)
