@@ -5,8 +5,11 @@
 //! blocking and may be called from many threads at once; inside is one runtime. One concern, one
 //! module: `client` what all requests share, `transport` the HTTP clients, `tls` their cryptography,
 //! `trust` CAs and client certificates, `credentials` (`auth_file`, `helper`) who we are, `auth`
-//! and `token` what a request is signed with, `blob` whether it is there, `manifest`, `pull`, `upload` one blob, `push` the order, `failure` what the
-//! wire's failures mean, `retry` which of them are waited out; `docs/registry.md` says what is supported.
+//! and `token` what a request is signed with; `places` (`registries_conf`) where an image really
+//! is, `route` from which of its mirrors it is read; `blob` whether it is there, `manifest`,
+//! `referrers`, `pull`, `upload` one blob (`send`, `session`, `chunks`, `whole`, `journal`), `push`
+//! the order; `failure` (`refusal`) what the wire's failures mean, `retry` which of them are waited
+//! out; `doctor` tries all of it. `docs/registry.md` says what is supported.
 
 mod auth;
 mod auth_file;

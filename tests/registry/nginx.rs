@@ -18,11 +18,23 @@ pub struct Nginx {
 impl Nginx {
     /// Starts it before `registry`, with a limit of six million bytes: one chunk, and little more.
     pub fn before(registry: &str) -> Self {
+        Self::with(registry, "")
+    }
+
+    /// The same, for clients with a certificate of the private CA alone.
+    pub fn before_for_members(registry: &str) -> Self {
+        Self::with(registry, "ssl_client_certificate ca.pem; ssl_verify_client on;")
+    }
+
+    fn with(registry: &str, directives: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         authority(folder.path());
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        std::fs::write(folder.path().join("nginx.conf"), configuration(folder.path(), &address, registry))
-            .unwrap();
+        std::fs::write(
+            folder.path().join("nginx.conf"),
+            configuration(folder.path(), &address, registry, directives),
+        )
+        .unwrap();
         let mut nginx = Self { folder, address, child: None };
         nginx.start();
         nginx
@@ -30,6 +42,11 @@ impl Nginx {
 
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The folder with the CA that signed its certificate.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The CA that signed its certificate.
@@ -82,7 +99,7 @@ impl Drop for Nginx {
     }
 }
 
-fn configuration(folder: &Path, address: &str, registry: &str) -> String {
+fn configuration(folder: &Path, address: &str, registry: &str, directives: &str) -> String {
     let folder = folder.display();
     format!(
         "daemon off; master_process off; pid nginx.pid; error_log error.log;
@@ -98,6 +115,7 @@ http {{
         listen {address} ssl http2;
         ssl_certificate {folder}/server.pem;
         ssl_certificate_key {folder}/server.key;
+        {directives}
         location / {{
             proxy_pass http://{registry};
             proxy_http_version 1.1;

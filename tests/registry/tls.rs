@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use carafe::registry::{CertificateFolders, Registry, RegistryError, RegistryOptions, TlsFiles};
 
 use crate::certificates::{authority, openssl, pair};
+use crate::images::Image;
+use crate::nginx::Nginx;
+use crate::push::push;
 use crate::server::{RegistryServer, Setup};
 use crate::{client, in_environment, inside, name, quick, shown};
 
@@ -135,6 +138,29 @@ fn a_client_certificate_is_shown_where_it_is_wanted() {
     let mixed = Some((file("client.pem"), file("server.key")));
     let text = shown(resolve(&with_files(address, &[file("ca.pem")], mixed), address));
     assert!(text.contains("server.key") && text.contains("no key of its certificate"), "{text}");
+}
+
+/// nginx ends the handshake first, and then refuses each request with a page of its own.
+#[test]
+fn a_client_certificate_is_shown_to_a_proxy_that_wants_it() {
+    let server = RegistryServer::start();
+    let nginx = Nginx::before_for_members(server.address());
+    let (address, ca) = (nginx.address(), [nginx.authority()]);
+    pair(nginx.folder(), "client", "CN=robot");
+    let strangers = tempfile::tempdir().unwrap();
+    authority(strangers.path());
+    let files = |folder: &Path, name: &str| {
+        Some((folder.join(format!("{name}.pem")), folder.join(format!("{name}.key"))))
+    };
+    let image = Image::new(&[b"one"]);
+    let target = format!("{address}/a:1");
+    let member = with_files(address, &ca, files(nginx.folder(), "client"));
+    push(&member, &image, &[&target]).unwrap();
+    assert_eq!(member.resolve(&name(&target)).unwrap().digest, image.resolved().descriptor.digest);
+    for client in [None, files(strangers.path(), "server")] {
+        let error = resolve(&with_files(address, &ca, client), address);
+        assert!(matches!(error, RegistryError::ClientCertificate { .. }), "{error:?}");
+    }
 }
 
 #[test]
