@@ -89,7 +89,10 @@ struct Examination<'a> {
 impl Examination<'_> {
     /// The error is the check after which no other makes sense.
     async fn run(mut self, patient: &Patient) -> Result<(), Check> {
-        let name = self.name().await?;
+        let mut name = self.name().await?;
+        if patient.repository() != self.attempt.repository {
+            name.message += &format!("; `registries.conf` has {} there", patient.repository());
+        }
         self.checks.push(name);
         self.connection().await?;
         let auth = self.auth().await.map_err(|error| Check::failed("auth", &error))?;

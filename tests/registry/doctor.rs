@@ -1,7 +1,7 @@
 //! What `carafe doctor --registry` finds.
 
 use carafe::check::{Check, State};
-use carafe::registry::{CredentialFiles, Patient, Registry, RegistryOptions};
+use carafe::registry::{CredentialFiles, Patient, Places, Registry, RegistryOptions};
 
 use crate::certificates::authority;
 use crate::faulty::{Answer, FaultyServer};
@@ -48,6 +48,20 @@ fn a_registry_that_is_well() {
     assert_eq!(states(&examine(&registry, &server.image("new")))[5], "mount skipped");
     let host = examine(&registry, server.address());
     assert_eq!(states(&host)[3..5], ["auth fine", "push skipped"]);
+}
+
+/// What a `registries.conf` puts elsewhere is looked at there.
+#[test]
+fn the_place_is_told_where_it_is_another() {
+    let (server, folder) = (RegistryServer::start(), tempfile::tempdir().unwrap());
+    let conf = folder.path().join("registries.conf");
+    let text = "[[registry]]\nprefix = \"r.example.com\"\ninsecure = true\nlocation = ";
+    std::fs::write(&conf, format!("{text}\"{}/hub\"\n", server.address())).unwrap();
+    let places = Places::read([conf]).unwrap();
+    let registry = Registry::new(RegistryOptions { places, ..RegistryOptions::default() }).unwrap();
+    let checks = examine(&registry, "r.example.com/a");
+    assert!(checks[0].message.contains("has r.example.com/a there"), "{checks:#?}");
+    assert!(checks[4].message.contains(&server.image("hub/a")), "{checks:#?}");
 }
 
 #[test]
