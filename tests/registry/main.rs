@@ -22,6 +22,7 @@ mod pulls;
 mod push;
 mod push_faults;
 mod referrers;
+mod secrets;
 #[path = "../common/registry.rs"]
 mod server;
 mod store;

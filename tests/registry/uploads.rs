@@ -1,9 +1,10 @@
 //! What uploads ask for, and what the next run makes of one that broke off.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
-use carafe::registry::{KnownBlobs, Patience, Registry, RegistryError, RegistryOptions};
+use carafe::registry::{KnownBlobs, Patience, Registry, RegistryError, RegistryOptions, UPLOADS_AT_ONCE};
 use carafe_builder::cache::Cache;
 use carafe_builder::progress::Progress;
 
@@ -191,4 +192,40 @@ fn tokens_that_end_in_the_middle_of_a_blob_are_exchanged() {
     let config = image().resolved().manifest.config.size;
     // Each of the three chunks may meet an old token once.
     survives(&server, 3 * CHUNK + config);
+}
+
+#[test]
+fn four_blobs_are_on_their_way_to_a_registry_and_no_more() {
+    let layers: Vec<[u8; 1]> = (0..8).map(|layer| [layer]).collect();
+    let image = Image::new(&layers.iter().map(|layer| &layer[..]).collect::<Vec<_>>());
+    let config = image.resolved().manifest.config.digest.hex();
+    let meeting = Arc::new((Mutex::new(Meeting::default()), Condvar::new()));
+    let shared = Arc::clone(&meeting);
+    // Each layer's last request waits for three others.
+    let server = FaultyServer::start(move |request| {
+        if request.is("PUT", "/uploads/") && !request.target.contains(&config) {
+            let (meeting, came) = &*shared;
+            let mut now = meeting.lock().unwrap();
+            (now.here, now.came) = (now.here + 1, now.came + 1);
+            now.most = now.most.max(now.here);
+            came.notify_all();
+            let all = now.came.next_multiple_of(UPLOADS_AT_ONCE);
+            let (mut now, _) =
+                came.wait_timeout_while(now, Duration::from_secs(10), |now| now.came < all).unwrap();
+            now.here -= 1;
+        }
+        None
+    });
+    let (registry, target) = (registry(&server, None), name(&server.image("a:1")));
+    registry.push(&image.resolved(), &image, &[target], &KnownBlobs::default(), &Progress::silent()).unwrap();
+    let now = meeting.0.lock().unwrap();
+    assert_eq!((now.most, now.came), (UPLOADS_AT_ONCE, 8));
+}
+
+/// Requests that are being answered, the most that were, and all that came.
+#[derive(Default)]
+struct Meeting {
+    here: usize,
+    most: usize,
+    came: usize,
 }
