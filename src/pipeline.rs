@@ -82,7 +82,10 @@ pub fn rebuild(
     scratch: &Scratch,
     context: &Context,
 ) -> miette::Result<Built> {
-    let locked = Locked { lock: claims.lock.clone(), apps: None };
+    let locked = match &context.bundle {
+        Some(bundle) => stages::bundle::unpack(bundle, context)?,
+        None => Locked { lock: claims.lock.clone(), apps: None },
+    };
     build_locked(&claims.spec, locked, output, scratch, context)
 }
 

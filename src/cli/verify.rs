@@ -2,18 +2,21 @@
 
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use carafe_layers::diff::Pair;
 use clap::Args;
 
 use super::exit;
 use super::inputs::{RunArguments, SandboxArguments};
+use crate::bundle::Bundle;
 use crate::context::Context;
 use crate::images::ImageName;
 use crate::pipeline;
 use crate::report::Form;
 use crate::report::diff::DiffReport;
 use crate::report::verify::VerifyReport;
+use crate::stages;
 use crate::stages::diff::{Opened, read, reading};
 use crate::stages::verify::{Claims, Level, rebuilt};
 
@@ -28,6 +31,10 @@ pub struct VerifyArguments {
     /// Where the spec lay: apps and images that the lock names by relative paths are taken from here
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
+    /// Take the inputs from this bundle, or from several: the first is the bundle, the others may have
+    /// what it lacks
+    #[arg(long, value_name = "BUNDLE")]
+    bundle: Vec<ImageName>,
     /// Leave the rebuilt image in this folder as an OCI layout
     #[arg(long, value_name = "FOLDER")]
     keep: Option<PathBuf>,
@@ -45,9 +52,10 @@ pub struct VerifyArguments {
 
 pub fn run(arguments: &VerifyArguments) -> miette::Result<u8> {
     let context = arguments.run.context(None, &[], (&arguments.sandbox).into())?;
-    let context = Context { warm_clients: false, ..context };
     let image = Opened::open(&arguments.image, &context)?;
     let claims = Claims::read(&image, arguments.level, arguments.folder.as_deref())?;
+    let bundle = open_bundle(arguments, &image, &claims, &context)?;
+    let context = Context { warm_clients: false, bundle, ..context };
     claims.check_base(&image, &context)?;
     // Before the rebuild: what is no image is told in seconds.
     let mut reading = reading();
@@ -64,4 +72,19 @@ pub fn run(arguments: &VerifyArguments) -> miette::Result<u8> {
         let _ = report.write(&mut stdout, form, arguments.all).and_then(|()| stdout.flush());
     }
     Ok(if report.equal { exit::DONE } else { exit::DIFFERENT })
+}
+
+/// The bundle that is named, if one is.
+fn open_bundle(
+    arguments: &VerifyArguments,
+    image: &Opened,
+    claims: &Claims,
+    context: &Context,
+) -> miette::Result<Option<Arc<Bundle>>> {
+    if arguments.bundle.is_empty() {
+        return Ok(None);
+    }
+    let bundle = stages::bundle::open(&arguments.bundle, context)?;
+    claims.check_bundle(image, &bundle)?;
+    Ok(Some(Arc::new(bundle)))
 }

@@ -36,6 +36,7 @@ impl<'a> VerifyReport<'a> {
         let moved = moved_inputs(diff.want, diff.got, &diff.frappe);
         // They are among the moved inputs now.
         let frappe = &mut diff.frappe;
+        frappe.inputs.clear();
         frappe.apps.clear();
         frappe.python_packages.clear();
         frappe.node_packages.clear();

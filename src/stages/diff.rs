@@ -124,7 +124,7 @@ pub struct AppChange {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct FrappeChanges {
-    /// Base image, build image, tools and variables, where both images have a lock.
+    /// Base image, build image, record, tools and variables, where both images have a lock.
     pub inputs: Vec<NameChange>,
     /// Apps and their commits, of the locks where the images have two; else as bench noted them.
     pub apps: Vec<AppChange>,
@@ -142,7 +142,10 @@ pub struct FrappeChanges {
 pub fn frappe_changes(want: &Opened, got: &Opened, pair: &Pair<'_>) -> Result<FrappeChanges, UnpackError> {
     let [wants, gots] = pair.files()?.map(|files| Inventory::of(&files));
     let (inputs, apps) = match (&want.lock, &got.lock) {
-        (Some(want), Some(got)) if want != got => {
+        (Some(want), Some(got)) if want.apps == got.apps => {
+            (changes(&inputs(want), &inputs(got)), changes(&wants.apps, &gots.apps))
+        }
+        (Some(want), Some(got)) => {
             (changes(&inputs(want), &inputs(got)), changes(&locked_apps(want), &locked_apps(got)))
         }
         _ => (Vec::new(), changes(&wants.apps, &gots.apps)),
@@ -178,7 +181,13 @@ fn inputs(lock: &Lock) -> Versions {
     let images = images.into_iter().map(|(name, value)| (name.to_owned(), value));
     let tools = lock.tools.iter().map(|(name, version)| (format!("tool {name}"), version.clone()));
     let env = lock.env.iter().map(|(name, value)| (format!("variable {name}"), value.clone()));
-    images.chain(tools).chain(env).map(|(name, value)| (name, BTreeSet::from([value]))).collect()
+    let record = lock.record.map(|digest| ("record".to_owned(), digest.to_string()));
+    images
+        .chain(tools)
+        .chain(env)
+        .chain(record)
+        .map(|(name, value)| (name, BTreeSet::from([value])))
+        .collect()
 }
 
 fn locked_apps(lock: &Lock) -> Versions {

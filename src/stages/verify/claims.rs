@@ -8,6 +8,7 @@ use carafe_layers::image::{BASE_DIGEST, BASE_NAME};
 use carafe_layers::path::printable;
 use carafe_layers::time::rfc3339;
 
+use crate::bundle::Bundle;
 use crate::context::Context;
 use crate::stages::assemble::{LOCK_LABEL, MAX_LOCK_LABEL_BYTES};
 use crate::stages::diff::Opened;
@@ -68,6 +69,17 @@ pub enum ClaimError {
         /// The label's length.
         bytes: usize,
     },
+    /// Its inputs are not what the image was built from.
+    #[error("failed to verify {image}: its lock is {want}, and that of the bundle is {got}")]
+    #[diagnostic(help("make the bundle from the lock in the image: `carafe inspect --lock` prints it"))]
+    OtherBundle {
+        /// The source's name.
+        image: String,
+        /// The digest of the image's lock.
+        want: String,
+        /// The digest of the bundle's.
+        got: String,
+    },
     /// An app that lay beside the spec, and nowhere else.
     #[error(
         "failed to verify {image}: its app `{app}` was taken from the folder `{path}`, and an image names no folder that others have"
@@ -84,6 +96,15 @@ pub enum ClaimError {
 }
 
 impl Claims {
+    /// Refuses a bundle that was made for something else.
+    pub fn check_bundle(&self, image: &Opened, bundle: &Bundle) -> Result<(), ClaimError> {
+        if *bundle.lock() == self.lock {
+            return Ok(());
+        }
+        let [want, got] = [&self.lock, bundle.lock()].map(|lock| lock.digest().to_string());
+        Err(ClaimError::OtherBundle { image: image.source.name(), want, got })
+    }
+
     /// Reads the label, and checks what can be checked before anything is fetched. `folder` is
     /// where relative paths of the lock begin.
     pub fn read(image: &Opened, level: Level, folder: Option<&Path>) -> miette::Result<Self> {

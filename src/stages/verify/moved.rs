@@ -11,6 +11,8 @@ use crate::stages::diff::{FrappeChanges, NameChange, Opened, node_package};
 pub enum InputKind {
     /// The layers that ours stand on.
     BaseImage,
+    /// What was recorded when bench downloaded: some answer is another one today.
+    Record,
     /// An app, by the commit that bench noted in `sites/apps.json`.
     App,
     /// A Python package in `env`.
@@ -24,6 +26,7 @@ impl InputKind {
     pub fn words(self) -> &'static str {
         match self {
             Self::BaseImage => "base image",
+            Self::Record => "record",
             Self::App => "app",
             Self::PythonPackage => "python package",
             Self::NodePackage => "node package",
@@ -45,14 +48,17 @@ pub struct MovedInput {
 impl MovedInput {
     /// `python package click`.
     pub fn label(&self) -> String {
-        format!("{} {}", self.kind.words(), self.change.name)
+        match self.kind {
+            InputKind::Record => self.kind.words().to_owned(),
+            kind => format!("{} {}", kind.words(), self.change.name),
+        }
     }
 
     /// Whether a difference at this path comes from this input.
     pub fn explains(&self, path: &[u8]) -> bool {
         let name = &self.change.name;
         match self.kind {
-            InputKind::BaseImage => false,
+            InputKind::BaseImage | InputKind::Record => false,
             InputKind::App => of_app(path, name),
             InputKind::PythonPackage => python_package(path).is_some_and(|found| found == normal(name)),
             InputKind::NodePackage => node_package_around(path).is_some_and(|found| found == *name),
@@ -67,6 +73,8 @@ pub fn moved_inputs(want: &Opened, got: &Opened, frappe: &FrappeChanges) -> Vec<
     };
     let apps: Vec<_> = frappe.apps.iter().map(|app| app.change.clone()).collect();
     let mut moved: Vec<MovedInput> = base_image(want, got).into_iter().collect();
+    // Nothing else of the two locks can differ: one was built from the other.
+    moved.extend(of(InputKind::Record, &frappe.inputs));
     moved.extend(of(InputKind::App, &apps));
     moved.extend(of(InputKind::PythonPackage, &frappe.python_packages));
     moved.extend(of(InputKind::NodePackage, &frappe.node_packages));
