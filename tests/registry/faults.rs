@@ -11,7 +11,7 @@ use carafe_layers::source::{ImageSource, MAX_DOCUMENT_BYTES, resolve};
 use crate::faulty::{Answer, FaultyServer};
 use crate::images::Image;
 use crate::push::push;
-use crate::{client, client_with, name, shown};
+use crate::{client, client_with, name, shown, table};
 
 fn image() -> Image {
     Image::new(&[b"first layer", b"second layer"])
@@ -142,6 +142,25 @@ fn a_signed_upload_url_is_not_shown_and_gets_no_password() {
     let sent = storage.seen("PUT", "X-Signature");
     assert!(!sent.is_empty() && sent.iter().all(|request| !request.headers.contains_key("authorization")));
     assert!(server.seen("POST", "").iter().all(|request| request.headers.contains_key("authorization")));
+}
+
+#[test]
+fn a_storage_that_takes_no_chunks_gets_no_password() {
+    let storage = FaultyServer::start(|request| {
+        Some(Answer::status(if request.method == "PATCH" { 405 } else { 201 }))
+    });
+    let location = format!("http://{}/bucket?X-Signature=s1gned", storage.address());
+    let server = FaultyServer::start(move |request| {
+        if request.target == "/v2/" {
+            return Some(Answer::status(401).with("WWW-Authenticate", r#"Basic realm="x""#));
+        }
+        request.is("POST", "/uploads/").then(|| Answer::status(202).with("Location", location.clone()))
+    });
+    let (_folder, registry) = logged_in(&server);
+    push(&registry, table::image(), &[&server.image("a:1")]).unwrap();
+    let sent = storage.seen("PUT", "X-Signature=s1gned&digest=");
+    assert!(sent.iter().any(|request| request.headers["content-length"] == table::SIZE.to_string()));
+    assert!(storage.seen("", "").iter().all(|request| !request.headers.contains_key("authorization")));
 }
 
 #[test]

@@ -233,6 +233,10 @@ faults! { PUSH, push;
     tag_429_with_a_date: nth(1, "PUT", "/manifests/1", || later(429, DATE)) => Waits(100, 0);
     tag_502_from_a_proxy: nth(1, "PUT", "/manifests/1", || page(502)) => Done(0);
     tag_stalls: nth(1, "PUT", "/manifests/1", || Stall) => TimesOut(0);
+    tag_that_is_immutable_and_right: nth(1, "PUT", "/manifests/1", || edit(|_| {
+        let body = r#"{"errors":[{"code":"TAG_INVALID","message":"the tag is immutable"}]}"#;
+        Answer::status(400).body(body)
+    })) => Done(0);
     tag_that_is_immutable: every("PUT", "/manifests/1", || {
         refusal(412, "PRECONDITION", "Failed to process request due to 'a:1' configured as immutable.")
     }) => Fails(&["the tag is immutable", "another tag"]);
