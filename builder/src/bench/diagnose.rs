@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     fn help(lines: &[&str]) -> Option<&'static str> {
-        let mut diagnosis = Diagnosis::new(Network::Host);
+        let mut diagnosis = Diagnosis::new(Network::Door);
         lines.iter().for_each(|line| diagnosis.watch(line));
         diagnosis.help()
     }

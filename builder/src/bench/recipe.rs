@@ -56,7 +56,7 @@ impl Recipe for BenchInit {
         if std::fs::symlink_metadata(&bench).is_ok() {
             return Err(BenchError::BenchInTheWay { folder: bench });
         }
-        let init_peak = run(inputs, sandbox, task, "bench init", init(&redirects), HOME_DIR, Network::Host)?;
+        let init_peak = run(inputs, sandbox, task, "bench init", init(&redirects), HOME_DIR, Network::Door)?;
         let bench = bench_folder(sandbox)?;
         check_apps(&bench, &redirects)?;
         let tree = BenchTree::new(&bench, inputs.lock.apps.clone());
@@ -281,6 +281,7 @@ mod tests {
             binds: Vec::new(),
             files: Vec::new(),
             env: BTreeMap::new(),
+            doorkeeper: None,
             redactor: Redactor::default(),
             launcher: "/proc/self/exe".into(),
             cancel: CancelToken::default(),

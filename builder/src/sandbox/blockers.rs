@@ -30,7 +30,7 @@ pub(super) fn advice(error: &SetupError) -> String {
         Setup::Proc => format!(
             "this container hides parts of /proc, so the kernel gives no new one: run it with `--security-opt systempaths=unconfined` (docker), `--security-opt unmask=ALL` (podman) or `procMount: Unmasked` (Kubernetes); {OTHERWISE}"
         ),
-        Setup::Root | Setup::Loopback | Setup::Privileges => {
+        Setup::Root | Setup::Loopback | Setup::Doorway | Setup::Privileges => {
             format!("a security module or seccomp profile may forbid it; {OTHERWISE}")
         }
         Setup::Path { .. } => "check that it exists and what it is".to_owned(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::doorway::Doorkeeper;
 use crate::secret::Redactor;
 
 /// How far the build is kept from the machine it runs on.
@@ -21,9 +22,10 @@ pub enum Isolation {
 /// What a step reaches over the network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Network {
-    /// All that this machine reaches.
-    Host,
-    /// Only its own loopback. Not kept with [`Isolation::None`].
+    /// Its own loopback, and there what the doorkeeper lets through. With [`Isolation::None`] all
+    /// that this machine reaches.
+    Door,
+    /// Its own loopback alone. Not kept with [`Isolation::None`].
     None,
 }
 
@@ -38,7 +40,7 @@ pub struct Bind {
     pub writable: bool,
 }
 
-/// A small file that is written inside before the first step, over what was there.
+/// A small file that is written inside before each step, over what was there, and read-only.
 ///
 /// With [`Isolation::None`] it is written on this machine and removed with the sandbox; a file
 /// that is there already is never overwritten.
@@ -65,11 +67,14 @@ pub struct SandboxConfig {
     pub scratch: PathBuf,
     /// Seen inside, in this order. With [`Isolation::None`] a symbolic link stands for each.
     pub binds: Vec<Bind>,
-    /// Written before the first step.
+    /// Written before each step.
     pub files: Vec<InjectedFile>,
-    /// Added to the sandbox's own environment, over it. Nothing else of this machine's
-    /// environment is seen inside but its proxies.
+    /// Added to the sandbox's own environment, over it. Nothing of this machine's environment is
+    /// seen inside.
     pub env: BTreeMap<String, String>,
+    /// Who answers steps with [`Network::Door`]; without one nobody does. Unused with
+    /// [`Isolation::None`].
+    pub doorkeeper: Option<Arc<dyn Doorkeeper>>,
     /// Cleans the output.
     pub redactor: Redactor,
     /// An executable whose `main` starts with [`launched`](super::launched): normally this one

@@ -3,8 +3,16 @@
 //! They are made by the launcher, inside, where it may bind any port, and handed out to carafe.
 //! So whoever answers there needs no privilege and no interface on this machine.
 
-use std::net::{TcpListener, UdpSocket};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
 use rustix::process::Pid;
 
 /// Where steps look for their proxy, on their own loopback.
@@ -33,4 +41,89 @@ pub struct Doorway {
     /// A process of this machine in the step's network namespace, as long as the step runs: its
     /// `/proc/<pid>/net` tells which process inside a connection belongs to.
     pub process: Pid,
+}
+
+/// A doorway's sockets, on their way out of the sandbox.
+pub(super) struct Sockets {
+    proxy: TcpListener,
+    names: UdpSocket,
+}
+
+/// What is sent along with them: a line without a report.
+const COVER: &[u8] = b"\n";
+
+impl Sockets {
+    /// Makes them in the network namespace of this process, whose loopback is up.
+    pub fn bind() -> io::Result<Self> {
+        let proxy = TcpListener::bind((Ipv4Addr::LOCALHOST, PROXY_PORT))?;
+        let names = UdpSocket::bind((Ipv4Addr::LOCALHOST, NAMES_PORT))?;
+        Ok(Self { proxy, names })
+    }
+
+    /// Sends them to who holds the other end.
+    pub fn hand_out(&self, to: &UnixStream) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let sockets = [self.proxy.as_fd(), self.names.as_fd()];
+        control.push(SendAncillaryMessage::ScmRights(&sockets));
+        sendmsg(to, &[IoSlice::new(COVER)], &mut control, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
+    /// Waits for what the other end says first. If that is no socket, it is put into `said`.
+    pub fn receive(from: &UnixStream, said: &mut Vec<u8>) -> io::Result<Option<Self>> {
+        let mut buffer = [0; 4 << 10];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let received = loop {
+            let mut into = [IoSliceMut::new(&mut buffer)];
+            match recvmsg(from, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC) {
+                Err(rustix::io::Errno::INTR) => {}
+                other => break other?,
+            }
+        };
+        said.extend_from_slice(&buffer[..received.bytes]);
+        let mut sockets: Vec<OwnedFd> = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(received) = message {
+                sockets.extend(received);
+            }
+        }
+        let Ok([proxy, names]) = <[OwnedFd; 2]>::try_from(sockets) else { return Ok(None) };
+        Ok(Some(Self { proxy: proxy.into(), names: names.into() }))
+    }
+
+    /// The doorway of the step that `process` is in the network namespace of.
+    pub fn into_doorway(self, process: Pid) -> Doorway {
+        Doorway { proxy: self.proxy, names: self.names, process }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    #[test]
+    fn sockets_go_over_and_what_is_said_instead_is_kept() {
+        let (mut inside, mut outside) = UnixStream::pair().unwrap();
+        let any = (Ipv4Addr::LOCALHOST, 0);
+        let (proxy, names) = (TcpListener::bind(any).unwrap(), UdpSocket::bind(any).unwrap());
+        let address = proxy.local_addr().unwrap();
+        Sockets { proxy, names }.hand_out(&inside).unwrap();
+        inside.write_all(b"later").unwrap();
+        let mut said = Vec::new();
+        let received = Sockets::receive(&outside, &mut said).unwrap().unwrap();
+        assert_eq!(received.proxy.local_addr().unwrap(), address);
+        assert_eq!(said, COVER);
+        let mut later = [0; 5];
+        outside.read_exact(&mut later).unwrap();
+        assert_eq!(&later, b"later");
+
+        inside.write_all(b"failed\n").unwrap();
+        assert!(Sockets::receive(&outside, &mut said).unwrap().is_none());
+        drop(inside);
+        assert!(Sockets::receive(&outside, &mut said).unwrap().is_none());
+        assert_eq!(said, b"\nfailed\n");
+    }
 }

@@ -1,13 +1,18 @@
-//! The environment of a step: fixed, but for this machine's proxies and CA bundle.
+//! The environment of a step: fixed, and what makes programs use the door. Without isolation, this
+//! machine's proxies and CA bundle instead.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::config::{InjectedFile, Isolation, Network};
+use super::doorway::{Doorkeeper, NAMES_PORT, PROXY_PORT};
 use crate::secret::Secret;
 
-/// Where the CA bundle is seen inside.
-pub(super) const CA_BUNDLE: &str = "/run/carafe/ca-certificates.crt";
+/// Where the door's certificate is inside.
+const CA_CERTIFICATE: &str = "/run/carafe/ca-certificates.crt";
+
+/// Where programs look that ask no variable (wget).
+const SYSTEM_CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The home of 1000, if the build root does not name another.
 pub(super) const HOME: &str = "/home/frappe";
@@ -24,12 +29,13 @@ const CA_VARIABLES: [&str; 6] = [
     "GIT_SSL_CAINFO",
 ];
 
-/// Names what node trusts besides its own bundle, so it is set but not believed.
-const CA_FOR_NODE: &str = "NODE_EXTRA_CA_CERTS";
+/// Name what a program trusts besides or instead of its own bundle: set, but not believed.
+/// `npm_config_*` is for npm and yarn 1 alike.
+const OTHER_CA_VARIABLES: [&str; 3] = ["NODE_EXTRA_CA_CERTS", "CARGO_HTTP_CAINFO", "npm_config_cafile"];
 
 /// Where the distributions keep theirs.
 const CA_PLACES: [&str; 5] = [
-    "/etc/ssl/certs/ca-certificates.crt",
+    SYSTEM_CA_BUNDLE,
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
@@ -38,13 +44,24 @@ const CA_PLACES: [&str; 5] = [
 
 const PROXY_VARIABLES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
 
-/// What is taken over from this machine.
+/// Name the proxy to a program that asks no variable of [`PROXY_VARIABLES`].
+const OTHER_PROXY_VARIABLES: [&str; 2] = ["npm_config_proxy", "npm_config_https_proxy"];
+
+/// The door sends nothing of a body before it has all of it, so programs are told to wait longer
+/// than they would: half an hour. (yarn and npm take milliseconds.)
+const PATIENCE: [(&str, &str); 4] = [
+    ("PIP_DEFAULT_TIMEOUT", "1800"),
+    ("UV_HTTP_TIMEOUT", "1800"),
+    ("YARN_NETWORK_TIMEOUT", "1800000"),
+    ("npm_config_fetch_timeout", "1800000"),
+];
+
+/// What is taken over from this machine, without isolation.
 #[derive(Clone, Default)]
 pub(super) struct Host {
-    /// The CA bundle, if there is one.
-    pub ca_bundle: Option<PathBuf>,
+    ca_bundle: Option<PathBuf>,
     /// The proxy variables that are set, in the case they are set in.
-    pub proxies: BTreeMap<String, String>,
+    proxies: BTreeMap<String, String>,
 }
 
 impl Host {
@@ -57,7 +74,7 @@ impl Host {
         let named = CA_VARIABLES.iter().filter_map(|name| variable(name)).map(PathBuf::from);
         let ca_bundle = named.chain(CA_PLACES.map(PathBuf::from)).find(|path| path.is_file());
         let ca_bundle = ca_bundle.and_then(|path| std::path::absolute(path).ok());
-        let names = PROXY_VARIABLES.iter().flat_map(|name| [(*name).to_owned(), name.to_uppercase()]);
+        let names = in_both_cases(PROXY_VARIABLES);
         let proxies = names.filter_map(|name| Some((name.clone(), variable(&name)?))).collect();
         Self { ca_bundle, proxies }
     }
@@ -80,39 +97,70 @@ impl Host {
             ("USER", "frappe"),
         ];
         let mut env: BTreeMap<_, _> = fixed.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        if isolation == Isolation::None {
-            for name in ["HOME", "LOGNAME", "PATH", "USER"] {
-                env.extend(std::env::var(name).ok().map(|value| (name.to_owned(), value)));
-            }
-            env.insert("TMPDIR".to_owned(), scratch.join("tmp").to_string_lossy().into_owned());
+        match (isolation, network) {
+            (Isolation::Namespaces, Network::Door) => env.extend(through_the_door()),
+            (Isolation::Namespaces, Network::None) => {}
+            (Isolation::None, _) => env.extend(self.in_place(network, scratch)),
         }
-        if network == Network::Host {
+        env
+    }
+
+    fn in_place(&self, network: Network, scratch: &Path) -> BTreeMap<String, String> {
+        let ours = ["HOME", "LOGNAME", "PATH", "USER"];
+        let mut env: BTreeMap<String, String> =
+            ours.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect();
+        env.insert("TMPDIR".to_owned(), scratch.join("tmp").to_string_lossy().into_owned());
+        if network == Network::Door {
             env.extend(self.proxies.clone());
         }
         if let Some(bundle) = &self.ca_bundle {
-            let seen = match isolation {
-                Isolation::Namespaces => CA_BUNDLE.into(),
-                Isolation::None => bundle.to_string_lossy(),
-            };
-            let names = CA_VARIABLES.into_iter().chain([CA_FOR_NODE]);
-            env.extend(names.map(|name| (name.to_owned(), seen.clone().into_owned())));
+            let bundle = bundle.to_string_lossy();
+            let names = CA_VARIABLES.into_iter().chain(["NODE_EXTRA_CA_CERTS"]);
+            env.extend(names.map(|name| (name.to_owned(), bundle.clone().into_owned())));
         }
         env
     }
 }
 
-/// How names are resolved inside: as on this machine where its network is seen, else not at all.
-pub(super) fn network_files(network: Network) -> [InjectedFile; 2] {
-    const LOCAL: &str = "127.0.0.1 localhost\n::1 localhost\n";
-    let file = |path: &str, alone: &str| {
-        let own = match network {
-            // A machine may have neither file, and then its build has neither.
-            Network::Host => std::fs::read(path).unwrap_or_default(),
-            Network::None => alone.as_bytes().to_vec(),
-        };
-        InjectedFile { path: path.into(), content: own, mode: 0o644 }
+fn in_both_cases(names: [&'static str; 4]) -> impl Iterator<Item = String> {
+    names.into_iter().flat_map(|name| [name.to_owned(), name.to_uppercase()])
+}
+
+/// What makes programs ask the door, believe it and wait for it.
+fn through_the_door() -> BTreeMap<String, String> {
+    let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
+    let names = in_both_cases(PROXY_VARIABLES).chain(OTHER_PROXY_VARIABLES.map(str::to_owned));
+    let mut env: BTreeMap<_, _> = names.map(|name| (name, proxy.clone())).collect();
+    // What listens inside is reached without us.
+    let inside = "localhost,127.0.0.1,::1";
+    env.extend(["no_proxy", "NO_PROXY"].map(|name| (name.to_owned(), inside.to_owned())));
+    let trust = CA_VARIABLES.into_iter().chain(OTHER_CA_VARIABLES).map(|name| (name, CA_CERTIFICATE));
+    // Makes node's own client ask the variables, where it knows how.
+    let rest = trust.chain(PATIENCE).chain([("NODE_USE_ENV_PROXY", "1")]);
+    env.extend(rest.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    env
+}
+
+/// How names are resolved inside, and whom to trust.
+pub(super) fn network_files(network: Network, doorkeeper: Option<&dyn Doorkeeper>) -> Vec<InjectedFile> {
+    debug_assert_eq!(NAMES_PORT, 53, "resolv.conf names no port");
+    let file = |path: &str, content: &str| InjectedFile {
+        path: path.into(),
+        content: content.as_bytes().to_vec(),
+        mode: 0o644,
     };
-    [file("/etc/hosts", LOCAL), file("/etc/resolv.conf", "")]
+    let asked = if network == Network::Door { "nameserver 127.0.0.1\n" } else { "" };
+    let mut files = vec![
+        file("/etc/hosts", "127.0.0.1 localhost carafe\n::1 localhost\n"),
+        file("/etc/resolv.conf", asked),
+    ];
+    let certificate = doorkeeper.map(Doorkeeper::ca_certificate);
+    files.extend(
+        certificate
+            .into_iter()
+            .flat_map(|certificate| [CA_CERTIFICATE, SYSTEM_CA_BUNDLE].map(|path| file(path, certificate))),
+    );
+    files
 }
 
 #[cfg(test)]
@@ -120,30 +168,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn proxies_pass_in_both_cases_and_their_passwords_are_secrets() {
+    fn without_isolation_proxies_pass_in_both_cases_and_their_passwords_are_secrets() {
         let host = Host::from(|name| match name {
             "HTTPS_PROXY" => Some("http://me:hunter22@proxy:3128".to_owned()),
             "no_proxy" => Some("localhost".to_owned()),
             _ => None,
         });
-        let env = host.base(Isolation::Namespaces, Network::Host, Path::new("/scratch"));
+        let env = host.base(Isolation::None, Network::Door, Path::new("/scratch"));
         assert_eq!(env["HTTPS_PROXY"], "http://me:hunter22@proxy:3128");
         assert_eq!(env["no_proxy"], "localhost");
         let secrets: Vec<_> = host.secrets().map(|secret| secret.expose().to_owned()).collect();
         assert_eq!(secrets, ["hunter22"]);
-        let env = host.base(Isolation::Namespaces, Network::None, Path::new("/scratch"));
-        assert!(!env.contains_key("HTTPS_PROXY"));
+        for network in [Network::Door, Network::None] {
+            let env = host.base(Isolation::Namespaces, network, Path::new("/scratch"));
+            assert!(env.values().all(|value| !value.contains("hunter22")));
+        }
     }
 
     #[test]
-    fn the_bundle_that_is_named_wins_and_every_program_is_told() {
+    fn without_isolation_the_bundle_that_is_named_wins_and_every_program_is_told() {
         let bundle = tempfile::NamedTempFile::new().unwrap();
         let path = bundle.path().to_str().unwrap().to_owned();
         let host = Host::from(|name| (name == "CURL_CA_BUNDLE").then(|| path.clone()));
         assert_eq!(host.ca_bundle.as_deref(), Some(bundle.path()));
-        let env = host.base(Isolation::Namespaces, Network::Host, Path::new("/scratch"));
-        assert!(CA_VARIABLES.iter().chain([&CA_FOR_NODE]).all(|name| env[*name] == CA_BUNDLE));
-        let env = host.base(Isolation::None, Network::Host, Path::new("/scratch"));
-        assert_eq!(env["SSL_CERT_FILE"], path);
+        let env = host.base(Isolation::None, Network::Door, Path::new("/scratch"));
+        assert!(CA_VARIABLES.iter().chain(&["NODE_EXTRA_CA_CERTS"]).all(|name| env[*name] == path));
+    }
+
+    #[test]
+    fn the_door_is_all_that_a_step_is_told_of() {
+        let base = |network| Host::default().base(Isolation::Namespaces, network, Path::new("/scratch"));
+        let env = base(Network::Door);
+        for name in ["http_proxy", "HTTPS_PROXY", "npm_config_https_proxy"] {
+            assert_eq!(env[name], "http://127.0.0.1:3128", "{name}");
+        }
+        assert!(CA_VARIABLES.iter().all(|name| env[*name] == CA_CERTIFICATE));
+        assert!(!base(Network::None).keys().any(|name| name.to_lowercase().contains("proxy")));
     }
 }

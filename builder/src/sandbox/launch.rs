@@ -2,12 +2,14 @@
 //! has to be entered from.
 //!
 //! Its standard streams are its whole interface. Input: a [`Description`] on one line, then
-//! nothing; the end of the input means that carafe is gone or cancels. Output: a [`Report`] on a
-//! line each. Error: what the command writes.
+//! nothing; the end of the input means that carafe is gone or cancels. Output, a socket: the
+//! doorway's sockets if the step has a door, and a [`Report`] on a line each. Error: what the
+//! command writes.
 
 use std::fs;
 use std::io::{self, BufRead, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use rustix::io::fcntl_dupfd_cloexec;
@@ -16,6 +18,7 @@ use rustix::process::{getpid, setsid, umask, waitpid};
 use rustix::stdio::{dup2_stdin, dup2_stdout};
 
 use super::config::{InjectedFile, Isolation, Network};
+use super::doorway::Sockets;
 use super::wire::{Description, Report, Setup, SetupError, Verb};
 use super::{account, environment, init, mounts, namespaces};
 
@@ -40,7 +43,7 @@ pub fn launched() -> Option<ExitCode> {
 struct Launcher {
     /// Hangs up when carafe is gone or cancels.
     lifeline: OwnedFd,
-    reports: fs::File,
+    reports: UnixStream,
 }
 
 impl Launcher {
@@ -76,7 +79,7 @@ impl Launcher {
         let entered = setsid()
             .and_then(|_| set_parent_process_death_signal(Some(Signal::KILL)))
             .map_err(privileges_error)
-            .and_then(|()| namespaces::enter(description.network));
+            .and_then(|()| namespaces::enter());
         if let Err(error) = entered {
             return self.report_end(Err(error));
         }
@@ -102,13 +105,19 @@ impl Launcher {
     fn first_process(&mut self, description: &Description) -> Result<Report, SetupError> {
         set_parent_process_death_signal(Some(Signal::KILL)).map_err(privileges_error)?;
         umask(UMASK);
-        if description.network == Network::None {
-            namespaces::loopback_up()?;
+        namespaces::loopback_up()?;
+        if description.network == Network::Door {
+            let sockets = Sockets::bind().map_err(SetupError::at(Setup::Doorway))?;
+            sockets.hand_out(&self.reports).map_err(SetupError::at(Setup::Doorway))?;
         }
         mounts::enter(description)?;
         let home = description.env.get("HOME").map_or(environment::HOME, String::as_str);
         account::ensure(home)?;
-        description.files.iter().try_for_each(inject)?;
+        description.network_files.iter().try_for_each(inject)?;
+        for file in &description.files {
+            inject(file)?;
+            mounts::seal(&file.path)?;
+        }
         self.report(&Report::Started);
         init::run(description, &self.lifeline)
     }

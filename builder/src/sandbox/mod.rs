@@ -3,18 +3,20 @@
 //!
 //! Inside there is one user, 1000:1000, whoever runs carafe outside. A step sees the build root,
 //! what is bound into it, a small /dev, a fresh /proc, its own /tmp and /dev/shm, and no file,
-//! process or variable of this machine besides, but for its proxies and its CA bundle. It has no
-//! capability and cannot gain one. All that it writes lands in the scratch folder.
+//! process or variable of this machine besides. It has no capability and cannot gain one. All that
+//! it writes lands in the scratch folder.
 //!
 //! Three processes stand between carafe and a step's command. carafe starts itself once more as
 //! the launcher ([`launched`]), which has one thread and so may enter namespaces; the launcher's
 //! child is process 1 inside, which mounts, starts the command and watches over it. When any of
 //! them dies, the kernel ends all that it had started, and the mounts go with their namespace.
 //!
-//! What it does not keep away: with [`Network::Host`] a step reaches all that this machine
-//! reaches, its loopback and its abstract sockets included. A list of system calls is denied, but
-//! most of the kernel's interface is open to an unprivileged process. Who builds hostile apps as
-//! root risks more than who builds them as an ordinary user.
+//! Its network is a loopback of its own. With [`Network::Door`] someone answers there who decides
+//! what else it reaches: the [`Doorkeeper`].
+//!
+//! What it does not keep away: a list of system calls is denied, but most of the kernel's interface
+//! is open to an unprivileged process. Who builds hostile apps as root risks more than who builds
+//! them as an ordinary user.
 
 mod account;
 mod blockers;
@@ -37,7 +39,6 @@ mod wire;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub use config::{Bind, CancelToken, InjectedFile, Isolation, Limits, Network, Outcome, SandboxConfig, Step};
@@ -48,7 +49,7 @@ pub use memory::machine_memory;
 pub use wire::{Setup, Verb};
 
 use crate::secret::Redactor;
-use environment::{CA_BUNDLE, Host};
+use environment::Host;
 use in_place::InPlace;
 use mounts::scratch;
 use wire::Description;
@@ -57,8 +58,6 @@ use wire::Description;
 pub struct Sandbox {
     config: SandboxConfig,
     host: Host,
-    /// Whether the files of the configuration were written.
-    prepared: AtomicBool,
     _in_place: InPlace,
 }
 
@@ -76,7 +75,7 @@ impl Sandbox {
             Isolation::Namespaces => InPlace::default(),
             Isolation::None => InPlace::place(&config.binds, &config.files)?,
         };
-        Ok(Self { config, host, prepared: AtomicBool::new(false), _in_place: in_place })
+        Ok(Self { config, host, _in_place: in_place })
     }
 
     /// Runs one step to its end and hands every line of its output, redacted and without control
@@ -87,9 +86,7 @@ impl Sandbox {
     /// one exception: someone killed the launcher itself with SIGKILL.)
     pub fn run(&self, step: &Step, on_line: &mut dyn FnMut(&str)) -> Result<Outcome, SandboxError> {
         absolute(&step.cwd)?;
-        let outcome = running::run(&self.config, step, &self.describe(step), on_line)?;
-        self.prepared.store(true, Ordering::Relaxed);
-        Ok(outcome)
+        running::run(&self.config, step, &self.describe(step), on_line)
     }
 
     /// Where something that was made inside lies on this machine. What only the build root has is
@@ -111,27 +108,23 @@ impl Sandbox {
 
     fn describe(&self, step: &Step) -> Description {
         let config = &self.config;
-        let mut env = self.host.base(config.isolation, step.network, &config.scratch);
+        let alone = config.isolation == Isolation::Namespaces && config.doorkeeper.is_none();
+        let network = if alone { Network::None } else { step.network };
+        let mut env = self.host.base(config.isolation, network, &config.scratch);
         env.extend(config.env.clone());
         env.extend(step.env.clone());
-        let (mut binds, mut files) = (Vec::new(), Vec::new());
+        let (mut binds, mut network_files, mut files) = (Vec::new(), Vec::new(), Vec::new());
         if config.isolation == Isolation::Namespaces {
-            binds.extend(self.host.ca_bundle.iter().map(|bundle| Bind {
-                source: bundle.clone(),
-                target: CA_BUNDLE.into(),
-                writable: false,
-            }));
             binds.extend(config.binds.iter().cloned());
-            files.extend(environment::network_files(step.network));
-            if !self.prepared.load(Ordering::Relaxed) {
-                files.extend(config.files.iter().cloned());
-            }
+            network_files = environment::network_files(network, config.doorkeeper.as_deref());
+            files.extend(config.files.iter().cloned());
         }
         Description {
             isolation: config.isolation,
-            network: step.network,
+            network,
             scratch: config.scratch.clone(),
             binds,
+            network_files,
             files,
             env,
             cwd: step.cwd.clone(),
@@ -153,6 +146,7 @@ pub fn probe(launcher: &Path, scratch: &Path) -> Result<(), SandboxError> {
         binds: Vec::new(),
         files: Vec::new(),
         env: Default::default(),
+        doorkeeper: None,
         redactor: Redactor::default(),
         launcher: launcher.to_owned(),
         cancel: CancelToken::default(),

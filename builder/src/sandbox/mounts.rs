@@ -108,6 +108,11 @@ fn restrict(tree: &OwnedFd, attributes: u64) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Makes a file inside read-only; as a mount point it can be neither replaced nor removed.
+pub(super) fn seal(path: &Path) -> Result<(), SetupError> {
+    attach(&open(&Bind { source: path.to_owned(), target: path.to_owned(), writable: false })?)
+}
+
 fn attach(bind: &Detached) -> Result<(), SetupError> {
     let create = || {
         if bind.is_folder {

@@ -5,7 +5,6 @@ use std::fs;
 use rustix::process::{getegid, geteuid};
 use rustix::thread::{UnshareFlags, set_thread_groups, unshare_unsafe};
 
-use super::config::Network;
 use super::wire::{Setup, SetupError};
 
 /// The only user and group there is inside.
@@ -14,21 +13,18 @@ pub(super) const ID: u32 = 1000;
 /// The name of the machine inside.
 const HOSTNAME: &[u8] = b"carafe";
 
-/// Puts this process into a user, mount, IPC and UTS namespace (and a network namespace, if it
-/// gets no network), and its next child into a PID namespace. Inside it is 1000:1000, whoever it
-/// is outside.
-pub(super) fn enter(network: Network) -> Result<(), SetupError> {
+/// Puts this process into a user, mount, IPC, UTS and network namespace, and its next child into a
+/// PID namespace. Inside it is 1000:1000, whoever it is outside.
+pub(super) fn enter() -> Result<(), SetupError> {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     // Only root may, and only root needs to: its groups would be seen inside as strangers.
     let _ = set_thread_groups(&[]);
-    let mut flags = UnshareFlags::NEWUSER
+    let flags = UnshareFlags::NEWUSER
         | UnshareFlags::NEWNS
         | UnshareFlags::NEWPID
         | UnshareFlags::NEWIPC
-        | UnshareFlags::NEWUTS;
-    if network == Network::None {
-        flags |= UnshareFlags::NEWNET;
-    }
+        | UnshareFlags::NEWUTS
+        | UnshareFlags::NEWNET;
     // SAFETY: without `FILES` no thread loses its file descriptors; there is one thread anyway.
     unsafe { unshare_unsafe(flags) }.map_err(SetupError::at(Setup::Namespaces))?;
     map("setgroups", "deny")?;

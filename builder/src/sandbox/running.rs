@@ -2,13 +2,16 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::blockers;
-use super::config::{Outcome, SandboxConfig, Step};
+use super::config::{Isolation, Network, Outcome, SandboxConfig, Step};
+use super::doorway::{Doorway, Sockets};
 use super::error::{Ending, SandboxError, StepError};
 use super::launch::ARGUMENT;
 use super::output::Lines;
@@ -31,13 +34,20 @@ pub(super) fn run(
     let mut log = open_log(step)?;
     let lines = Lines::new(&config.redactor, on_line, &mut log);
     let launcher_error = |source| SandboxError::Launcher { path: config.launcher.clone(), source };
-    let mut launcher = start(config).map_err(launcher_error)?;
+    let (mut launcher, mut reports) = start(config).map_err(launcher_error)?;
     let lifeline = instruct(&mut launcher, description).map_err(launcher_error)?;
     let lifeline = config.cancel.hold(lifeline);
+    let door = config.doorkeeper.as_ref().filter(|_| has_door(description));
+    let attended = match door {
+        Some(door) => reports.doorway(&launcher).map_err(launcher_error)?.map(|way| door.attend(way)),
+        None => None,
+    };
     let followed = follow(&mut launcher, lines);
     // If we could not follow it to its end, this ends it.
     drop(lifeline);
-    let report = last_report(&mut launcher).map_err(launcher_error)?;
+    let report = reports.last().map_err(launcher_error)?;
+    launcher.wait().map_err(launcher_error)?;
+    drop(attended);
     let tail = followed.map_err(SandboxError::io("write", &step.log))?;
     match report {
         Some(Report::Ended { ending: None, peak_memory, elapsed }) => Ok(Outcome { peak_memory, elapsed }),
@@ -62,10 +72,38 @@ fn setup_failed(error: SetupError) -> SandboxError {
 }
 
 /// Nothing of our environment may be seen inside, so the launcher gets none.
-fn start(config: &SandboxConfig) -> io::Result<Child> {
+fn start(config: &SandboxConfig) -> io::Result<(Child, Reports)> {
+    let (ours, theirs) = UnixStream::pair()?;
     let mut command = Command::new(&config.launcher);
     command.arg(ARGUMENT).env_clear().current_dir("/");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    command.stdin(Stdio::piped()).stdout(OwnedFd::from(theirs)).stderr(Stdio::piped());
+    Ok((command.spawn()?, Reports { socket: ours, said: Vec::new() }))
+}
+
+/// Whether the launcher makes a doorway.
+fn has_door(description: &Description) -> bool {
+    description.isolation == Isolation::Namespaces && description.network == Network::Door
+}
+
+/// What the launcher says besides the step's output.
+struct Reports {
+    socket: UnixStream,
+    said: Vec<u8>,
+}
+
+impl Reports {
+    /// The step's doorway: what the launcher says first, unless it fails before.
+    fn doorway(&mut self, launcher: &Child) -> io::Result<Option<Doorway>> {
+        let sockets = Sockets::receive(&self.socket, &mut self.said)?;
+        Ok(sockets.map(|sockets| sockets.into_doorway(Pid::from_child(launcher))))
+    }
+
+    /// Waits for the launcher to be done and returns what it said last.
+    fn last(mut self) -> io::Result<Option<Report>> {
+        self.socket.read_to_end(&mut self.said)?;
+        let lines = self.said.split(|byte| *byte == b'\n');
+        Ok(lines.rev().find_map(|line| serde_json::from_slice(line).ok()))
+    }
 }
 
 /// Sends the description. What comes back must stay open: its end is the order to end.
@@ -101,14 +139,4 @@ fn follow(launcher: &mut Child, mut lines: Lines<'_>) -> io::Result<Vec<String>>
             read => lines.push(&buffer[..read])?,
         }
     }
-}
-
-/// Waits for the launcher's end and returns what it said last.
-fn last_report(launcher: &mut Child) -> io::Result<Option<Report>> {
-    let mut reports = String::new();
-    if let Some(mut stdout) = launcher.stdout.take() {
-        stdout.read_to_string(&mut reports)?;
-    }
-    launcher.wait()?;
-    Ok(reports.lines().rev().find_map(|line| serde_json::from_str(line).ok()))
 }

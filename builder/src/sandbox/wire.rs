@@ -20,6 +20,9 @@ pub(super) struct Description {
     /// Has the folders `lower` (a link to the build root), `upper`, `work`, `merged`, `tmp`.
     pub scratch: PathBuf,
     pub binds: Vec<Bind>,
+    /// What a system has that resolves names and trusts someone. The step may change them.
+    pub network_files: Vec<InjectedFile>,
+    /// Read-only to the step.
     pub files: Vec<InjectedFile>,
     pub env: BTreeMap<String, String>,
     pub cwd: PathBuf,
@@ -75,6 +78,8 @@ pub enum Setup {
     Root,
     /// Bringing loopback up.
     Loopback,
+    /// Making the doorway's sockets.
+    Doorway,
     /// Giving up privileges.
     Privileges,
     /// Something with a file or folder.
@@ -118,6 +123,7 @@ impl fmt::Display for Setup {
             Self::Proc => "failed to mount a fresh /proc",
             Self::Root => "failed to enter the new root",
             Self::Loopback => "failed to bring loopback up",
+            Self::Doorway => "failed to open the way to the sandbox's door",
             Self::Privileges => "failed to give up privileges",
             Self::Path { verb, path } => {
                 return write!(f, "failed to {} `{}`", verb.as_str(), path.display());

@@ -120,7 +120,7 @@ impl Machine {
             argv: ["sh", "-c", script].map(str::to_owned).into(),
             cwd: "/".into(),
             env: BTreeMap::new(),
-            network: Network::Host,
+            network: Network::Door,
             limits: Limits { wall: PATIENCE, memory: None },
             log: self.folder.0.join("log"),
         };
@@ -141,6 +141,7 @@ fn config(isolation: Isolation, root: PathBuf, scratch: PathBuf, cancel: CancelT
         binds: vec![usr],
         files: Vec::<InjectedFile>::new(),
         env: BTreeMap::new(),
+        doorkeeper: None,
         redactor: Redactor::new([Secret::new(TOKEN)]),
         launcher: launcher(),
         cancel,

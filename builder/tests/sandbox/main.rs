@@ -2,6 +2,7 @@
 //!
 //! It has a `main` of its own because this executable is its own launcher.
 
+mod doorway;
 mod ending;
 mod hostile;
 mod machine;
@@ -23,8 +24,14 @@ fn main() -> ExitCode {
         return code;
     }
     let arguments = Arguments::from_args();
-    let mut trials =
-        [seen_inside::trials(), ending::trials(), hostile::trials(), unavailable::trials()].concat();
+    let mut trials = [
+        seen_inside::trials(),
+        doorway::trials(),
+        ending::trials(),
+        hostile::trials(),
+        unavailable::trials(),
+    ]
+    .concat();
     trials.push(("as_an_ordinary_user", as_an_ordinary_user));
     let trials = trials.into_iter().map(|(name, run)| {
         Trial::test(name, move || {

@@ -14,7 +14,7 @@ pub fn trials() -> Vec<(&'static str, fn())> {
         ("writes_land_above_the_build_root", writes_land_above_the_build_root),
         ("steps_build_on_each_other", steps_build_on_each_other),
         ("binds_are_seen_as_they_are_meant", binds_are_seen_as_they_are_meant),
-        ("files_are_injected_once", files_are_injected_once),
+        ("files_are_injected_into_every_step_and_stay", files_are_injected_into_every_step_and_stay),
         ("the_environment_is_fixed", the_environment_is_fixed),
         ("has_devices_and_shared_memory", has_devices_and_shared_memory),
         ("a_broken_pipe_ends_who_writes_to_it", a_broken_pipe_ends_who_writes_to_it),
@@ -84,7 +84,7 @@ fn binds_are_seen_as_they_are_meant() {
     assert_eq!(machine.sandbox.host_path(Path::new("/mnt/single")), outside.join("file"));
 }
 
-fn files_are_injected_once() {
+fn files_are_injected_into_every_step_and_stay() {
     let machine = Machine::made(Isolation::Namespaces, |config| {
         let file = |path: &str, mode| InjectedFile {
             path: path.into(),
@@ -93,10 +93,10 @@ fn files_are_injected_once() {
         };
         config.files = vec![file("/opt/bin/me", 0o755), file("/etc/issue", 0o640)];
     });
-    let lines =
-        machine.sh("/opt/bin/me; sh /etc/issue; stat -c %a /etc/issue; echo echo you > /etc/issue").well();
-    assert_eq!(lines, ["me", "me", "640"]);
-    assert_eq!(machine.sh("sh /etc/issue").well(), ["you"]);
+    let script = "/opt/bin/me; sh /etc/issue; stat -c %a /etc/issue; \
+                  { echo echo you > /etc/issue || rm -f /etc/issue; } 2>/dev/null || echo stays; sh /etc/issue";
+    assert_eq!(machine.sh(script).well(), ["me", "me", "640", "stays", "me"]);
+    assert_eq!(machine.sh(script).well(), ["me", "me", "640", "stays", "me"]);
 }
 
 fn the_environment_is_fixed() {
@@ -117,18 +117,9 @@ fn the_environment_is_fixed() {
     }
     // cargo sets these for a test; an ordinary shell would set a hundred others.
     let ours = ["FROM", "HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "PWD", "SHLVL", "TZ", "USER", "_"];
-    let ca = [
-        "SSL_CERT_FILE",
-        "NIX_SSL_CERT_FILE",
-        "REQUESTS_CA_BUNDLE",
-        "CURL_CA_BUNDLE",
-        "PIP_CERT",
-        "GIT_SSL_CAINFO",
-        "NODE_EXTRA_CA_CERTS",
-    ];
     for line in &lines {
         let name = line.split('=').next().unwrap();
-        assert!(ours.contains(&name) || ca.contains(&name), "{line} leaks in");
+        assert!(ours.contains(&name), "{line} leaks in");
     }
     let own = machine
         .sh("cat /proc/self/environ /proc/*/environ 2>/dev/null | tr '\\0' '\\n' | grep -c CARGO; true");
@@ -193,9 +184,6 @@ print(socket.gethostbyname('localhost'))
     };
     let lines = machine.run("", alone).well();
     assert_eq!(lines, ["Connection refused", "reached", "Network is unreachable", "127.0.0.1"]);
-    let with_host =
-        format!("import socket; socket.create_connection(('127.0.0.1', {port})).close(); print('reached')");
-    assert_eq!(machine.python(&with_host).well(), ["reached"]);
 }
 
 fn output_is_streamed_in_order_and_redacted() {
