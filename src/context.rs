@@ -30,6 +30,8 @@ pub struct Context {
     pub warm_clients: bool,
     /// Where images of the lock are read from before they are looked for under their names.
     pub bundle: Option<Arc<Bundle>>,
+    /// Nothing is asked outside of this machine.
+    pub offline: bool,
     /// What the image is for.
     pub platform: Platform,
 }

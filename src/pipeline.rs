@@ -2,7 +2,8 @@
 //!
 //! 1. [`stages::lock`]: names become commits and digests ([`Lock`]), or the lock file is read.
 //! 2. [`stages::fetch`]: the pinned commits, the build root and the base image ([`Sources`]).
-//! 3. [`stages::bench`]: bench builds in a sandbox; what it left is settled ([`BuiltTree`](carafe_builder::runtime::BuiltTree)).
+//! 3. [`stages::bench`]: bench builds in a sandbox, whose [`stages::door`] records or replays what
+//!    it downloads; what it left is settled ([`BuiltTree`](carafe_builder::runtime::BuiltTree)).
 //! 4. [`stages::pack`]: the tree becomes layers ([`PackedLayer`]) in an OCI layout.
 //! 5. [`stages::assemble`]: the base and the layers become one image ([`Built`]).
 //! 6. [`stages::push`]: blobs, then the manifest, then the tags ([`PushReport`]).
@@ -12,7 +13,7 @@
 use std::path::{Path, PathBuf};
 
 use carafe_builder::cache::Scratch;
-use carafe_builder::lock::{Lock, Moving};
+use carafe_builder::lock::Lock;
 use carafe_builder::spec::Spec;
 use carafe_layers::image::Image;
 use carafe_layers::pack::PackedLayer;
@@ -22,8 +23,10 @@ use crate::images::ImageName;
 use crate::registry::{PushReport, Reference};
 use crate::stages;
 use crate::stages::copy::Parcel;
+use crate::stages::door::Traffic;
 use crate::stages::fetch::Sources;
 use crate::stages::lock::{LockOptions, Locked};
+use crate::stages::record::Network;
 use crate::stages::verify::Claims;
 
 /// A finished image.
@@ -38,6 +41,8 @@ pub struct Built {
     pub sources: Sources,
     /// Where its blobs lie.
     pub layout: PathBuf,
+    /// What went through its door, if it had one.
+    pub traffic: Option<Traffic>,
 }
 
 /// From a spec to an image in an OCI layout.
@@ -58,20 +63,22 @@ pub fn build(
 /// The same from a lock that is at hand.
 pub fn build_locked(
     spec: &Spec,
-    Locked { lock, apps }: Locked,
+    Locked { lock, apps, network }: Locked,
     output: Option<&Path>,
     scratch: &Scratch,
     context: &Context,
 ) -> miette::Result<Built> {
     let sources = stages::fetch::fetch(spec, &lock, apps, context)?;
-    let tree = stages::bench::build(spec, &lock, &sources, scratch, context)?;
+    let Network { mode, keep } = network;
+    let (tree, traffic) = stages::bench::build(spec, &lock, &sources, mode, scratch, context)?;
+    let lock = stages::record::settle(lock, traffic.as_ref(), &keep, context)?;
     let layout = output.map_or_else(|| scratch.path().join("layout"), Path::to_owned);
     let layers = stages::pack::pack(&tree, &lock, &spec.redactor(), &layout, context)?;
     if output.is_some() {
         stages::assemble::add_base(&sources, &layout, context)?;
     }
     let image = stages::assemble::assemble(&lock, &tree, &layers, &sources, &layout, &spec.tags)?;
-    Ok(Built { lock, image, layers, sources, layout })
+    Ok(Built { lock, image, layers, sources, layout, traffic })
 }
 
 /// Builds again the image that says so itself. The client caches are left alone: what is in them
@@ -84,7 +91,10 @@ pub fn rebuild(
 ) -> miette::Result<Built> {
     let locked = match &context.bundle {
         Some(bundle) => stages::bundle::unpack(bundle, context)?,
-        None => Locked { lock: claims.lock.clone(), apps: None },
+        None => {
+            let network = Network::again(&claims.lock, context)?;
+            Locked { lock: claims.lock.clone(), apps: None, network }
+        }
     };
     build_locked(&claims.spec, locked, output, scratch, context)
 }
@@ -103,7 +113,7 @@ pub fn deliver(
     Parcel { names: tags.to_vec(), ..parcel }.deliver(&targets, context)
 }
 
-/// Pins everything in the spec.
-pub fn lock(spec: &Spec, context: &Context) -> miette::Result<Lock> {
-    stages::lock::make(spec, Moving::Allowed, context).map(|locked| locked.lock)
+/// Pins everything in the spec and writes the lock to `path`.
+pub fn lock(spec: &Spec, path: &Path, context: &Context) -> miette::Result<Lock> {
+    stages::lock::make_anew(spec, path, context).map(|(lock, _)| lock)
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use carafe_builder::door::{Update, Wanted};
 use carafe_layers::pack::PackedLayer;
 use clap::Args;
 use miette::miette;
@@ -10,14 +11,19 @@ use serde_json::json;
 use super::delivery::Settled;
 use super::exit;
 use super::inputs::{RunArguments, SandboxArguments, SpecArguments};
+use crate::context::Context;
 use crate::images::ImageName;
 use crate::pipeline::{self, Built};
 use crate::registry::{PushReport, Reference};
 use crate::report::{self, LayerRow};
+use crate::stages::door::Traffic;
 use crate::stages::lock::LockOptions;
 
 /// Where the image is left when it is neither pushed nor put anywhere.
 const DEFAULT_OUTPUT: &str = "image";
+
+/// What `--update` without a value stands for.
+const EVERYTHING: &str = "";
 
 /// Arguments of `carafe build`.
 #[derive(Args)]
@@ -41,6 +47,13 @@ pub struct BuildArguments {
     /// Run `carafe lock` first
     #[arg(long)]
     lock: bool,
+    /// Record again what bench downloads: all of it, or what belongs to a host or a package
+    #[arg(long, value_name = "HOST|PACKAGE", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = EVERYTHING, conflicts_with_all = ["locked", "offline"])]
+    update: Vec<String>,
+    /// Ask nothing outside of this machine: all must be recorded, and in the cache
+    #[arg(long, conflicts_with = "lock")]
+    offline: bool,
 }
 
 pub fn run(arguments: &BuildArguments) -> miette::Result<u8> {
@@ -53,14 +66,20 @@ pub fn run(arguments: &BuildArguments) -> miette::Result<u8> {
             "where to push is not said"
         ));
     }
-    let options =
-        LockOptions { path: arguments.spec.lock_path(), locked: arguments.locked, renew: arguments.lock };
+    let options = LockOptions {
+        path: arguments.spec.lock_path(),
+        locked: arguments.locked,
+        renew: arguments.lock,
+        update: update(&arguments.update),
+    };
     let output = match (&arguments.output, arguments.push) {
         (Some(output), _) => Some(output.clone()),
         (None, false) => Some(ImageName::output(DEFAULT_OUTPUT)?),
         (None, true) => None,
     };
-    let context = arguments.run.context(Some(&spec), &targets, (&arguments.sandbox).into())?;
+    let isolation = (&arguments.sandbox).into();
+    let context = arguments.run.context(Some(&spec), &targets, isolation)?;
+    let context = Context { offline: arguments.offline, ..context };
     let scratch = context.cache.scratch()?;
     let folder = output.as_ref().and_then(ImageName::folder);
     let built = pipeline::build(&spec, &options, folder, &scratch, &context)?;
@@ -75,6 +94,15 @@ pub fn run(arguments: &BuildArguments) -> miette::Result<u8> {
     };
     show(arguments, &built, &settled.pushed, names, since.elapsed());
     settled.end(exit::DONE)
+}
+
+/// What `--update` asks for.
+fn update(wanted: &[String]) -> Option<Update> {
+    match wanted {
+        [] => None,
+        wanted if wanted.iter().any(|wanted| wanted == EVERYTHING) => Some(Update::All),
+        wanted => Some(Update::Only(wanted.iter().map(|wanted| Wanted::new(wanted)).collect())),
+    }
 }
 
 /// The references that tags name.
@@ -97,11 +125,15 @@ fn show(
             "digest": digest,
             "names": names,
             "layers": layers,
+            "record": built.traffic.as_ref().map(traffic_json),
             "pushed": pushed.iter().map(report::push_json).collect::<Vec<_>>(),
         }));
         return;
     }
     if !arguments.run.quiet {
+        for change in built.traffic.iter().flat_map(|traffic| &traffic.changes) {
+            report::to_stderr(format_args!("{change}"));
+        }
         let table = report::layer_table(&rows(built, pushed), &report::sent(pushed));
         let done = if pushed.is_empty() { "built" } else { "built and pushed" };
         report::to_stderr(format_args!("\n{table}\n{done} in {}", report::clock(elapsed)));
@@ -109,6 +141,19 @@ fn show(
     for name in names {
         report::to_stdout(format_args!("{name}"));
     }
+}
+
+fn traffic_json(traffic: &Traffic) -> serde_json::Value {
+    json!({
+        "digest": traffic.record.digest(),
+        "recorded": traffic.recorded,
+        "answers": traffic.record.entries().len(),
+        "changes": traffic.changes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "refused": traffic.refusals.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "tries_again": traffic.tries_again,
+        "bytes_fetched": traffic.bytes_fetched,
+        "bytes_served": traffic.bytes_served,
+    })
 }
 
 fn layer_json(layer: &PackedLayer) -> serde_json::Value {

@@ -155,6 +155,7 @@ impl RunArguments {
             cancel: stop::token(),
             warm_clients: true,
             bundle: None,
+            offline: false,
             platform: Platform::host(),
         })
     }

@@ -31,8 +31,7 @@ pub fn run(arguments: &LockArguments) -> miette::Result<u8> {
         return Ok(check(old, &spec, &path));
     }
     let context = arguments.run.context(Some(&spec), &[], (&arguments.sandbox).into())?;
-    let lock = pipeline::lock(&spec, &context)?;
-    lock.write(&path)?;
+    let lock = pipeline::lock(&spec, &path, &context)?;
     let changes = changes(old.as_ref(), &lock);
     if arguments.run.json {
         report::emit(&json!({"event": "result", "lock": lock.to_toml(), "path": path, "changes": changes}));

@@ -3,18 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use carafe_builder::bench::{BenchApp, BenchInit, BuildInputs, Recipe, SandboxAdditions, published_ref};
-use carafe_builder::cache::{Claim, Scratch, remove_tree};
+use carafe_builder::cache::{Scratch, remove_tree};
+use carafe_builder::door::Mode;
 use carafe_builder::lock::{Lock, PinnedApp};
 use carafe_builder::progress::{Stage, Unit};
 use carafe_builder::runtime::{self, BuiltTree};
-use carafe_builder::sandbox::{Isolation, Limits, Sandbox, SandboxConfig, machine_memory};
+use carafe_builder::sandbox::{Doorkeeper, Isolation, Limits, Sandbox, SandboxConfig, machine_memory};
 use carafe_builder::secret::Redactor;
 use carafe_builder::spec::{Spec, format_bytes};
 use miette::{Context as _, IntoDiagnostic, miette};
 
+use super::door::{OpenDoor, Traffic};
+use super::downloads::Downloads;
 use super::fetch::{BuildRoot, Sources};
 use crate::context::Context;
 
@@ -32,38 +36,47 @@ pub fn build(
     spec: &Spec,
     lock: &Lock,
     sources: &Sources,
+    mode: Mode,
     scratch: &Scratch,
     context: &Context,
-) -> miette::Result<BuiltTree> {
+) -> miette::Result<(BuiltTree, Option<Traffic>)> {
     check_tools(lock, &sources.build_root, context)?;
     let memory = spec.memory.map(|size| size.0);
     let heap = memory.unwrap_or(u64::MAX).min(machine_memory()) / 100 * NODE_HEAP_PERCENT;
-    let downloads = downloads(lock, context)?;
+    let downloads = Downloads::of(&mode, scratch, context)?;
     let inputs = BuildInputs {
         lock,
         apps: publish(&sources.apps, scratch, context)?,
         limits: Limits { wall: spec.timeout, memory },
         node_heap_mib: heap >> 20,
-        downloads: downloads.as_ref().map(|claim| claim.path().to_owned()),
+        downloads: downloads.path().map(Path::to_owned),
         logs: logs(context)?,
     };
     let mut additions = BenchInit.sandbox_additions(&inputs)?;
     additions.env.extend(lock.env.clone());
-    let sandbox = open(&sources.build_root, additions, spec.redactor(), scratch, context)?;
+    let door = OpenDoor::open(spec, lock, mode, context)?;
+    let root = &sources.build_root;
+    let sandbox = open(root, additions, spec.redactor(), door.keeper(), scratch, context)?;
     let task = context.progress.task(Stage::Build, "bench", None, Unit::Items);
-    let made = BenchInit.build(&inputs, &sandbox, &task)?;
+    let made = BenchInit.build(&inputs, &sandbox, &task).map_err(|error| door.explain(error))?;
     let scripts = scratch.path().join("scripts");
     let tree = runtime::finish(&made.folder, lock, &scripts)?;
     let peak = made.peak_memory.max(BenchInit.compile(&inputs, &sandbox, &task)?);
-    task.finish(format!("{} apps, peak memory {}", lock.apps.len(), format_bytes(peak)));
-    Ok(tree)
+    drop(sandbox);
+    let traffic = door.close(context)?;
+    if let Some(traffic) = &traffic {
+        downloads.keep(&traffic.record, context)?;
+    }
+    let through = traffic.as_ref().map(|traffic| format!(", {traffic}")).unwrap_or_default();
+    task.finish(format!("{} apps, peak memory {}{through}", lock.apps.len(), format_bytes(peak)));
+    Ok((tree, traffic))
 }
 
 /// The versions of the tools in a build root.
 pub fn probe_tools(root: &BuildRoot, context: &Context) -> miette::Result<BTreeMap<String, String>> {
     let scratch = context.cache.scratch()?;
     let additions = SandboxAdditions { binds: Vec::new(), files: Vec::new(), env: BTreeMap::new() };
-    let sandbox = open(root, additions, Redactor::default(), &scratch, context)?;
+    let sandbox = open(root, additions, Redactor::default(), None, &scratch, context)?;
     Ok(BenchInit.probe_tools(&sandbox, &scratch.path().join("tools.log"))?)
 }
 
@@ -89,6 +102,7 @@ fn open(
     root: &BuildRoot,
     additions: SandboxAdditions,
     redactor: Redactor,
+    doorkeeper: Option<Arc<dyn Doorkeeper>>,
     scratch: &Scratch,
     context: &Context,
 ) -> miette::Result<Sandbox> {
@@ -103,6 +117,7 @@ fn open(
         binds: additions.binds,
         files: additions.files,
         env,
+        doorkeeper,
         redactor,
         launcher: SELF.into(),
         cancel: context.cancel.clone(),
@@ -120,15 +135,6 @@ fn publish(apps: &[PinnedApp], scratch: &Scratch, context: &Context) -> miette::
         Ok(BenchApp { locked: app.locked.clone(), repository })
     };
     apps.iter().map(publish).collect()
-}
-
-/// What bench downloads is kept for the next build of the same lock: see docs/adr/0004. yarn's
-/// cache does not bear two writers, so a second build at the same time goes without.
-fn downloads(lock: &Lock, context: &Context) -> miette::Result<Option<Claim>> {
-    if !context.warm_clients {
-        return Ok(None);
-    }
-    Ok(context.cache.bucket("downloads", 1)?.claim(&lock.digest().hex())?)
 }
 
 /// A folder for this build's logs; of the older ones only the newest are kept.

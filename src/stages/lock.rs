@@ -1,14 +1,16 @@
 //! Spec → Lock: read the lock file, or pin every name now.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use carafe_builder::door::Update;
 use carafe_builder::lock::{LOCK_VERSION, Lock, LockedImage, Moving, PinnedApp, newest, pin};
 use carafe_builder::spec::{ImageSpec, Spec};
 use carafe_layers::format::FormatVersion;
 use carafe_layers::source::ImageSource;
 use miette::miette;
 
+use super::record::Network;
 use super::{bench, fetch};
 use crate::context::Context;
 use crate::images::ImageName;
@@ -22,6 +24,8 @@ pub struct LockOptions {
     pub locked: bool,
     /// Lock anew first, as `carafe lock` does.
     pub renew: bool,
+    /// What is recorded anew although there is a record.
+    pub update: Option<Update>,
 }
 
 /// A lock, and what was fetched while it was made.
@@ -30,22 +34,40 @@ pub struct Locked {
     pub lock: Lock,
     /// The apps, where they had to be fetched for the lock.
     pub apps: Option<Vec<PinnedApp>>,
+    /// What the build does about its network.
+    pub network: Network,
 }
 
 /// The lock for a build: the file's, if it fits the spec; else one that is made now, as far as
 /// the options allow.
 pub fn obtain(spec: &Spec, options: &LockOptions, context: &Context) -> miette::Result<Locked> {
     if options.renew {
-        let locked = make(spec, Moving::Allowed, context)?;
-        locked.lock.write(&options.path)?;
-        return Ok(locked);
+        let (lock, apps) = make_anew(spec, &options.path, context)?;
+        let network = Network::of(&lock, true, options, context)?;
+        return Ok(Locked { lock, apps: Some(apps), network });
     }
     if let Some(lock) = Lock::read(&options.path)? {
         check(&lock, spec, options)?;
-        return Ok(Locked { lock, apps: None });
+        let network = Network::of(&lock, true, options, context)?;
+        return Ok(Locked { lock, apps: None, network });
     }
     let moving = if options.locked { Moving::Refused } else { Moving::TagsOnly };
-    make(spec, moving, context)
+    let (lock, apps) = make(spec, moving, context)?;
+    let network = Network::of(&lock, false, options, context)?;
+    Ok(Locked { lock, apps: Some(apps), network })
+}
+
+/// Pins everything and writes the lock. If all is as it was, it is still recorded.
+pub fn make_anew(spec: &Spec, path: &Path, context: &Context) -> miette::Result<(Lock, Vec<PinnedApp>)> {
+    let old = Lock::read(path);
+    let (mut lock, apps) = make(spec, Moving::Allowed, context)?;
+    // One that cannot be read is what `carafe lock` is for.
+    if let Ok(Some(old)) = old {
+        let recorded = Lock { record: old.record, ..lock.clone() };
+        lock = if recorded == old { recorded } else { lock };
+    }
+    lock.write(path)?;
+    Ok((lock, apps))
 }
 
 /// Whether the lock was made from this spec.
@@ -61,7 +83,7 @@ pub fn check(lock: &Lock, spec: &Spec, options: &LockOptions) -> miette::Result<
 }
 
 /// Pins everything.
-pub fn make(spec: &Spec, moving: Moving, context: &Context) -> miette::Result<Locked> {
+fn make(spec: &Spec, moving: Moving, context: &Context) -> miette::Result<(Lock, Vec<PinnedApp>)> {
     let build_image = pin_image(&spec.build_image, spec, moving, context)?;
     let base_image = pin_image(&spec.base_image, spec, moving, context)?;
     let apps = pin(spec, &context.commits, moving, &context.progress)?;
@@ -79,7 +101,7 @@ pub fn make(spec: &Spec, moving: Moving, context: &Context) -> miette::Result<Lo
         env: spec.env.clone(),
         apps: apps.iter().map(|app| app.locked.clone()).collect(),
     };
-    Ok(Locked { lock, apps: Some(apps) })
+    Ok((lock, apps))
 }
 
 fn pin_image(
