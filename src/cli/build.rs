@@ -79,7 +79,8 @@ pub fn run(arguments: &BuildArguments) -> miette::Result<u8> {
     };
     let isolation = (&arguments.sandbox).into();
     let context = arguments.run.context(Some(&spec), &targets, isolation)?;
-    let context = Context { offline: arguments.offline, ..context };
+    let commits = context.commits.clone().offline(arguments.offline);
+    let context = Context { offline: arguments.offline, commits, ..context };
     let scratch = context.cache.scratch()?;
     let folder = output.as_ref().and_then(ImageName::folder);
     let built = pipeline::build(&spec, &options, folder, &scratch, &context)?;

@@ -16,7 +16,7 @@ use crate::images::ImageName;
 use crate::report;
 use crate::stages;
 use crate::stages::bundle::{Delivered, Output, deliver, gather, open, record};
-use crate::stages::lock::{LockOptions, check};
+use crate::stages::lock::check;
 
 /// Where a bundle is left when nothing else is said.
 const DEFAULT_OUTPUT: &str = "bundle";
@@ -60,9 +60,9 @@ pub fn run(arguments: &BundleArguments) -> miette::Result<u8> {
     let lock = Lock::read(&path)?.ok_or_else(|| {
         miette!(help = "run `carafe lock`, then `carafe build`", "there is no lock `{}`", path.display())
     })?;
-    check(&lock, &spec, &LockOptions { path: path.clone(), locked: true, renew: false })?;
+    check(&lock, &spec, &path)?;
     let context = arguments.run.context(Some(&spec), &targets, Isolation::Namespaces)?;
-    let record = record(&lock, &path)?;
+    let record = record(&lock, &path, &context)?;
     let scratch = context.cache.scratch()?;
     let draft = gather(&spec, &lock, &record, &scratch, &context)?;
     let done = deliver(&draft, &output, arguments.delta_from.as_ref(), &context)?;

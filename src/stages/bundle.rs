@@ -15,6 +15,7 @@ use miette::{Context as _, IntoDiagnostic, miette};
 
 use super::fetch::image;
 use super::lock::Locked;
+use super::record::{self, Network};
 use crate::bundle::write::{Delta, Written, to_folder, to_tar};
 use crate::bundle::{Bundle, BundleError, Draft, Ingredients};
 use crate::context::Context;
@@ -100,22 +101,10 @@ pub fn deliver(
     })
 }
 
-/// The record that `lock` names, from beside its file.
-pub fn record(lock: &Lock, path: &Path) -> miette::Result<Record> {
+/// The record that the lock at `path` names.
+pub fn record(lock: &Lock, path: &Path, context: &Context) -> miette::Result<Record> {
     let none = || BundleError::NoRecord { lock: path.display().to_string() };
-    let wanted = lock.record.ok_or_else(none)?;
-    let path = path.with_file_name("carafe.record");
-    let bytes =
-        fs::read(&path).into_diagnostic().wrap_err_with(|| format!("failed to read `{}`", path.display()))?;
-    let record = Record::parse(&bytes)?;
-    if record.digest() != wanted {
-        return Err(miette!(
-            help = "take both from one commit, or record again with `carafe build --update`",
-            "`{}` is not the record that the lock names",
-            path.display()
-        ));
-    }
-    Ok(record)
+    record::find(lock.record.ok_or_else(none)?, &record::record_path(path), context)
 }
 
 /// Opens a bundle: the first of `names`; the others may have what it lacks.
@@ -133,7 +122,8 @@ pub fn open(names: &[ImageName], context: &Context) -> miette::Result<Bundle> {
 pub fn unpack(bundle: &Bundle, context: &Context) -> miette::Result<Locked> {
     let bodies = Bodies::of(&context.cache)?;
     let apps = bundle.unpack(&context.commits, &bodies, &context.progress)?;
-    Ok(Locked { lock: bundle.lock().clone(), apps: Some(apps) })
+    let network = Network::replay(bundle.record().clone());
+    Ok(Locked { lock: bundle.lock().clone(), apps: Some(apps), network })
 }
 
 /// Everything that is in a bundle.

@@ -68,10 +68,7 @@ pub fn image(
     let bundled = context.bundle.as_ref().map(|bundle| bundle.image(locked)).transpose()?.flatten();
     let source = match bundled {
         Some(source) => source,
-        None => {
-            let name: ImageName = locked.reference.parse()?;
-            name.relative_to(&spec.folder).open(&context.registry, Some(locked.digest))?
-        }
+        None => open_by_name(spec, locked, context)?,
     };
     let resolved = resolve(&*source, &context.platform)?;
     if resolved.root.digest != locked.digest {
@@ -84,6 +81,22 @@ pub fn image(
         ));
     }
     Ok((resolved, source))
+}
+
+fn open_by_name(
+    spec: &Spec,
+    locked: &LockedImage,
+    context: &Context,
+) -> miette::Result<Arc<dyn ImageSource>> {
+    let name: ImageName = locked.reference.parse()?;
+    if context.offline && matches!(name, ImageName::Registry(_)) {
+        return Err(miette!(
+            help = "build from a bundle, which has it; or name an OCI layout on disk: `oci:FOLDER`",
+            "`{}` is in a registry, and with `--offline` none is asked",
+            locked.reference
+        ));
+    }
+    Ok(name.relative_to(&spec.folder).open(&context.registry, Some(locked.digest))?)
 }
 
 /// The build image, unpacked once into the cache. Without a sandbox it is this machine itself.

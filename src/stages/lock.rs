@@ -47,9 +47,14 @@ pub fn obtain(spec: &Spec, options: &LockOptions, context: &Context) -> miette::
         return Ok(Locked { lock, apps: Some(apps), network });
     }
     if let Some(lock) = Lock::read(&options.path)? {
-        check(&lock, spec, options)?;
+        check(&lock, spec, &options.path)?;
         let network = Network::of(&lock, true, options, context)?;
         return Ok(Locked { lock, apps: None, network });
+    }
+    if context.offline {
+        let (help, path) =
+            ("lock first, where there is a network: `carafe build --lock`", options.path.display());
+        return Err(miette!(help = help, "there is no `{path}`, and with `--offline` nothing is resolved"));
     }
     let moving = if options.locked { Moving::Refused } else { Moving::TagsOnly };
     let (lock, apps) = make(spec, moving, context)?;
@@ -71,14 +76,14 @@ pub fn make_anew(spec: &Spec, path: &Path, context: &Context) -> miette::Result<
 }
 
 /// Whether the lock was made from this spec.
-pub fn check(lock: &Lock, spec: &Spec, options: &LockOptions) -> miette::Result<()> {
+pub fn check(lock: &Lock, spec: &Spec, path: &Path) -> miette::Result<()> {
     if lock.fits(spec) {
         return Ok(());
     }
     Err(miette!(
         help = "run `carafe lock`, look at the difference, and commit it",
         "the spec has moved away from `{}`",
-        options.path.display()
+        path.display()
     ))
 }
 

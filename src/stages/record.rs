@@ -127,7 +127,7 @@ pub fn record_path(lock_file: &Path) -> PathBuf {
 }
 
 /// The record that a lock names.
-fn find(digest: Digest, beside: &Path, context: &Context) -> miette::Result<Record> {
+pub fn find(digest: Digest, beside: &Path, context: &Context) -> miette::Result<Record> {
     if let Some(bytes) = read(beside)? {
         let found = Digest::of(&bytes);
         if found == digest {

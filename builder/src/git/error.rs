@@ -52,6 +52,15 @@ pub enum GitError {
         /// What was asked for.
         commit: CommitId,
     },
+    /// It is not here, and no server may be asked.
+    #[error("failed to find commit {commit} of {url} in the cache, and nothing may be fetched")]
+    #[diagnostic(help("build without `--offline` once, or from a bundle that has it"))]
+    Offline {
+        /// Where it would be fetched from.
+        url: String,
+        /// What was asked for.
+        commit: CommitId,
+    },
     /// The server wants a credential and got none.
     #[error("failed to open {url}: the server asks for a credential, or there is no such repository")]
     #[diagnostic(help(

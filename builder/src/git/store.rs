@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::backend::{backend_for, with_helper};
 use super::verify::{self, Submodule};
-use super::{CommitId, GitError, Remote, TreeId, bare};
+use super::{CommitId, GitError, Remote, Transport, TreeId, bare};
 use crate::cache::{Bucket, Cache, CacheError};
 use crate::progress::Task;
 
@@ -69,12 +69,18 @@ impl EmptySubmodules {
 pub struct Store {
     pub(super) cache: Cache,
     pub(super) commits: Bucket,
+    offline: bool,
 }
 
 impl Store {
     /// Of this cache.
     pub fn new(cache: &Cache) -> Result<Self, CacheError> {
-        Ok(Self { cache: cache.clone(), commits: cache.bucket("git", 1)? })
+        Ok(Self { cache: cache.clone(), commits: cache.bucket("git", 1)?, offline: false })
+    }
+
+    /// The same, or one that asks no server.
+    pub fn offline(self, offline: bool) -> Self {
+        Self { offline, ..self }
     }
 
     /// The commit, fetched if it is not here yet. What is published is whole: see [`GitError`] for
@@ -95,6 +101,9 @@ impl Store {
         task: &Task,
     ) -> Result<Checkout, GitError> {
         let git_dir = self.commits.entry(commit.as_str(), |folder| {
+            if self.offline && !matches!(remote.transport(), Transport::File(_)) {
+                return Err(GitError::Offline { url: remote.url().to_owned(), commit: commit.clone() });
+            }
             with_helper(remote, |remote| {
                 bare::create(folder)?;
                 backend_for(remote).fetch(remote, commit, folder, task)
