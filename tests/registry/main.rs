@@ -1,6 +1,7 @@
 //! The registry client against Debian's docker-registry, and against a stand-in that misbehaves.
 
 mod auth;
+#[path = "../common/certificates.rs"]
 mod certificates;
 mod clock;
 mod doctor;

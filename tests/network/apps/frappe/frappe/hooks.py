@@ -1,0 +1,5 @@
+app_name = "frappe"
+app_title = "Frappe (for tests)"
+app_publisher = "Carafe maintainers"
+app_description = "As much of a framework as bench asks for"
+app_license = "Apache-2.0"

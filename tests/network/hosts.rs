@@ -1,0 +1,163 @@
+//! A python index, an npm registry and a git host on loopback, each with a token of its own.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use crate::certificates::authority;
+use crate::demo::{ProgramFolder, root, succeed};
+
+/// What the hosts want to see, by the variable that carafe reads it from. Nothing may show them.
+pub const TOKENS: [(&str, &str); 3] =
+    [("INDEX_TOKEN", "idx-90ab77c1"), ("NPM_TOKEN", "npm-41fe02d8"), ("GIT_TOKEN", "git-7c55e6b3")];
+
+/// The hosts of one test. They end when this is dropped.
+pub struct Hosts {
+    packages: tempfile::TempDir,
+    python: Server,
+    npm: Server,
+    git: Server,
+}
+
+struct Server {
+    child: Child,
+    port: String,
+}
+
+impl Server {
+    fn start(script: &str, folder: &Path, secret: (&str, &str)) -> Self {
+        let tls = format!("{0}/server.pem:{0}/server.key", certificates().display());
+        let mut child = Command::new(root().join("tests/support").join(script))
+            .arg(folder)
+            .env("SERVER_TLS", tls)
+            .env(secret.0, secret.1)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let port = line.trim().strip_prefix("port ").expect("the server says its port").to_owned();
+        Self { child, port }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+impl Hosts {
+    /// With all that the tests' framework needs, in its first versions.
+    pub fn start() -> Self {
+        let [index, npm, git] = TOKENS.map(|(_, token)| token);
+        let packages = tempfile::tempdir().unwrap();
+        let folder = |name: &str| {
+            let folder = packages.path().join(name);
+            std::fs::create_dir(&folder).unwrap();
+            folder
+        };
+        let basic = format!("Basic {}", base64(&format!("ci:{index}")));
+        let bearer = format!("Bearer {npm}");
+        let python = Server::start("package-server", &folder("python"), ("SERVER_AUTHORIZATION", &basic));
+        let npm = Server::start("package-server", &folder("npm"), ("SERVER_AUTHORIZATION", &bearer));
+        let git = Server::start("git-server", repositories(), ("GIT_SERVER_TOKEN", git));
+        let hosts = Self { packages, python, npm, git };
+        hosts.publish(&["python:lantern:1.0.0", "npm:wick:1.0.0", "tarball:wax:v1"]);
+        // What uv puts into every new environment.
+        hosts.publish(&["python:pip:99.0", "python:setuptools:99.0", "python:wheel:99.0"]);
+        hosts
+    }
+
+    /// Adds packages: `KIND:NAME:VERSION`, see tests/support/publish-packages.
+    pub fn publish(&self, packages: &[&str]) {
+        let mut command = Command::new(root().join("tests/support/publish-packages"));
+        succeed(command.arg(self.packages.path()).args(packages));
+    }
+
+    /// The spec's tables that lead from the public addresses here.
+    pub fn tables(&self) -> String {
+        let at = |server: &Server| format!("https://127.0.0.1:{}", server.port);
+        let (python, npm, git) = (at(&self.python), at(&self.npm), at(&self.git));
+        let opens = |server: &Server| format!("[network.credentials.\"127.0.0.1:{}\"]\n", server.port);
+        format!(
+            "[mirrors]\n\
+             \"https://pypi.org/\" = \"{python}/\"\n\
+             \"https://files.pythonhosted.org/packages/\" = \"{python}/packages/\"\n\
+             \"https://registry.yarnpkg.com/\" = \"{npm}/\"\n\
+             \"https://tarballs.carafe.test/\" = \"{npm}/tarballs/\"\n\
+             \"https://git.carafe.test/\" = \"{git}/\"\n\
+             {}username = \"ci\"\npassword = \"${{INDEX_TOKEN}}\"\n\
+             {}token = \"${{NPM_TOKEN}}\"\n\
+             {}username = \"ci\"\npassword = \"${{GIT_TOKEN}}\"\n",
+            opens(&self.python),
+            opens(&self.npm),
+            opens(&self.git),
+        )
+    }
+}
+
+/// `ca.pem` and what it signed.
+pub fn certificates() -> &'static Path {
+    static FOLDER: OnceLock<ProgramFolder> = OnceLock::new();
+    FOLDER
+        .get_or_init(|| {
+            let folder = ProgramFolder::new();
+            authority(folder.path());
+            folder
+        })
+        .path()
+}
+
+/// `crew/frappe.git` and `crew/shade.git`, each with one commit and the tag `v1`.
+fn repositories() -> &'static Path {
+    static FOLDER: OnceLock<ProgramFolder> = OnceLock::new();
+    FOLDER
+        .get_or_init(|| {
+            let folder = ProgramFolder::new();
+            for app in ["frappe", "shade"] {
+                make_repository(
+                    &root().join("tests/network/apps").join(app),
+                    &folder.path().join(format!("crew/{app}.git")),
+                );
+            }
+            folder
+        })
+        .path()
+}
+
+fn make_repository(files: &Path, repository: &Path) {
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.arg("--git-dir").arg(repository).args(["-c", "core.bare=false", "--work-tree"]).arg(files);
+        command.args(arguments).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        for who in ["AUTHOR", "COMMITTER"] {
+            command.env(format!("GIT_{who}_NAME"), "Test").env(format!("GIT_{who}_EMAIL"), "t@example.com");
+            command.env(format!("GIT_{who}_DATE"), "2026-01-05T09:00:00Z");
+        }
+        succeed(&mut command);
+    };
+    let init = ["init", "--quiet", "--bare", "--initial-branch=main"];
+    succeed(Command::new("git").args(init).arg(repository).env("GIT_CONFIG_GLOBAL", "/dev/null"));
+    git(&["config", "uploadpack.allowAnySHA1InWant", "true"]);
+    git(&["add", "--all", "--force", "."]);
+    git(&["commit", "--quiet", "--message", "All of it"]);
+    git(&["tag", "v1"]);
+}
+
+fn base64(text: &str) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let encode = |three: &[u8]| {
+        let bits = three.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        let letter = |at: usize| match at <= three.len() {
+            true => char::from(LETTERS[(bits >> (18 - 6 * at) & 63) as usize]),
+            false => '=',
+        };
+        [0, 1, 2, 3].map(letter)
+    };
+    text.as_bytes().chunks(3).flat_map(encode).collect()
+}
