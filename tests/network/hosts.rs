@@ -67,7 +67,7 @@ impl Hosts {
         let npm = Server::start("package-server", &folder("npm"), ("SERVER_AUTHORIZATION", &bearer));
         let git = Server::start("git-server", repositories(), ("GIT_SERVER_TOKEN", git));
         let hosts = Self { packages, python, npm, git };
-        hosts.publish(&["python:lantern:1.0.0", "npm:wick:1.0.0", "tarball:wax:v1"]);
+        hosts.publish(&["python:lantern:1.0.0", "npm:wick:1.0.0", "tarball:wax:1.0.0"]);
         // What uv puts into every new environment.
         hosts.publish(&["python:pip:99.0", "python:setuptools:99.0", "python:wheel:99.0"]);
         hosts

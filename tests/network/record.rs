@@ -14,7 +14,7 @@ fn a_recording_is_replayed_when_every_host_is_gone() {
         "https://pypi.org/simple/lantern/",
         "https://files.pythonhosted.org/packages/lantern-1.0.0-py3-none-any.whl",
         "https://registry.yarnpkg.com/wick",
-        "https://tarballs.carafe.test/wax/v1",
+        "https://tarballs.carafe.test/wax/1.0.0",
         "https://git.carafe.test/crew/shade.git/info/refs?service=git-upload-pack",
     ] {
         assert!(record.contains(address), "{address} is not in {record}");
@@ -57,7 +57,7 @@ fn what_is_new_upstream_is_taken_when_asked_for_and_said() {
     assert_eq!(world.build(&[]).digest, first.digest);
 
     let lanterns = world.build(&["--update=lantern"]);
-    assert!(has(&world.image(), "lantern 1.1.0, shade 1.0.0, wick and wax 1.0.0 v1"));
+    assert!(has(&world.image(), "lantern 1.1.0, shade 1.0.0, wick and wax 1.0.0 1.0.0"));
     for change in [
         "changed: GET https://pypi.org/simple/lantern/",
         "new: GET https://files.pythonhosted.org/packages/lantern-1.1.0-py3-none-any.whl",
@@ -67,7 +67,7 @@ fn what_is_new_upstream_is_taken_when_asked_for_and_said() {
     assert!(!lanterns.stderr.contains("wick"), "{}", lanterns.stderr);
 
     world.build(&["--update"]);
-    assert!(has(&world.image(), "lantern 1.1.0, shade 1.0.0, wick and wax 1.0.1 v1"));
+    assert!(has(&world.image(), "lantern 1.1.0, shade 1.0.0, wick and wax 1.0.1 1.0.0"));
     let all = world.read("carafe.lock");
     world.build(&["--locked"]);
     assert_eq!(world.read("carafe.lock"), all);
