@@ -117,7 +117,7 @@ fn a_registry_that_says_no() {
     let nobody = push(&demo, &registry.image("a/b:1"), &insecure);
     assert_snapshot!(nobody.replace(registry.address(), "[CLOSED]"), @"
     × failed to push sha256:[ID] to [CLOSED]/a/b: `[CLOSED]` wants other credentials (no credentials were found): unauthorized
-    help: log in with `docker login [CLOSED]` (or podman, skopeo), or set CARAFE_USERNAME and CARAFE_PASSWORD
+    help: log in with `docker login [CLOSED]` (or podman, skopeo), or set CARAFE_USERNAME and CARAFE_PASSWORD; the account needs `repository:a/b:pull,push`
     ");
 
     let image = format!("oci:{}/base-image", bases().display());
@@ -130,6 +130,6 @@ fn a_registry_that_says_no() {
     assert!(!stderr.contains(WRONG), "{stderr}");
     assert_snapshot!(said(&demo, &stderr).replace(registry.address(), "[CLOSED]"), @"
     × failed to push sha256:[ID] to [CLOSED]/a/b: `[CLOSED]` wants other credentials (asked as `builder` of CARAFE_USERNAME): unauthorized
-    help: log in with `docker login [CLOSED]` (or podman, skopeo), or set CARAFE_USERNAME and CARAFE_PASSWORD
+    help: log in with `docker login [CLOSED]` (or podman, skopeo), or set CARAFE_USERNAME and CARAFE_PASSWORD; the account needs `repository:a/b:pull,push`
     ");
 }
