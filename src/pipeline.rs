@@ -18,6 +18,7 @@ use carafe_builder::spec::Spec;
 use carafe_layers::image::Image;
 use carafe_layers::pack::PackedLayer;
 
+use crate::bundle::Bundle;
 use crate::context::Context;
 use crate::images::ImageName;
 use crate::registry::{PushReport, Reference};
@@ -79,6 +80,18 @@ pub fn build_locked(
     }
     let image = stages::assemble::assemble(&lock, &tree, &layers, &sources, &layout, &spec.tags)?;
     Ok(Built { lock, image, layers, sources, layout, traffic })
+}
+
+/// From a bundle: its lock, its commits, its answers and its images, and nothing else.
+pub fn build_bundle(
+    spec: &Spec,
+    bundle: &Bundle,
+    output: Option<&Path>,
+    scratch: &Scratch,
+    context: &Context,
+) -> miette::Result<Built> {
+    let locked = stages::bundle::unpack(bundle, context)?;
+    build_locked(spec, locked, output, scratch, context)
 }
 
 /// Builds again the image that says so itself. The client caches are left alone: what is in them

@@ -1,8 +1,10 @@
 //! `carafe build`.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use carafe_builder::door::{Update, Wanted};
+use carafe_builder::spec::Spec;
 use carafe_layers::pack::PackedLayer;
 use clap::Args;
 use miette::miette;
@@ -16,6 +18,7 @@ use crate::images::ImageName;
 use crate::pipeline::{self, Built};
 use crate::registry::{PushReport, Reference};
 use crate::report::{self, LayerRow};
+use crate::stages;
 use crate::stages::door::Traffic;
 use crate::stages::lock::LockOptions;
 
@@ -54,12 +57,15 @@ pub struct BuildArguments {
     /// Ask nothing outside of this machine: all must be recorded, and in the cache
     #[arg(long, conflicts_with = "lock")]
     offline: bool,
+    /// Build from this bundle (a folder, a tar, a reference): its lock takes the place of the
+    /// spec. A delta needs the bundle that it is against too, as a second --bundle
+    #[arg(long, value_name = "BUNDLE", conflicts_with_all = ["lock", "locked", "update", "spec", "lock_file"])]
+    bundle: Vec<ImageName>,
 }
 
 pub fn run(arguments: &BuildArguments) -> miette::Result<u8> {
     let since = Instant::now();
-    let spec = arguments.spec.load()?;
-    let targets = targets(&spec.tags)?;
+    let (spec, targets, context) = prepare(arguments)?;
     if arguments.push && targets.is_empty() {
         return Err(miette!(
             help = "name it: `-t registry.example.com/erp:15`, or `[image] tags = [...]` in carafe.toml",
@@ -77,13 +83,14 @@ pub fn run(arguments: &BuildArguments) -> miette::Result<u8> {
         (None, false) => Some(ImageName::output(DEFAULT_OUTPUT)?),
         (None, true) => None,
     };
-    let isolation = (&arguments.sandbox).into();
-    let context = arguments.run.context(Some(&spec), &targets, isolation)?;
     let commits = context.commits.clone().offline(arguments.offline);
     let context = Context { offline: arguments.offline, commits, ..context };
     let scratch = context.cache.scratch()?;
     let folder = output.as_ref().and_then(ImageName::folder);
-    let built = pipeline::build(&spec, &options, folder, &scratch, &context)?;
+    let built = match &context.bundle {
+        Some(bundle) => pipeline::build_bundle(&spec, bundle, folder, &scratch, &context)?,
+        None => pipeline::build(&spec, &options, folder, &scratch, &context)?,
+    };
     let delivered = match arguments.push {
         true => output.iter().cloned().chain(targets.iter().cloned().map(ImageName::Registry)).collect(),
         false => Vec::from_iter(output.clone()),
@@ -95,6 +102,23 @@ pub fn run(arguments: &BuildArguments) -> miette::Result<u8> {
     };
     show(arguments, &built, &settled.pushed, names, since.elapsed());
     settled.end(exit::DONE)
+}
+
+/// What is built, where it is pushed to, and what the stages use.
+fn prepare(arguments: &BuildArguments) -> miette::Result<(Spec, Vec<Reference>, Context)> {
+    let isolation = (&arguments.sandbox).into();
+    if arguments.bundle.is_empty() {
+        let spec = arguments.spec.load()?;
+        let targets = targets(&spec.tags)?;
+        let context = arguments.run.context(Some(&spec), &targets, isolation)?;
+        return Ok((spec, targets, context));
+    }
+    let tags = arguments.spec.tags().to_vec();
+    let targets = targets(&tags)?;
+    let context = arguments.run.context(None, &targets, isolation)?;
+    let bundle = stages::bundle::open(&arguments.bundle, &context)?;
+    let spec = Spec { tags, ..Spec::from_lock(bundle.lock())? };
+    Ok((spec, targets, Context { bundle: Some(Arc::new(bundle)), ..context }))
 }
 
 /// What `--update` asks for.

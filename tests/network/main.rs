@@ -1,6 +1,7 @@
 //! A build's network: recorded, replayed, updated and refused, with an index, a registry and a git
 //! host of the tests' own, all on loopback behind tokens and a private CA.
 
+mod bundle;
 #[path = "../common/certificates.rs"]
 mod certificates;
 #[path = "../common/demo.rs"]

@@ -1,0 +1,133 @@
+//! What was recorded, carried in a bundle to where there is no network at all.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::demo::{scratch, succeed};
+use crate::registry::RegistryServer;
+use crate::world::{Said, World, said};
+
+/// A machine with nothing on it.
+fn fresh() -> tempfile::TempDir {
+    tempfile::tempdir_in(scratch()).unwrap()
+}
+
+/// `carafe build --offline` in a network namespace in which no interface is up, on a fresh
+/// machine, in an empty folder: no spec, no lock, no record.
+fn build_inside(world: &World, arguments: &[&str]) -> Said {
+    let machine = fresh();
+    let inside =
+        without_network(&world.carafe(&[&["build", "--offline"], arguments].concat()), machine.path());
+    said(&mut { inside })
+}
+
+/// The same command, on the machine in `folder`, with no interface up.
+fn without_network(command: &Command, folder: &Path) -> Command {
+    let mut unshare = Command::new("unshare");
+    // As root a namespace is to be had; an ordinary user takes one of users with it.
+    let user = if rustix::process::geteuid().is_root() {
+        &["--net"][..]
+    } else {
+        &["--user", "--map-current-user", "--net"]
+    };
+    unshare.args(user).arg("--").arg(command.get_program()).args(command.get_args());
+    unshare.env_clear().current_dir(folder);
+    unshare.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    unshare.env("CARAFE_CACHE_DIR", folder.join("cache"));
+    unshare
+}
+
+/// Runs `carafe bundle` and returns the bundle's digest.
+fn bundle(world: &World, arguments: &[&str]) -> String {
+    let stdout = succeed(&mut world.carafe(&[&["bundle"], arguments].concat()));
+    stdout.trim_end().rsplit_once('@').expect("a bundle says its digest").1.to_owned()
+}
+
+#[test]
+fn a_bundle_builds_the_same_image_where_there_is_no_network() {
+    let (mut world, first) = World::recorded();
+    let folder = bundle(&world, &["-o", "erp"]);
+    assert_eq!(bundle(&world, &["--tar", "erp.tar"]), folder, "one lock is one bundle");
+    world.hosts = None;
+    for path in ["erp", "erp.tar"] {
+        let path = world.path(path);
+        let built = build_inside(&world, &["--bundle", path.to_str().unwrap()]);
+        assert_eq!(built.digest, first.digest, "{}", built.stderr);
+    }
+}
+
+#[test]
+fn a_bundle_in_a_registry_is_enough() {
+    let (mut world, first) = World::recorded();
+    let registry = RegistryServer::start();
+    let (name, host) = (registry.image("bundles/erp:1"), registry.address().to_owned());
+    let pushed = bundle(&world, &["--push", &name, "--insecure-registry", &host]);
+    assert_eq!(pushed, bundle(&world, &["-o", "erp"]));
+    world.hosts = None;
+    let machine = fresh();
+    let mut build = world.carafe(&["build", "--offline", "--bundle", &name, "--insecure-registry", &host]);
+    let built = said(build.current_dir(machine.path()).env("CARAFE_CACHE_DIR", machine.path().join("cache")));
+    assert_eq!(built.digest, first.digest, "{}", built.stderr);
+}
+
+#[test]
+fn a_delta_carries_what_is_new_and_names_its_base() {
+    let (mut world, _) = World::recorded();
+    let base = bundle(&world, &["--tar", "sunday.tar"]);
+    world.hosts().publish(&["npm:wick:1.0.1"]);
+    let second = world.build(&["--update=wick"]);
+    let whole = bundle(&world, &["--tar", "whole.tar"]);
+    assert_eq!(bundle(&world, &["--tar", "monday.tar", "--delta-from", "sunday.tar"]), whole);
+    let size = |name: &str| world.path(name).metadata().unwrap().len();
+    assert!(size("monday.tar") < size("sunday.tar") / 100, "the images are left out");
+    world.hosts = None;
+
+    let path = |name: &str| world.path(name).to_str().unwrap().to_owned();
+    let machine = fresh();
+    let mut alone = without_network(
+        &world.carafe(&["build", "--offline", "--bundle", &path("monday.tar")]),
+        machine.path(),
+    );
+    let output = alone.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("it is a delta") && stderr.contains(&base), "{stderr}");
+
+    let built = build_inside(&world, &["--bundle", &path("monday.tar"), "--bundle", &path("sunday.tar")]);
+    assert_eq!(built.digest, second.digest, "{}", built.stderr);
+}
+
+#[test]
+fn a_bundle_lists_what_bench_was_given() {
+    let (world, _) = World::recorded();
+    bundle(&world, &["-o", "erp"]);
+    let json: Value =
+        serde_json::from_str(&succeed(&mut world.carafe(&["bundle", "--list", "erp", "--json"]))).unwrap();
+    let listed: Vec<[&str; 3]> = json["materials"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|material| material["kind"] != "metadata")
+        .map(|material| ["kind", "name", "version"].map(|key| material[key].as_str().unwrap_or("-")))
+        .collect();
+    for wanted in [
+        ["app", "frappe", "v1"],
+        ["python", "lantern", "1.0.0"],
+        ["node", "wick", "1.0.0"],
+        ["git", "shade", "-"],
+    ] {
+        assert!(listed.contains(&wanted), "{wanted:?} is not in {listed:?}");
+    }
+    let text = succeed(&mut world.carafe(&["bundle", "--list", "erp"]));
+    let wick = text.lines().find(|line| line.contains("registry.yarnpkg.com/wick/-/wick-1.0.0.tgz")).unwrap();
+    assert!(wick.starts_with("node") && wick.contains("MIT"), "{text}");
+}
+
+#[test]
+fn a_lock_without_a_record_makes_no_bundle() {
+    let world = World::new();
+    let said = world.fail(&["bundle"]);
+    assert!(said.contains("it has no record") && said.contains("carafe build"), "{said}");
+}
