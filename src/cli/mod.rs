@@ -53,6 +53,7 @@ Examples:
   carafe doctor --registry registry.example.com/erp
   carafe copy registry.example.com/erp:1 docker-archive:erp.tar
   carafe verify registry.example.com/erp:1
+  carafe bundle --tar erp.tar          all that a build needs, for `carafe build --bundle erp.tar`
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 checked and different.";
 
