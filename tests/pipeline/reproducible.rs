@@ -24,7 +24,7 @@ fn another_user_umask_time_zone_and_a_cold_cache_give_the_same_digest() {
 
     let elsewhere = demo.path("elsewhere");
     std::fs::create_dir_all(elsewhere.join("home")).unwrap();
-    for name in ["carafe.toml", "carafe.lock"] {
+    for name in ["carafe.toml", "carafe.lock", "carafe.record"] {
         std::fs::copy(demo.path(name), elsewhere.join(name)).unwrap();
     }
     let mut command = Command::new("sh");

@@ -22,7 +22,8 @@ pub(super) fn is_private_host(host: &Host<&str>) -> bool {
     }
 }
 
-/// Whether an address is not one of the public Internet.
+/// Whether an address is not one of the public Internet. Those for documentation are no network's
+/// own, and stand for the Internet in laboratories that have none.
 pub(super) fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_private_v4(address),
@@ -36,7 +37,6 @@ fn is_private_v4(address: Ipv4Addr) -> bool {
         || address.is_loopback()
         || address.is_link_local()
         || address.is_multicast()
-        || address.is_documentation()
         || a == 0
         || a >= 240
         || (a == 100 && b & 0xc0 == 64)
@@ -131,6 +131,7 @@ mod tests {
         let public = [
             "1.1.1.1",
             "172.32.0.1",
+            "203.0.113.80",
             "[2606:4700::1111]",
             "[::ffff:1.1.1.1]",
             "pypi.org",
