@@ -114,4 +114,21 @@ mod tests {
         assert!(!variables(0, 1, false).contains_key("UV_CACHE_DIR"));
         assert_eq!(variables(0, 1, true)["UV_CACHE_DIR"], "/home/frappe/.carafe/downloads/uv");
     }
+
+    /// An extension as pip builds one: in a random folder, which debug information tells.
+    #[test]
+    fn a_c_extension_does_not_tell_where_it_was_built() {
+        let build = |flags: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("x.c"), "int f(int x) { return x + 1; }\n").unwrap();
+            let mut compiler = std::process::Command::new("cc");
+            compiler.args(["-g", "-O2", "-fPIC", "-shared"]).args(flags.split_whitespace());
+            compiler.args(["x.c", "-o", "x.so"]).current_dir(folder.path());
+            assert!(compiler.status().unwrap().success());
+            std::fs::read(folder.path().join("x.so")).unwrap()
+        };
+        let flags = variables(0, 1, false)["CFLAGS"].clone();
+        assert!(build(&flags) == build(&flags));
+        assert!(build("") != build(""), "without it, it does");
+    }
 }

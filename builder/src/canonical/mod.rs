@@ -8,6 +8,7 @@
 mod css_bundles;
 mod git_metadata;
 mod logs;
+mod node_gyp;
 mod python_caches;
 mod site_files;
 mod source_map;
@@ -35,6 +36,7 @@ pub const RULES: &[Rule] = &[
     logs::RULE,
     python_caches::RULE,
     uv_metadata::RULE,
+    node_gyp::RULE,
     css_bundles::RULE,
     site_files::RULE,
 ];
