@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::demo::{Demo, succeed};
+use crate::reproducible::is_root;
 
 fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
@@ -73,10 +74,41 @@ fn gnu_tar_reads_every_layer(layout: &Path, manifest: &Value) {
     }
 }
 
+/// Every kind, mode, owner, mtime, content and link target; and the check sees a difference.
+fn unpacked_is_what_was_packed(layout: &Path, rootfs: &Path) {
+    let check = || {
+        let owners = if is_root() { &[][..] } else { &["--no-owners"] };
+        let mut check = Command::new(crate::demo::root().join("tests/support/check-tree"));
+        let output = check.arg(layout).arg(rootfs).args(owners).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (equal, said) = check();
+    assert!(equal, "{said}");
+    let bench = rootfs.join("home/frappe/frappe-bench");
+    let hooks = bench.join("apps/frappe/frappe/hooks.py");
+    let mtime = fs::metadata(&hooks).unwrap().modified().unwrap();
+    let compiled = fs::read_dir(bench.join("apps/frappe/frappe/__pycache__")).unwrap();
+    let compiled = compiled
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.file_name().unwrap().to_str().unwrap().starts_with("hooks.cpython-"));
+    let compiled = compiled.expect("python is compiled");
+    assert_eq!(fs::read(&compiled).unwrap()[4..8], [1, 0, 0, 0], "an unchecked hash");
+    assert_eq!(fs::metadata(&compiled).unwrap().modified().unwrap(), mtime, "as its source");
+
+    let times = fs::FileTimes::new().set_modified(mtime + std::time::Duration::from_secs(1));
+    fs::File::options().write(true).open(&hooks).unwrap().set_times(times).unwrap();
+    fs::write(bench.join("apps/more"), "").unwrap();
+    let (equal, said) = check();
+    assert!(!equal && said.contains("frappe/hooks.py` is") && said.contains("apps/more` is not"), "{said}");
+    fs::remove_file(bench.join("apps/more")).unwrap();
+}
+
 fn the_tree_is_as_compose_wants_it(demo: &Demo, layout: &Path) {
     let bundle = demo.path("bundle");
     let image = format!("{}:1", layout.display());
-    succeed(Command::new("umoci").args(["unpack", "--rootless", "--image", &image]).arg(&bundle));
+    let rootless = if is_root() { &[][..] } else { &["--rootless"] };
+    succeed(Command::new("umoci").arg("unpack").args(rootless).args(["--image", &image]).arg(&bundle));
+    unpacked_is_what_was_packed(layout, &bundle.join("rootfs"));
     let bench = bundle.join("rootfs/home/frappe/frappe-bench");
     let read = |path: &str| fs::read_to_string(bench.join(path)).unwrap();
     let list = |path: &str| {

@@ -12,7 +12,7 @@ fn digest(stdout: &str) -> &str {
     stdout.trim_end().rsplit_once('@').unwrap().1
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     succeed(Command::new("id").arg("-u")).trim() == "0"
 }
 
