@@ -121,7 +121,7 @@ pub fn options_for(server: &FaultyServer, outcome: &Outcome) -> (RegistryOptions
     let clock = Arc::<QuickClock>::default();
     let patience = Patience::default().with_clock(clock.clone());
     let patience = match outcome {
-        Outcome::TimesOut(_) => patience.with_silence(Duration::from_millis(300)),
+        Outcome::TimesOut(_) => patience.with_silence(Duration::from_millis(500)),
         _ => patience,
     };
     let insecure = [server.address().to_owned()].into();
