@@ -59,7 +59,8 @@ pub struct BuildArguments {
     offline: bool,
     /// Build from this bundle (a folder, a tar, a reference): its lock takes the place of the
     /// spec. A delta needs the bundle that it is against too, as a second --bundle
-    #[arg(long, value_name = "BUNDLE", conflicts_with_all = ["lock", "locked", "update", "spec", "lock_file"])]
+    #[arg(long, value_name = "BUNDLE", conflicts_with_all = ["lock", "locked", "update"])]
+    #[arg(conflicts_with_all = ["spec", "lock_file", "apps", "build_image", "base_image"])]
     bundle: Vec<ImageName>,
 }
 

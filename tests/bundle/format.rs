@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use carafe::bundle::write::Delta;
 use carafe::bundle::{Bundle, BundleError};
-use carafe::registry::{Delivery, KnownBlobs, Registry, RegistryOptions};
+use carafe::registry::{Delivery, KnownBlobs, PushReport, Registry, RegistryError, RegistryOptions};
 use carafe_builder::progress::Progress;
 use carafe_layers::digest::Digest;
 use carafe_layers::graph::Graph;
@@ -65,25 +65,49 @@ fn a_folder_and_a_tar_are_whole() {
     assert_whole(&world, &[archive(&world.tar(None).0)]);
 }
 
-#[test]
-fn a_registry_takes_it_and_a_second_one_costs_what_changed() {
+/// A registry of the test's own, and a client for it.
+fn served() -> (RegistryServer, Registry) {
     let server = RegistryServer::start();
     let insecure = [server.address().to_owned()].into();
     let registry = Registry::new(RegistryOptions { insecure, ..Default::default() }).unwrap();
-    let push = |world: &World| {
-        let (draft, target) = (world.draft(), server.image("bundles/erp:1").parse().unwrap());
-        let (known, progress) = (KnownBlobs::default(), Progress::silent());
-        let mut reports = registry.push_graph(draft.graph(), &draft, &[target], &known, &progress).unwrap();
-        reports.remove(0)
-    };
+    (server, registry)
+}
+
+/// Pushes all that `source` stands for.
+fn push(
+    (server, registry): &(RegistryServer, Registry),
+    source: &dyn ImageSource,
+) -> Result<PushReport, RegistryError> {
+    let (graph, target) = (Graph::read(source).unwrap(), server.image("bundles/erp:1").parse().unwrap());
+    let (known, progress) = (KnownBlobs::default(), Progress::silent());
+    Ok(registry.push_graph(&graph, source, &[target], &known, &progress)?.remove(0))
+}
+
+#[test]
+fn a_registry_takes_it_and_a_second_one_costs_what_changed() {
+    let served = served();
     let first = World::new("x = 0\n", &[]);
-    assert_eq!(push(&first).digest, first.draft().digest());
+    assert_eq!(push(&served, &first.draft()).unwrap().digest, first.draft().digest());
     let world = World::new("x = 1\n", &[b"one more"]);
-    let sent = push(&world).blobs.into_iter().filter(|blob| blob.delivery == Delivery::Sent);
+    let pushed = push(&served, &world.draft()).unwrap();
+    let sent = pushed.blobs.into_iter().filter(|blob| blob.delivery == Delivery::Sent);
     // The contents, the lock, the record, the app's commit, and the new body.
     assert_eq!(sent.count(), 5);
-    let source = registry.source(&server.image("bundles/erp:1").parse().unwrap());
+    let source = served.1.source(&served.0.image("bundles/erp:1").parse().unwrap());
     assert_whole(&world, &[Arc::new(source)]);
+}
+
+#[test]
+fn a_delta_becomes_whole_in_a_registry_that_has_its_base() {
+    let (first, second) = (World::new("x = 0\n", &[]), World::new("x = 1\n", &[]));
+    let base = layout(&first.folder(None).0);
+    let delta = archive(&second.tar(Some(&Delta::against(&*base).unwrap())).0);
+    let served = served();
+    assert!(push(&served, &*delta).is_err());
+    push(&served, &*base).unwrap();
+    push(&served, &*delta).unwrap();
+    let source = served.1.source(&served.0.image("bundles/erp:1").parse().unwrap());
+    assert_whole(&second, &[Arc::new(source)]);
 }
 
 #[test]
