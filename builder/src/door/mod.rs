@@ -126,7 +126,7 @@ impl Door {
     /// towards the outside. Nothing is asked yet.
     pub fn open(config: DoorConfig) -> Result<Self, DoorError> {
         let DoorConfig { mode, bodies, upstream, date, redactor, progress } = config;
-        let secrets = upstream.credentials.values().map(|credential| credential.secret().clone());
+        let secrets = upstream.secrets();
         let redactor = Redactor::new(redactor.secrets().iter().cloned().chain(secrets));
         let mirrors = upstream.mirrors.clone();
         let client = upstream::Client::new(upstream)?;

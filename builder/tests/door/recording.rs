@@ -174,6 +174,28 @@ fn a_mirror_and_a_credential_leave_no_trace() {
 }
 
 #[test]
+fn a_signed_redirect_is_followed_and_its_signature_is_not_recorded() {
+    let standin = Standin::new(|asked| match asked.path.as_str() {
+        "/release" => {
+            let location =
+                format!("/object?id=1&X-Amz-Expires=300&X-Amz-Signature=s1gnature{}", asked.before);
+            answer(302, &[("Location", &location)], b"")
+        }
+        path if path.contains("s1gnature") => answer(200, &[], b"the object"),
+        _ => answer(403, &[], b"not signed"),
+    });
+    let record = || {
+        let cache = tempfile::tempdir().unwrap();
+        let inside = Inside::recording(cache.path(), upstream());
+        assert_eq!(inside.curl(&["--location", &standin.url("/release")]).text(), "the object");
+        String::from_utf8(inside.close().complete().unwrap().to_bytes()).unwrap()
+    };
+    let first = record();
+    assert!(!first.contains("s1gnature") && first.contains("/object?id=1\""), "{first}");
+    assert_eq!(first, record());
+}
+
+#[test]
 fn an_update_asks_again_for_what_was_named_and_says_what_changed() {
     let standin = Standin::new(|asked| {
         answer(200, &[], format!("{} {}", asked.path, asked.header("x").unwrap_or_default()).as_bytes())

@@ -5,6 +5,7 @@ use reqwest::redirect;
 use super::super::error::DoorError;
 use super::super::public_url::PublicUrl;
 use super::private::{IsPrivate, PublicOnly, is_private_host};
+use super::signed::Signed;
 use super::{Credential, Mirror, Proxies, Upstream};
 use crate::tls;
 
@@ -14,10 +15,6 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 /// Connections to one host that wait for further requests.
 const MOST_IDLE: usize = 32;
 
-/// The variables that name the user's proxies.
-const PROXY_VARIABLES: [&str; 6] =
-    ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
-
 /// Speaks to the outside as the user wants it.
 pub(in super::super) struct Client {
     /// For all that the user did not name: connects to public addresses alone.
@@ -26,6 +23,7 @@ pub(in super::super) struct Client {
     named: reqwest::Client,
     /// The hosts of the user's proxies.
     proxies: Vec<String>,
+    pub(super) signed: Signed,
     pub upstream: Upstream,
 }
 
@@ -42,17 +40,18 @@ impl Client {
     /// Reads certificates and proxies; connects nowhere.
     pub fn new(upstream: Upstream) -> Result<Self, DoorError> {
         tls::install_tls();
-        let proxies = proxy_hosts(&upstream.proxies);
+        let proxies = upstream.proxies.hosts();
         let named = builder(&upstream)?.build().map_err(failed)?;
         let resolver = PublicOnly { proxies: proxies.clone() };
         let public = builder(&upstream)?.dns_resolver(resolver).build().map_err(failed)?;
-        Ok(Self { public, named, proxies, upstream })
+        Ok(Self { public, named, proxies, signed: Signed::default(), upstream })
     }
 
     /// Where `public` is asked; refused if that is private and the user did not name it.
     pub(super) fn place(&self, public: &PublicUrl) -> Result<Place<'_>, IsPrivate> {
-        let url = Mirror::locate(&self.upstream.mirrors, public);
-        let is_mirror = url != *public;
+        let located = Mirror::locate(&self.upstream.mirrors, public);
+        let is_mirror = located != *public;
+        let url = if is_mirror { located } else { self.signed.find(public) };
         let named = format!("{}:{}", url.host(), url.port());
         let credentials = &self.upstream.credentials;
         let credential = credentials.get(&named).or_else(|| credentials.get(url.host()));
@@ -88,22 +87,6 @@ fn builder(upstream: &Upstream) -> Result<reqwest::ClientBuilder, DoorError> {
         Proxies::None => builder.no_proxy(),
         Proxies::One(proxy) => builder.proxy(reqwest::Proxy::all(proxy.expose()).map_err(failed)?),
     })
-}
-
-fn proxy_hosts(proxies: &Proxies) -> Vec<String> {
-    let host = |proxy: &str| {
-        let url = url::Url::parse(proxy).ok().filter(url::Url::has_host);
-        let url = url.or_else(|| url::Url::parse(&format!("http://{proxy}")).ok())?;
-        url.host_str().map(str::to_owned)
-    };
-    match proxies {
-        Proxies::None => Vec::new(),
-        Proxies::One(proxy) => host(proxy.expose()).into_iter().collect(),
-        Proxies::OfEnvironment => {
-            let named = PROXY_VARIABLES.iter().filter_map(|name| std::env::var(name).ok());
-            named.filter_map(|proxy| host(&proxy)).collect()
-        }
-    }
 }
 
 /// The causes in one line: reqwest says the most in the last of them.

@@ -8,11 +8,13 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::Response;
 
 use super::super::bodies::{Bodies, BodiesError, Spool};
+use super::super::public_url::PublicUrl;
 use super::super::record::{Answer, Method, Request};
+use super::Mirror;
 use super::client::{Client, Place, reason};
+use super::partial::Partial;
 use super::plausible::objection;
 use super::private::IsPrivate;
-use super::{Mirror, partial::Partial};
 use crate::retry::{RetryAfter, backoff};
 
 /// What of an answer's head is worth keeping: what a client acts upon. Not there: whatever is
@@ -174,8 +176,8 @@ impl Client {
                 continue;
             }
             let mut value = values.join(", ");
-            if *name == header::LOCATION && place.is_mirror {
-                value = self.published(place, &value);
+            if *name == header::LOCATION {
+                value = self.location(place, value);
             }
             kept.insert(name.as_str().to_owned(), value);
         }
@@ -185,13 +187,15 @@ impl Client {
         Ok(kept)
     }
 
-    /// Where a mirror sends us, as the public address of it.
-    fn published(&self, place: &Place<'_>, location: &str) -> String {
-        let absolute = place.url.as_url().join(location).ok().and_then(|url| super::PublicUrl::new(url).ok());
-        absolute.map_or_else(
-            || location.to_owned(),
-            |url| Mirror::publish(&self.upstream.mirrors, &url).to_string(),
-        )
+    /// Where a redirect leads, as a record may say it: not to a mirror, and without a signature.
+    fn location(&self, place: &Place<'_>, text: String) -> String {
+        let absolute = place.url.as_url().join(&text).ok();
+        let Some(absolute) = absolute.and_then(|url| PublicUrl::new(url).ok()) else { return text };
+        let published = Mirror::publish(&self.upstream.mirrors, &absolute);
+        let location = if published == absolute { self.signed.hide(published) } else { published };
+        // As the server wrote it where there is nothing to hide: it may be relative. Only to a
+        // mirror's own pages that means something else.
+        if location == absolute && !place.is_mirror { text } else { location.to_string() }
     }
 }
 

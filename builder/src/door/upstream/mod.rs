@@ -7,6 +7,8 @@ mod mirror;
 mod partial;
 mod plausible;
 mod private;
+mod proxies;
+mod signed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -16,8 +18,7 @@ pub(super) use client::{Client, reason};
 pub use credential::Credential;
 pub(super) use fetch::{NoAnswer, Question};
 pub use mirror::{BadMirror, Mirror};
-
-use super::public_url::PublicUrl;
+pub use proxies::Proxies;
 
 /// What the user said about the outside. None of it is seen inside or in a record.
 #[derive(Clone, Default)]
@@ -39,16 +40,12 @@ pub struct Upstream {
     pub patience: Patience,
 }
 
-/// Proxies between this machine and the outside.
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub enum Proxies {
-    /// Those of `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
-    #[default]
-    OfEnvironment,
-    /// None, whatever the environment says.
-    None,
-    /// This one for everything; it may carry a credential.
-    One(crate::secret::Secret),
+impl Upstream {
+    /// What no output may contain: the credentials' secrets, and the proxies' passwords.
+    pub fn secrets(&self) -> Vec<crate::secret::Secret> {
+        let credentials = self.credentials.values().map(|credential| credential.secret().clone());
+        credentials.chain(self.proxies.passwords()).collect()
+    }
 }
 
 /// When a server has failed, and how often it is asked again.
