@@ -5,7 +5,8 @@
 //! kept ([`Bodies`]) and recorded. An answer is handed on when it is whole and hashed, never
 //! before: no step ever sees a wrong byte, and the store keeps none.
 //!
-//! `docs/door.md` says what is recorded and what the limits are.
+//! `docs/door.md` says what is recorded and what the limits are. The way of a request: `server`
+//! takes it, `question` reads it, `memory` remembers or has `upstream` fetch, `answer` sends.
 
 mod answer;
 mod authority;
