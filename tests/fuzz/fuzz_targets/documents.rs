@@ -1,0 +1,19 @@
+//! An image's documents: what is accepted is written canonically, and then means the same.
+#![no_main]
+
+use carafe_layers::json::canonical_json;
+use carafe_layers::oci::{ImageConfig, Index, Manifest};
+use serde::{Serialize, de::DeserializeOwned};
+
+fn settle<T: DeserializeOwned + Serialize>(bytes: &[u8]) {
+    let Ok(document) = serde_json::from_slice::<T>(bytes) else { return };
+    let written = canonical_json(&document);
+    let again: T = serde_json::from_slice(&written).unwrap();
+    assert_eq!(canonical_json(&again), written);
+}
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    settle::<Manifest>(bytes);
+    settle::<Index>(bytes);
+    settle::<ImageConfig>(bytes);
+});
