@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{Cursor, Read};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use carafe_builder::door::{Bodies, Record};
 use carafe_builder::git::Store;
 use carafe_builder::lock::{Lock, PinnedApp};
 use carafe_layers::digest::{Digest, Hashing};
-use carafe_layers::graph::{Document, Graph};
+use carafe_layers::graph::Graph;
 use carafe_layers::gzip::ParallelGzip;
 use carafe_layers::json::canonical_json;
 use carafe_layers::oci::{Descriptor, Extra, Index, Manifest, StringMap, media_type};
@@ -22,6 +21,7 @@ use super::contents::{
     RECORD, VERSION,
 };
 use super::error::BundleError;
+use super::origins::{Origin, Origins};
 
 /// What goes into a bundle.
 pub struct Ingredients<'a> {
@@ -43,56 +43,34 @@ pub struct Ingredients<'a> {
 /// make equal documents, so the same digest, on every machine.
 pub struct Draft {
     graph: Graph,
-    documents: BTreeMap<Digest, Vec<u8>>,
-    origins: BTreeMap<Digest, Origin>,
-    bodies: Bodies,
-}
-
-/// Where a blob is.
-enum Origin {
-    Memory(Vec<u8>),
-    File(PathBuf),
-    Bodies,
-    Image(Arc<dyn ImageSource>),
+    origins: Origins,
 }
 
 impl Draft {
     /// Packs the commits into `scratch`, an empty folder, and reads the images' documents. Fails
     /// if a body is not in the store.
     pub fn gather(ingredients: &Ingredients<'_>, scratch: &Path) -> Result<Self, BundleError> {
-        let mut draft = Self {
-            graph: nothing(),
-            documents: BTreeMap::new(),
-            origins: BTreeMap::new(),
-            bodies: ingredients.bodies.clone(),
-        };
-        let mut blobs = Blobs::default();
-        let lock = draft.memory(LOCK, ingredients.lock.to_toml().into_bytes());
-        let record = draft.memory(RECORD, ingredients.record.to_bytes());
-        blobs.add(&lock);
-        blobs.add(&record);
+        let mut gathering = Gathering::default();
+        let lock = gathering.memory(LOCK, ingredients.lock.to_toml().into_bytes());
+        let record = gathering.memory(RECORD, ingredients.record.to_bytes());
+        gathering.list(&lock);
+        gathering.list(&record);
         let mut images = BTreeMap::new();
         for (image, source) in ingredients.images {
-            images.insert(image.root.digest, draft.image(image, source, &mut blobs)?);
+            images.insert(image.root.digest, gathering.image(image, source)?);
         }
         let mut commits = BTreeMap::new();
         for app in ingredients.apps {
-            let pack = draft.commit(app, ingredients.commits, scratch)?;
-            blobs.add(&pack);
+            let pack = gathering.commit(app, ingredients.commits, scratch)?;
             commits.insert(app.locked.commit.clone(), pack.digest);
         }
-        draft.record_bodies(ingredients.record, &mut blobs)?;
-        let manifests: BTreeMap<Digest, Descriptor> = images
-            .values()
-            .map(|entry: &ImageEntry| (entry.manifest.digest, entry.manifest.clone()))
-            .collect();
-        let contents =
-            Contents { version: VERSION, lock: lock.digest, record: record.digest, commits, images };
-        let root = draft.top(&contents, blobs.list, manifests.into_values())?;
-        let bytes = draft.documents.get(&root.digest).cloned().unwrap_or_default();
-        draft.graph.root = Document { descriptor: root, bytes };
-        draft.graph = Graph::read(&draft)?;
-        Ok(draft)
+        gathering.bodies(ingredients.record, ingredients.bodies)?;
+        let (lock, record) = (lock.digest, record.digest);
+        let contents = Contents { version: VERSION, lock, record, commits, images };
+        let root = gathering.top(&contents)?;
+        let Gathering { documents, blobs, .. } = gathering;
+        let origins = Origins { root, documents, blobs, bodies: ingredients.bodies.clone() };
+        Ok(Self { graph: Graph::read(&origins)?, origins })
     }
 
     /// The digest of the bundle.
@@ -100,19 +78,43 @@ impl Draft {
         self.graph.root.descriptor.digest
     }
 
-    /// Its documents and blobs; the blobs are read from the draft itself.
+    /// Its documents and blobs.
     pub fn graph(&self) -> &Graph {
         &self.graph
     }
 
+    /// Where they are read from.
+    pub fn source(&self) -> &dyn ImageSource {
+        &self.origins
+    }
+
     /// Whether a blob is one without which nobody knows what a bundle is; a delta has them too.
     pub(super) fn is_essential(&self, digest: &Digest) -> bool {
-        matches!(self.origins.get(digest), Some(Origin::Memory(_)))
+        matches!(self.origins.blobs.get(digest), Some(Origin::Memory(_)))
+    }
+}
+
+/// A bundle whose parts are being put together.
+#[derive(Default)]
+struct Gathering {
+    documents: BTreeMap<Digest, Vec<u8>>,
+    blobs: BTreeMap<Digest, Origin>,
+    /// The layers of the contents' manifest, in order, each once.
+    listed: Vec<Descriptor>,
+    seen: BTreeSet<Digest>,
+}
+
+impl Gathering {
+    /// Lists a blob among the contents.
+    fn list(&mut self, blob: &Descriptor) {
+        if self.seen.insert(blob.digest) {
+            self.listed.push(blob.clone());
+        }
     }
 
     fn memory(&mut self, media_type: &str, bytes: Vec<u8>) -> Descriptor {
         let descriptor = Descriptor::of(media_type, &bytes);
-        self.origins.insert(descriptor.digest, Origin::Memory(bytes));
+        self.blobs.insert(descriptor.digest, Origin::Memory(bytes));
         descriptor
     }
 
@@ -126,16 +128,16 @@ impl Draft {
         &mut self,
         image: &ResolvedImage,
         source: &Arc<dyn ImageSource>,
-        blobs: &mut Blobs,
     ) -> Result<ImageEntry, BundleError> {
         let manifest = plain(&image.descriptor);
         self.documents.insert(manifest.digest, image.manifest_bytes.clone());
         self.memory(&image.manifest.config.media_type, image.config_bytes.clone());
         for layer in &image.manifest.layers {
-            self.origins.entry(layer.digest).or_insert_with(|| Origin::Image(Arc::clone(source)));
+            self.blobs.entry(layer.digest).or_insert_with(|| Origin::Image(Arc::clone(source)));
         }
         if image.root.digest != manifest.digest {
-            blobs.add(&self.memory(IMAGE_INDEX, root_bytes(image, &**source)?));
+            let index = self.memory(IMAGE_INDEX, root_bytes(image, &**source)?);
+            self.list(&index);
         }
         Ok(ImageEntry { root: plain(&image.root), manifest })
     }
@@ -156,19 +158,21 @@ impl Draft {
         let mut gzip = ParallelGzip::new(Hashing::new(file), threads).map_err(failed("write"))?;
         commits.export(&app.checkout, &mut gzip)?;
         let (_, digest, size) = gzip.finish().map_err(failed("write"))?.finish();
-        self.origins.insert(digest, Origin::File(path));
-        Ok(Descriptor::new(COMMIT, digest, size))
+        self.blobs.insert(digest, Origin::File(path));
+        let pack = Descriptor::new(COMMIT, digest, size);
+        self.list(&pack);
+        Ok(pack)
     }
 
     /// An empty body is no blob: not every registry takes one.
-    fn record_bodies(&mut self, record: &Record, blobs: &mut Blobs) -> Result<(), BundleError> {
+    fn bodies(&mut self, record: &Record, bodies: &Bodies) -> Result<(), BundleError> {
         let mut missing = Vec::new();
         for (digest, size) in record.bodies().into_iter().filter(|(_, size)| *size > 0) {
-            if !self.bodies.has(&digest) {
+            if !bodies.has(&digest) {
                 missing.push(digest);
             }
-            self.origins.entry(digest).or_insert(Origin::Bodies);
-            blobs.add(&Descriptor::new(BODY, digest, size));
+            self.blobs.entry(digest).or_insert(Origin::Bodies);
+            self.list(&Descriptor::new(BODY, digest, size));
         }
         match missing.is_empty() {
             true => Ok(()),
@@ -177,17 +181,12 @@ impl Draft {
     }
 
     /// The manifest of the contents, and the index over it and the images'.
-    fn top(
-        &mut self,
-        contents: &Contents,
-        layers: Vec<Descriptor>,
-        images: impl Iterator<Item = Descriptor>,
-    ) -> Result<Descriptor, BundleError> {
+    fn top(&mut self, contents: &Contents) -> Result<Descriptor, BundleError> {
         let manifest = Manifest {
             schema_version: 2,
             media_type: Some(media_type::MANIFEST.to_owned()),
             config: self.memory(CONTENTS_CONFIG, canonical_json(contents)),
-            layers,
+            layers: self.listed.clone(),
             annotations: StringMap::new(),
             extra: artifact_type(CONTENTS_TYPE),
         };
@@ -197,6 +196,9 @@ impl Draft {
         }
         let mut listing = self.document(media_type::MANIFEST, bytes);
         listing.extra = artifact_type(CONTENTS_TYPE);
+        let images = contents.images.values().map(|entry| (entry.manifest.digest, entry.manifest.clone()));
+        // Both images may be the same one.
+        let images = BTreeMap::from_iter(images).into_values();
         let index = Index {
             schema_version: 2,
             media_type: Some(media_type::INDEX.to_owned()),
@@ -206,63 +208,6 @@ impl Draft {
         };
         Ok(self.document(media_type::INDEX, canonical_json(&index)))
     }
-}
-
-impl ImageSource for Draft {
-    fn name(&self) -> String {
-        "the new bundle".to_owned()
-    }
-
-    fn root(&self) -> Result<(Descriptor, Vec<u8>), SourceError> {
-        Ok((self.graph.root.descriptor.clone(), self.graph.root.bytes.clone()))
-    }
-
-    fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
-        self.documents.get(&descriptor.digest).cloned().ok_or_else(|| self.lacks(descriptor))
-    }
-
-    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, SourceError> {
-        let failed =
-            |source| SourceError::Io { path: format!("{} of {}", descriptor.digest, self.name()), source };
-        match self.origins.get(&descriptor.digest) {
-            Some(Origin::Memory(bytes)) => Ok(Box::new(Cursor::new(bytes.clone()))),
-            Some(Origin::File(path)) => Ok(Box::new(File::open(path).map_err(failed)?)),
-            Some(Origin::Image(source)) => source.blob(descriptor),
-            Some(Origin::Bodies) => {
-                let body = self.bodies.open(&descriptor.digest);
-                let body = body.map_err(|error| SourceError::Transport(Box::new(error)))?;
-                Ok(Box::new(body.ok_or_else(|| self.lacks(descriptor))?))
-            }
-            None => Err(self.lacks(descriptor)),
-        }
-    }
-}
-
-impl Draft {
-    fn lacks(&self, descriptor: &Descriptor) -> SourceError {
-        SourceError::NotFound { what: format!("blob {}", descriptor.digest), image: self.name() }
-    }
-}
-
-/// Blobs in order, each once.
-#[derive(Default)]
-struct Blobs {
-    list: Vec<Descriptor>,
-    seen: BTreeSet<Digest>,
-}
-
-impl Blobs {
-    fn add(&mut self, blob: &Descriptor) {
-        if self.seen.insert(blob.digest) {
-            self.list.push(blob.clone());
-        }
-    }
-}
-
-/// What stands in a draft until its documents are made.
-fn nothing() -> Graph {
-    let root = Document { descriptor: Descriptor::of(media_type::INDEX, b""), bytes: Vec::new() };
-    Graph { layers: Vec::new(), configs: Vec::new(), below: Vec::new(), root, attached: Vec::new() }
 }
 
 fn artifact_type(kind: &str) -> Extra {

@@ -12,6 +12,7 @@ mod draft;
 mod error;
 mod images;
 mod open;
+mod origins;
 mod shelf;
 mod sources;
 mod unpack;

@@ -102,13 +102,13 @@ impl<'a> Plan<'a> {
     fn fill(&self, sink: &dyn ImageSink, path: &Path, progress: &Progress) -> Result<Written, BundleError> {
         let bytes = self.blobs.iter().map(|blob| blob.size).sum();
         let task = progress.task(Stage::Pack, path.display().to_string(), Some(bytes), Unit::Bytes);
-        let (name, left_out) = (self.draft.name(), self.left_out);
+        let (name, left_out) = (self.draft.source().name(), self.left_out);
         for Document { descriptor, bytes } in self.draft.graph().documents() {
             sink.put(descriptor, &mut &bytes[..], Path::new(&name))?;
         }
         for blob in &self.blobs {
             if !sink.contains(blob) {
-                sink.put(blob, &mut *self.draft.blob(blob)?, Path::new(&name))?;
+                sink.put(blob, &mut *self.draft.source().blob(blob)?, Path::new(&name))?;
             }
             task.advance(blob.size);
         }

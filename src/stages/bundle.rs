@@ -95,7 +95,8 @@ pub fn deliver(
         Output::Tar(path) => local("oci-archive", path, to_tar(draft, path, delta, progress)?),
         Output::Registry(targets) => {
             let known = KnownBlobs::default();
-            let pushed = context.registry.push_graph(draft.graph(), draft, targets, &known, progress)?;
+            let pushed =
+                context.registry.push_graph(draft.graph(), draft.source(), targets, &known, progress)?;
             Delivered { digest, names: pushed_names(&pushed), written: None, pushed }
         }
     })

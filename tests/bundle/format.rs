@@ -87,9 +87,9 @@ fn push(
 fn a_registry_takes_it_and_a_second_one_costs_what_changed() {
     let served = served();
     let first = World::new("x = 0\n", &[]);
-    assert_eq!(push(&served, &first.draft()).unwrap().digest, first.draft().digest());
+    assert_eq!(push(&served, first.draft().source()).unwrap().digest, first.draft().digest());
     let world = World::new("x = 1\n", &[b"one more"]);
-    let pushed = push(&served, &world.draft()).unwrap();
+    let pushed = push(&served, world.draft().source()).unwrap();
     let sent = pushed.blobs.into_iter().filter(|blob| blob.delivery == Delivery::Sent);
     // The contents, the lock, the record, the app's commit, and the new body.
     assert_eq!(sent.count(), 5);
