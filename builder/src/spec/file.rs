@@ -124,7 +124,7 @@ impl AppTable {
         }
         let without_submodules = EmptySubmodules::Named(self.without_submodules.clone());
         let off_branch = self.off_branch;
-        Ok(AppSource::Git { remote: parsed.remote, name, commit, off_branch, without_submodules })
+        Ok(AppSource::Git { remote: Box::new(parsed.remote), name, commit, off_branch, without_submodules })
     }
 
     fn local(&self, path: String, origin: &Origin) -> Result<AppSource, SpecError> {

@@ -58,6 +58,7 @@ fn app(locked: &LockedApp) -> Result<AppSpec, SpecError> {
             let commit = Some(locked.commit.clone());
             // Both were checked when the lock was made, and change no byte of what is fetched.
             let (off_branch, without_submodules) = (true, EmptySubmodules::All);
+            let remote = Box::new(remote);
             (AppSource::Git { remote, name, commit, off_branch, without_submodules }, origin)
         }
         LockedSource::Local { path } => (AppSource::Local { path: path.clone() }, Origin::whole(LOCK, path)),

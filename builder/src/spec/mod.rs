@@ -98,7 +98,7 @@ pub enum AppSource {
     /// A git repository.
     Git {
         /// The repository.
-        remote: Remote,
+        remote: Box<Remote>,
         /// A branch or a tag, as bench's `branch` key takes both.
         name: Option<String>,
         /// The commit, if the spec pins it.

@@ -125,7 +125,7 @@ impl Network {
     pub(super) fn locate_all(&self, apps: Vec<AppSpec>) -> Result<Vec<AppSpec>, SpecError> {
         let locate = |mut app: AppSpec| {
             if let AppSource::Git { remote, .. } = &mut app.source {
-                *remote = self.locate(remote.clone()).map_err(|error| app.origin.wrap(error))?;
+                **remote = self.locate(Remote::clone(remote)).map_err(|error| app.origin.wrap(error))?;
             }
             Ok(app)
         };
