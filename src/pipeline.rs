@@ -113,14 +113,19 @@ pub fn rebuild(
 }
 
 /// Brings a finished image to every target. An archive for Docker that has no name of its own is
-/// named `tags`.
+/// named `tags`. Its record goes along if it is to be attached.
 pub fn deliver(
     built: &Built,
     tags: &[Reference],
     targets: &[ImageName],
+    attach_record: bool,
     context: &Context,
 ) -> miette::Result<Vec<PushReport>> {
-    let parcel = stages::push::parcel(&built.image, &built.layout, &built.sources, context)?;
+    let mut parcel = stages::push::parcel(&built.image, &built.layout, &built.sources, context)?;
+    if attach_record {
+        parcel =
+            stages::attached::attach(parcel, built.traffic.as_ref().map(|traffic| &traffic.record), context)?;
+    }
     let is_there = |target: &&ImageName| matches!(target, ImageName::Layout { path, reference: None } if *path == built.layout);
     let targets: Vec<_> = targets.iter().filter(|target| !is_there(target)).cloned().collect();
     Parcel { names: tags.to_vec(), ..parcel }.deliver(&targets, context)

@@ -40,6 +40,10 @@ pub struct BuildArguments {
     /// Push the image to every tag
     #[arg(long)]
     push: bool,
+    /// Push the record of what bench downloaded too, as what refers to the image, for `carafe verify`:
+    /// whoever reads the image reads the addresses in it
+    #[arg(long, requires = "push")]
+    attach_record: bool,
     /// Leave the image in this folder as an OCI layout [default without --push: ./image], or in
     /// oci:FOLDER[:REF], oci-archive:FILE[:REF] or docker-archive:FILE[:TAG]
     #[arg(short, long, value_name = "FOLDER", value_parser = ImageName::output)]
@@ -96,7 +100,8 @@ pub fn run(arguments: &BuildArguments) -> miette::Result<u8> {
         true => output.iter().cloned().chain(targets.iter().cloned().map(ImageName::Registry)).collect(),
         false => Vec::from_iter(output.clone()),
     };
-    let settled = Settled::of(pipeline::deliver(&built, &targets, &delivered, &context))?;
+    let settled =
+        Settled::of(pipeline::deliver(&built, &targets, &delivered, arguments.attach_record, &context))?;
     let names = match arguments.push {
         true => report::pushed_names(&settled.pushed),
         false => settled.names(built.image.descriptor.digest, &delivered),

@@ -4,8 +4,10 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use carafe_builder::spec::Network;
 use carafe_layers::diff::Pair;
 use clap::Args;
+use miette::miette;
 
 use super::exit;
 use super::inputs::{RunArguments, SandboxArguments};
@@ -19,6 +21,7 @@ use crate::report::verify::VerifyReport;
 use crate::stages;
 use crate::stages::diff::{Opened, read, reading};
 use crate::stages::verify::{Claims, Level, rebuilt};
+use crate::stages::{attached, record};
 
 /// Arguments of `carafe verify`.
 #[derive(Args)]
@@ -35,6 +38,12 @@ pub struct VerifyArguments {
     /// what it lacks
     #[arg(long, value_name = "BUNDLE")]
     bundle: Vec<ImageName>,
+    /// Answer bench from this record, as it lay beside the lock
+    #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
+    record: Option<PathBuf>,
+    /// Ask nothing outside of this machine, but for the image itself
+    #[arg(long)]
+    offline: bool,
     /// Leave the rebuilt image in this folder as an OCI layout
     #[arg(long, value_name = "FOLDER")]
     keep: Option<PathBuf>,
@@ -53,9 +62,12 @@ pub struct VerifyArguments {
 pub fn run(arguments: &VerifyArguments) -> miette::Result<u8> {
     let context = arguments.run.context(None, &[], (&arguments.sandbox).into())?;
     let image = Opened::open(&arguments.image, &context)?;
-    let claims = Claims::read(&image, arguments.level, arguments.folder.as_deref())?;
+    let network = Network::of_user(&|name| std::env::var(name).ok())?;
+    let claims = Claims::read(&image, arguments.level, arguments.folder.as_deref(), network)?;
     let bundle = open_bundle(arguments, &image, &claims, &context)?;
-    let context = Context { warm_clients: false, bundle, ..context };
+    let commits = context.commits.clone().offline(arguments.offline);
+    let context = Context { warm_clients: false, bundle, offline: arguments.offline, commits, ..context };
+    bring_record(arguments, &image, &claims, &context)?;
     claims.check_base(&image, &context)?;
     // Before the rebuild: what is no image is told in seconds.
     let mut reading = reading();
@@ -87,4 +99,29 @@ fn open_bundle(
     let bundle = stages::bundle::open(&arguments.bundle, context)?;
     claims.check_bundle(image, &bundle)?;
     Ok(Some(Arc::new(bundle)))
+}
+
+/// Brings the record into the cache, where the rebuild looks for it, as far as it is to be had.
+fn bring_record(
+    arguments: &VerifyArguments,
+    image: &Opened,
+    claims: &Claims,
+    context: &Context,
+) -> miette::Result<()> {
+    if context.bundle.is_some() {
+        return Ok(());
+    }
+    let is_there = match (claims.lock.record, &arguments.record) {
+        (Some(digest), Some(path)) => record::import(path, digest, context).map(|()| true)?,
+        (Some(digest), None) => attached::bring(image, digest, context)?,
+        (None, _) => false,
+    };
+    if arguments.offline && !is_there {
+        return Err(miette!(
+            help = "give a bundle (`--bundle`), or the record (`--record`) where the cache has its bodies",
+            "nothing on this machine says what bench downloaded for {}, and with `--offline` nobody is asked",
+            image.source.name()
+        ));
+    }
+    Ok(())
 }

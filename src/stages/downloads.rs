@@ -13,9 +13,9 @@ use crate::context::Context;
 pub enum Downloads {
     /// Those that the recording of this build's record left, for this build alone.
     Claimed(Claim),
-    /// Empty ones: a recording must see every request.
+    /// Empty ones: a recording must see every request. What a build sees of them is the same.
     Empty(PathBuf),
-    /// None that outlive the build.
+    /// The machine's own: there is no sandbox.
     Forgotten,
 }
 
@@ -23,22 +23,19 @@ impl Downloads {
     /// For a build whose door is in `mode`.
     ///
     /// yarn's cache does not bear two writers, so a second build of one record at the same time
-    /// goes without.
+    /// begins with empty ones, as a build does that checks another.
     pub fn of(mode: &Mode, scratch: &Scratch, context: &Context) -> Result<Self, CacheError> {
-        if !context.warm_clients || context.isolation == Isolation::None {
+        if context.isolation == Isolation::None {
             return Ok(Self::Forgotten);
         }
-        match mode {
-            Mode::Replay(record) => {
-                let claim = bucket(context)?.claim(&record.digest().hex())?;
-                Ok(claim.map_or(Self::Forgotten, Self::Claimed))
-            }
-            Mode::Record { .. } => {
-                let path = scratch.path().join("downloads");
-                fs::create_dir(&path).map_err(|source| io("create", &path, source))?;
-                Ok(Self::Empty(path))
-            }
+        if let (true, Mode::Replay(record)) = (context.warm_clients, mode)
+            && let Some(claim) = bucket(context)?.claim(&record.digest().hex())?
+        {
+            return Ok(Self::Claimed(claim));
         }
+        let path = scratch.path().join("downloads");
+        fs::create_dir(&path).map_err(|source| io("create", &path, source))?;
+        Ok(Self::Empty(path))
     }
 
     /// The folder, if they are kept.
@@ -50,9 +47,13 @@ impl Downloads {
         }
     }
 
-    /// Keeps what a recording left for those who replay its record.
+    /// Keeps what a recording left for those who replay its record, unless later builds are not to
+    /// have it.
     pub fn keep(self, record: &Record, context: &Context) -> Result<(), CacheError> {
         let Self::Empty(path) = self else { return Ok(()) };
+        if !context.warm_clients {
+            return Ok(());
+        }
         let Some(claim) = bucket(context)?.claim(&record.digest().hex())? else { return Ok(()) };
         match fs::rename(&path, claim.path()) {
             // An earlier recording with the same result has left its own.

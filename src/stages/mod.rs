@@ -1,6 +1,7 @@
 //! One file for each stage; [`crate::pipeline`] calls them in order.
 
 pub mod assemble;
+pub mod attached;
 pub mod bench;
 pub mod bundle;
 pub mod copy;

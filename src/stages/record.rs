@@ -108,6 +108,21 @@ pub fn store(bytes: &[u8], context: &Context) -> miette::Result<()> {
     Ok(())
 }
 
+/// Keeps the record at `path` in the cache, if it is the one with this digest.
+pub fn import(path: &Path, digest: Digest, context: &Context) -> miette::Result<()> {
+    let bytes = read(path)?.ok_or_else(|| miette!("there is no record `{}`", path.display()))?;
+    let found = Digest::of(&bytes);
+    if found != digest {
+        return Err(miette!(
+            help = "take it from the commit whose lock the image has; `carafe inspect --lock` prints that",
+            "`{}` is another record: it is {found}, the lock says {digest}",
+            path.display(),
+        ));
+    }
+    Record::parse(&bytes)?;
+    store(&bytes, context)
+}
+
 /// The record with this digest, if the cache has it.
 pub fn stored(digest: Digest, context: &Context) -> miette::Result<Option<Record>> {
     let path = bucket(context)?.path().join(digest.hex()).join(ENDING);

@@ -13,4 +13,5 @@ mod refuse;
 #[path = "../common/registry.rs"]
 #[allow(dead_code, reason = "the demo's")]
 mod registry;
+mod verify;
 mod world;

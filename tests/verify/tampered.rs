@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use carafe::stages::verify::{Claims, Level};
+use carafe_builder::spec::Network;
 use carafe_layers::digest::Digest;
 use serde_json::json;
 
@@ -132,7 +133,8 @@ fn an_app_that_only_its_builder_has() {
     assert!(said.contains("its app `greetings` was taken from the folder `apps/greetings`"), "{said}");
     assert!(said.contains("--folder FOLDER"), "{said}");
     let elsewhere = PathBuf::from("/elsewhere");
-    let claims = Claims::read(&opened(&path(&folder)), Level::Bytes, Some(&elsewhere)).unwrap();
+    let claims =
+        Claims::read(&opened(&path(&folder)), Level::Bytes, Some(&elsewhere), Network::default()).unwrap();
     assert_eq!(claims.spec.folder, elsewhere);
 }
 

@@ -1,6 +1,7 @@
 //! From a [`Lock`] alone back to a [`Spec`], for whoever has an image or a bundle and no spec.
 
 use super::load::{check_apps, check_variable};
+use super::network::Network;
 use super::{AppSource, AppSpec, DEFAULT_TIMEOUT, ImageSpec, Origin, Spec, SpecError, file};
 use crate::git::{EmptySubmodules, Remote};
 use crate::lock::{Lock, LockedApp, LockedSource};
@@ -40,6 +41,13 @@ impl Spec {
             network: Default::default(),
             folder: Default::default(),
         })
+    }
+
+    /// The same, reached over this network: a lock holds public addresses alone.
+    pub fn reached_over(mut self, network: Network) -> Result<Self, SpecError> {
+        self.apps = network.locate_all(self.apps)?;
+        self.network = network;
+        Ok(self)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use carafe_builder::lock::{Lock, LockedSource, newest};
-use carafe_builder::spec::Spec;
+use carafe_builder::spec::{Network, Spec};
 use carafe_layers::image::{BASE_DIGEST, BASE_NAME};
 use carafe_layers::path::printable;
 use carafe_layers::time::rfc3339;
@@ -106,8 +106,13 @@ impl Claims {
     }
 
     /// Reads the label, and checks what can be checked before anything is fetched. `folder` is
-    /// where relative paths of the lock begin.
-    pub fn read(image: &Opened, level: Level, folder: Option<&Path>) -> miette::Result<Self> {
+    /// where relative paths of the lock begin; `network` says where public addresses are reached.
+    pub fn read(
+        image: &Opened,
+        level: Level,
+        folder: Option<&Path>,
+        network: Network,
+    ) -> miette::Result<Self> {
         let name = || image.source.name();
         let Some(lock) = image.lock.clone() else { return Err(ClaimError::NoLock { image: name() }.into()) };
         check_label(image, &lock)?;
@@ -120,7 +125,7 @@ impl Claims {
                 }
             }
         }
-        let mut spec = Spec::from_lock(&lock)?;
+        let mut spec = Spec::from_lock(&lock)?.reached_over(network)?;
         spec.folder = folder.unwrap_or(Path::new("")).to_owned();
         Ok(Self { lock, spec })
     }

@@ -1,0 +1,186 @@
+//! A record that goes with its image: an artifact that refers to the image, so that the image's
+//! digest stays what it is. `docs/verify.md` has its form.
+//!
+//! In it are the record and the pages that it needs: what a package index says moves on, while a
+//! package, once published, is to be had for as long as its index has it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Cursor, Read};
+use std::sync::Arc;
+
+use carafe_builder::door::{Answer, Bodies, LARGEST_RECORD, Record};
+use carafe_builder::progress::{Stage, Unit};
+use carafe_layers::digest::Digest;
+use carafe_layers::graph::{Document, Graph};
+use carafe_layers::json::canonical_json;
+use carafe_layers::oci::{Descriptor, media_type};
+use carafe_layers::source::{ImageSource, MAX_DOCUMENT_BYTES, SourceError};
+use carafe_layers::verified::Verified;
+use miette::{Context as _, IntoDiagnostic, miette};
+use serde_json::json;
+
+use super::copy::Parcel;
+use super::diff::Opened;
+use super::record;
+use crate::context::Context;
+
+/// The type of the artifact, and of its first layer.
+pub const RECORD_TYPE: &str = "application/vnd.dev.carafe.record.v1";
+/// The type of its other layers: each is the body of an answer.
+const BODY_TYPE: &str = "application/vnd.dev.carafe.body.v1";
+/// The type of a config that says nothing, as the image specification has it.
+const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
+/// The config that says nothing.
+const EMPTY: &[u8] = b"{}";
+/// A larger page is left out: no index of packages comes near.
+const LARGEST_PAGE: u64 = 64 << 20;
+/// Words in the content types of pages: of package indexes, and of git's servers, whose branches move.
+const PAGES: [&str; 3] = ["html", "json", "x-git"];
+
+/// Adds the artifact to what is brought somewhere. The same record and image give the same bytes.
+///
+/// Fails without a record: a build without a sandbox has none.
+pub fn attach(parcel: Parcel, record: Option<&Record>, context: &Context) -> miette::Result<Parcel> {
+    let record = record.ok_or_else(|| {
+        miette!(
+            help = "leave out --attach-record, or --isolation=none",
+            "there is no record to attach: without a sandbox nothing is recorded"
+        )
+    })?;
+    let bytes = record.to_bytes();
+    let pages = pages(record);
+    let body = |(digest, size): (&Digest, &u64)| Descriptor::new(BODY_TYPE, *digest, *size);
+    let layers: Vec<Descriptor> =
+        [Descriptor::of(RECORD_TYPE, &bytes)].into_iter().chain(pages.iter().map(body)).collect();
+    let Descriptor { media_type, digest, size, .. } = &parcel.graph.root.descriptor;
+    let config = Descriptor::of(EMPTY_TYPE, EMPTY);
+    let manifest = canonical_json(&json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::MANIFEST,
+        "artifactType": RECORD_TYPE,
+        "config": config,
+        "layers": layers,
+        "subject": Descriptor::new(media_type, *digest, *size),
+    }));
+    if manifest.len() as u64 > MAX_DOCUMENT_BYTES {
+        return Err(miette!(
+            help = "leave out --attach-record, and keep a bundle: `carafe bundle`",
+            "the record has {} pages, more than a manifest can name",
+            pages.len()
+        ));
+    }
+    let Parcel { source, mut graph, known, names } = parcel;
+    graph.layers.extend(layers);
+    graph.configs.push(config);
+    graph
+        .attached
+        .push(Document { descriptor: Descriptor::of(media_type::MANIFEST, &manifest), bytes: manifest });
+    let own = BTreeMap::from([(Digest::of(&bytes), bytes), (Digest::of(EMPTY), EMPTY.to_vec())]);
+    let pages = pages.into_keys().collect();
+    let bodies = Bodies::of(&context.cache)?;
+    Ok(Parcel { source: Arc::new(WithRecord { image: source, own, pages, bodies }), graph, known, names })
+}
+
+/// The bodies that may be another tomorrow under the same address, with their sizes.
+fn pages(record: &Record) -> BTreeMap<Digest, u64> {
+    let is_page = |answer: &&Answer| {
+        let kind = answer.headers.get("content-type").map_or("", String::as_str);
+        // An empty body is no blob: not every registry takes one.
+        PAGES.iter().any(|page| kind.contains(page)) && (1..=LARGEST_PAGE).contains(&answer.size)
+    };
+    let answers = record.entries().map(|(_, answer)| answer);
+    answers.filter(is_page).map(|answer| (answer.body, answer.size)).collect()
+}
+
+/// An image, and the blobs of its record.
+struct WithRecord {
+    image: Arc<dyn ImageSource>,
+    own: BTreeMap<Digest, Vec<u8>>,
+    pages: BTreeSet<Digest>,
+    bodies: Bodies,
+}
+
+impl ImageSource for WithRecord {
+    fn name(&self) -> String {
+        self.image.name()
+    }
+
+    fn root(&self) -> Result<(Descriptor, Vec<u8>), SourceError> {
+        self.image.root()
+    }
+
+    fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
+        self.image.manifest(descriptor)
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, SourceError> {
+        if let Some(bytes) = self.own.get(&descriptor.digest) {
+            return Ok(Box::new(Cursor::new(bytes.clone())));
+        }
+        if !self.pages.contains(&descriptor.digest) {
+            return self.image.blob(descriptor);
+        }
+        let page = self.bodies.open(&descriptor.digest);
+        let page = page.map_err(|error| SourceError::Transport(Box::new(error)))?;
+        let missing = || SourceError::NotFound {
+            what: format!("page {} of the record", descriptor.digest),
+            image: "the cache".to_owned(),
+        };
+        Ok(Box::new(page.ok_or_else(missing)?))
+    }
+}
+
+/// Brings the record that an image's lock names from what refers to the image into the cache,
+/// where a rebuild looks for it, with its pages. Says whether the cache has it then.
+///
+/// What refers to an image may come from a stranger: all is verified against the lock's digest of
+/// the record, and the record's of its pages.
+pub fn bring(image: &Opened, wanted: Digest, context: &Context) -> miette::Result<bool> {
+    if record::stored(wanted, context)?.is_some() {
+        return Ok(true);
+    }
+    let referrers = match image.source.referrers(&image.image.descriptor.digest) {
+        Ok(referrers) => referrers,
+        Err(error) => {
+            context.progress.warn(format!("what refers to the image is not known: {error}"));
+            return Ok(false);
+        }
+    };
+    let is_record = |referrer: &&Descriptor| {
+        referrer.extra.get("artifactType").and_then(serde_json::Value::as_str) == Some(RECORD_TYPE)
+    };
+    for referrer in referrers.iter().filter(is_record) {
+        let graph = Graph::at(&*image.source, referrer)?;
+        if let Some(layer) = graph.layers.iter().find(|layer| layer.digest == wanted) {
+            take(image, &graph, layer, context)?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn take(image: &Opened, graph: &Graph, layer: &Descriptor, context: &Context) -> miette::Result<()> {
+    let failed = |layer: &Descriptor| format!("failed to read {} of what refers to the image", layer.digest);
+    if layer.size > LARGEST_RECORD as u64 {
+        return Err(miette!("{}: {} bytes are no record", failed(layer), layer.size));
+    }
+    let mut bytes = Vec::new();
+    let mut stream = Verified::new(image.source.blob(layer)?, layer);
+    stream.read_to_end(&mut bytes).into_diagnostic().wrap_err_with(|| failed(layer))?;
+    let record = Record::parse(&bytes)?;
+    let (pages, bodies) = (pages(&record), Bodies::of(&context.cache)?);
+    let is_wanted =
+        |layer: &&Descriptor| pages.get(&layer.digest) == Some(&layer.size) && !bodies.has(&layer.digest);
+    let wanted: Vec<&Descriptor> = graph.layers.iter().filter(is_wanted).collect();
+    let total = wanted.iter().map(|layer| layer.size).sum();
+    let task = context.progress.task(Stage::Fetch, "record", Some(total), Unit::Bytes);
+    for layer in wanted {
+        let stream = Verified::new(image.source.blob(layer)?, layer);
+        bodies.put(stream).map_err(miette::Report::from).wrap_err_with(|| failed(layer))?;
+        task.advance(layer.size);
+    }
+    // Last: whoever finds the record finds its pages.
+    record::store(&bytes, context)?;
+    task.finish(format!("{} answers, {} pages", record.entries().len(), pages.len()));
+    Ok(())
+}
