@@ -118,6 +118,14 @@ impl Memory {
             self.progress.warn(self.redactor.redact(&message));
         };
         let fetched = self.client.fetch(question, &self.bodies, &again).await;
+        let has_secret =
+            |answer: &Answer| answer.headers.values().any(|value| self.redactor.redact(value) != *value);
+        let fetched = match fetched {
+            Ok(answer) if has_secret(&answer) => {
+                Err(NoAnswer::Failed("its answer has a secret of yours in its headers".to_owned()))
+            }
+            fetched => fetched,
+        };
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         match fetched {
             Ok(answer) => {
@@ -178,11 +186,11 @@ impl Memory {
         }
     }
 
-    /// What was asked and answered, and what an earlier record had in its place.
+    /// What was asked and answered, and what an earlier record, if there was one, had in its place.
     pub fn recorded(&self) -> (Record, Vec<Change>) {
         let previous = match &self.mode {
             Mode::Replay(record) => return (record.clone(), Vec::new()),
-            Mode::Record { previous, .. } => previous.clone().unwrap_or_default(),
+            Mode::Record { previous, .. } => previous,
         };
         let mut record = Record::default();
         for (request, slot) in self.slots.lock().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -190,8 +198,8 @@ impl Memory {
                 record.insert(request.clone(), answer.clone());
             }
         }
-        let changes = Change::between(&previous, &record);
-        (record, changes)
+        let changes = previous.as_ref().map(|previous| Change::between(previous, &record));
+        (record, changes.unwrap_or_default())
     }
 
     /// What failed for good so far.

@@ -23,11 +23,13 @@ mod update;
 mod upstream;
 mod who;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use hyper::header::HeaderValue;
+use rustix::process::Pid;
 use tokio::runtime::Runtime;
 
 pub use bodies::{Bodies, BodiesError, LARGEST_BODY};
@@ -41,6 +43,7 @@ pub use upstream::{BadMirror, Credential, Mirror, Patience, Proxies, Upstream};
 use authority::Authority;
 use memory::Memory;
 use refusal::Collected;
+use who::{Socket, who};
 
 use crate::progress::Progress;
 use crate::sandbox::{Doorkeeper, Doorway};
@@ -102,6 +105,14 @@ impl Shared {
     /// of that mirror.
     fn published(&self, url: &PublicUrl) -> PublicUrl {
         Mirror::publish(&self.mirrors, url)
+    }
+
+    /// Who asked. Not looked for once there are more refusals than are kept.
+    async fn asker(&self, inside: Pid, socket: Socket, address: SocketAddr) -> Option<Asker> {
+        if self.refusals.is_full() {
+            return None;
+        }
+        tokio::task::spawn_blocking(move || who(inside, socket, address)).await.ok().flatten()
     }
 
     /// Keeps in mind what was refused, without secrets.

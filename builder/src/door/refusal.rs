@@ -161,6 +161,11 @@ impl<T: Clone + PartialEq> Collected<T> {
         }
     }
 
+    /// Whether further ones are dropped.
+    pub fn is_full(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len() >= MOST_KEPT
+    }
+
     /// All so far.
     pub fn all(&self) -> Vec<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -27,7 +27,7 @@ use super::names;
 use super::public_url::PublicUrl;
 use super::question;
 use super::refusal::Reason;
-use super::who::{Socket, who};
+use super::who::Socket;
 
 /// Connections of one step at once; further ones wait.
 const MOST_CONNECTIONS: usize = 512;
@@ -37,6 +37,8 @@ const MOST_STREAMS: u32 = 256;
 const LARGEST_HEAD: usize = 64 * 1024;
 /// A client that does not finish the head of a request for so long is gone.
 const HEAD_TIME: Duration = Duration::from_secs(60);
+/// Before a socket that failed is tried again.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
 /// Bytes of a question for a name, as it fits into one datagram.
 const LARGEST_NAME_QUESTION: usize = 4096;
 /// The first byte of a TLS connection: a handshake's record.
@@ -72,7 +74,7 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, inside: Pi
                 });
             }
             // Out of file descriptors, most likely: others will be closed.
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(_) => tokio::time::sleep(PAUSE_AFTER_ERROR).await,
         }
     }
 }
@@ -86,10 +88,13 @@ pub(super) async fn answer_names(shared: Arc<Shared>, socket: UdpSocket, inside:
     let mut buffer = [0; LARGEST_NAME_QUESTION];
     loop {
         // An error is about an earlier answer that nobody waited for.
-        let Ok((length, address)) = socket.recv_from(&mut buffer).await else { continue };
+        let Ok((length, address)) = socket.recv_from(&mut buffer).await else {
+            tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+            continue;
+        };
         let Some(question) = names::Question::parse(&buffer[..length]) else { continue };
-        let asker = tokio::task::spawn_blocking(move || who(inside, Socket::Udp, address)).await;
-        shared.refuse(asker.ok().flatten(), "DNS", question.name, Reason::NoProxy);
+        let asker = shared.asker(inside, Socket::Udp, address).await;
+        shared.refuse(asker, "DNS", question.name, Reason::NoProxy);
         let _ = socket.send_to(&question.answer, address).await;
     }
 }
@@ -209,9 +214,7 @@ impl Client {
 
     /// Refuses, and keeps in mind who it was, while that process is still there.
     async fn refuse(&self, method: &str, url: &str, reason: Reason) -> Response<Content> {
-        let (inside, address) = (self.inside, self.address);
-        let asker =
-            tokio::task::spawn_blocking(move || who(inside, Socket::Tcp, address)).await.ok().flatten();
+        let asker = self.shared.asker(self.inside, Socket::Tcp, self.address).await;
         let shown = match url.parse::<PublicUrl>() {
             Ok(url) => url.to_string(),
             Err(_) => "an address that is none".to_owned(),

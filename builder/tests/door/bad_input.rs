@@ -198,7 +198,10 @@ fn what_a_build_does_not_do_is_refused() {
 #[test]
 fn a_secret_in_an_address_stays_out_of_the_record() {
     let cache = tempfile::tempdir().unwrap();
-    let standin = Standin::new(|_| answer(200, &[], b"x"));
+    let standin = Standin::new(|asked| match asked.path.as_str() {
+        "/leak" => answer(302, &[("Location", "/there?key=hunter22")], b""),
+        _ => answer(200, &[], b"x"),
+    });
     let mut upstream = upstream();
     let credential = carafe_builder::door::Credential::Bearer(Secret::new("hunter22"));
     upstream.credentials.insert("other.example".to_owned(), credential);
@@ -206,13 +209,15 @@ fn a_secret_in_an_address_stays_out_of_the_record() {
     let got = inside.get(&standin.url("/a?token=hunter22"));
     assert_eq!(got.status, 400);
     assert!(!got.text().contains("hunter22"), "{}", got.text());
+    assert_eq!(inside.get(&standin.url("/leak")).status, 502);
     // A credential that a client brings along is passed on, and recorded as being there.
     let url = standin.url("/a").replace("//", "//you:swordfish@");
     assert_eq!(inside.get(&url).status, 200);
-    assert!(standin.asked()[0].header("authorization").is_some());
+    assert!(standin.asked()[1].header("authorization").is_some());
     let passed = inside.close();
-    assert!(!format!("{:?}", passed.refusals).contains("hunter22"));
-    let record = passed.complete().unwrap();
+    assert!(!format!("{:?} {:?}", passed.refusals, passed.failures).contains("hunter22"));
+    assert_eq!(passed.failures[0].reason, "its answer has a secret of yours in its headers");
+    let record = passed.record;
     let (request, _) = record.entries().next().unwrap();
     assert_eq!((request.method, request.headers["authorization"].as_str()), (Method::Get, "present"));
     assert!(!String::from_utf8(record.to_bytes()).unwrap().contains("swordfish"));
