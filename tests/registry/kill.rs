@@ -14,6 +14,7 @@ use carafe_builder::progress::Progress;
 use crate::endurance::wanted;
 use crate::images::Image;
 use crate::server::RegistryServer;
+use crate::table::CHUNK;
 use crate::{inside, name};
 
 /// Of the layer, in mebibytes, and how often its push is killed, unless the environment says more
@@ -29,8 +30,7 @@ struct Proxy {
     received: Arc<AtomicU64>,
     /// Of those, what the registry was given.
     passed_on: Arc<AtomicU64>,
-    /// It stops reading when it has read so many bytes, spread over the blob: mostly in the middle
-    /// of a chunk.
+    /// It stops reading when it has read so many bytes.
     stops: Vec<u64>,
     /// Told when the proxy has stopped reading.
     stopped: mpsc::SyncSender<()>,
@@ -81,6 +81,16 @@ fn size() -> usize {
     wanted("CARAFE_ENDURANCE_BLOB_MIB", SMALL.0) << 20
 }
 
+/// Spread over the blob, each in another part of a chunk: the next run begins at a chunk's first
+/// byte.
+fn stops(gap: u64, kills: u64) -> impl Iterator<Item = u64> {
+    let part = |nth: u64| CHUNK * (nth * 37 % 100) / 100;
+    (1..=kills).scan(0, move |at, nth| {
+        *at += gap / CHUNK * CHUNK + part(nth);
+        Some(*at)
+    })
+}
+
 fn push(address: &str) {
     let mut bytes = vec![0; size()];
     bytes.chunks_mut(1 << 16).enumerate().for_each(|(index, piece)| piece.fill(index as u8));
@@ -107,7 +117,7 @@ fn a_kill_in_the_middle_of_a_blob_sends_little_again() {
     let address = listener.local_addr().unwrap().to_string();
     let (received, passed_on) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
     let ((stopped, is_stopped), kills) = (mpsc::sync_channel(1), wanted("CARAFE_ENDURANCE_KILLS", SMALL.1));
-    let stops: Vec<u64> = (1..=kills).map(|nth| (size() * nth / (kills + 1)) as u64).collect();
+    let stops: Vec<u64> = stops(size() as u64 / (kills as u64 + 1), kills as u64).collect();
     let (registry, counts) = (server.address().to_owned(), (Arc::clone(&received), Arc::clone(&passed_on)));
     let proxy = Arc::new(Proxy { registry, received: counts.0, passed_on: counts.1, stops, stopped });
     std::thread::spawn(move || {
