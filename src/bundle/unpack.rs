@@ -34,8 +34,13 @@ impl Bundle {
         // An empty body is no blob.
         bodies.put(std::io::empty())?;
         let record = self.record().bodies();
-        let absent = record.keys().filter(|body| !bodies.has(body));
-        let wanted: Vec<Descriptor> = absent.filter_map(|body| self.blobs.get(body)).cloned().collect();
+        let mut wanted = Vec::new();
+        for blob in record.keys().filter_map(|body| self.blobs.get(body)) {
+            // One that is damaged is as good as not there, and has to be brought again.
+            if bodies.open(&blob.digest)?.is_none() {
+                wanted.push(blob.clone());
+            }
+        }
         let total = wanted.iter().map(|body| body.size).sum();
         let task = progress.task(Stage::Fetch, "bundle", Some(total), Unit::Bytes);
         parallel::map(wanted, AT_ONCE, |body| {

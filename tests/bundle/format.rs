@@ -160,6 +160,16 @@ fn what_was_recorded_elsewhere_cannot_be_bundled_here() {
 }
 
 #[test]
+fn what_was_damaged_on_this_machine_is_brought_again() {
+    let world = World::new("x = 1\n", &[]);
+    let (bundle, stores) = unpacked(&[layout(&world.folder(None).0)]).unwrap();
+    let body = stores.root.join("bodies-v1").join(Digest::of(BODIES[0]).hex());
+    fs::write(&body, "a wheeL").unwrap();
+    bundle.unpack(&stores.commits, &stores.bodies, &Progress::silent()).unwrap();
+    assert_eq!(fs::read(&body).unwrap(), BODIES[0]);
+}
+
+#[test]
 fn every_blob_hangs_on_the_index() {
     let world = World::new("x = 1\n", &[]);
     let (folder, written) = world.folder(None);
