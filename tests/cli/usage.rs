@@ -98,6 +98,7 @@ fn help_names_every_command() {
       carafe doctor --registry registry.example.com/erp
       carafe copy registry.example.com/erp:1 docker-archive:erp.tar
       carafe verify registry.example.com/erp:1
+      carafe bundle --tar erp.tar          all that a build needs, for `carafe build --bundle erp.tar`
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 checked and different.
     ");
@@ -125,9 +126,13 @@ fn help_names_every_flag() {
     --json
     -q, --quiet
     --push
+    --attach-record
     -o, --output <FOLDER>
     --locked
     --lock
+    --update[=<HOST|PACKAGE>]
+    --offline
+    --bundle <BUNDLE>
     -h, --help
     ");
 }
