@@ -8,7 +8,7 @@ export CARAFE_DEMO_CACHE ?= $(CURDIR)/.cache/demo
 help:
 	@echo 'make demo   build a runnable image, push it, pull it, run it, fetch a page from it'
 	@echo 'make test   every test, as root (where we are root) and as an ordinary user'
-	@echo 'make repro  build one lock under nineteen variations, and compare the digests'
+	@echo 'make repro  build one lock under twenty variations, and compare the digests'
 	@echo 'make lint   fmt, clippy, cargo-deny, and no C compiler in the tree'
 	@echo 'make goldens  write the digests that must not move anew: only with an entry under Image bytes'
 	@echo 'make clean  remove what the above left in this folder'
@@ -27,7 +27,7 @@ test: bases
 	cargo test --workspace
 	scripts/test-as-user
 
-# REPRO='--rounds 2', or REPRO=folder-of-a-spec-and-its-lock.
+# REPRO='--rounds 2', or REPRO=folder-of-a-spec-its-lock-and-its-record.
 repro: bases
 	cargo build --quiet
 	scripts/repro $(REPRO)
