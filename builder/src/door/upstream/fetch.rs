@@ -10,11 +10,11 @@ use reqwest::Response;
 use super::super::bodies::{Bodies, BodiesError, Spool};
 use super::super::public_url::PublicUrl;
 use super::super::record::{Answer, Method, Request};
-use super::Mirror;
 use super::client::{Client, Place, reason};
 use super::partial::Partial;
 use super::plausible::objection;
 use super::private::IsPrivate;
+use super::{Mirror, packets};
 use crate::retry::{RetryAfter, backoff};
 
 /// What of an answer's head is worth keeping: what a client acts upon. Not there: whatever is
@@ -153,6 +153,9 @@ impl Client {
                 partial.keep(spool, &response);
                 return Err(trouble);
             }
+        }
+        if packets::is_fetch(&question.request) {
+            spool = packets::settle(spool, bodies)?;
         }
         let (body, size) = (spool.digest(), spool.written());
         let answer = Answer { status, headers: kept, body, size };

@@ -4,6 +4,7 @@ mod client;
 mod credential;
 mod fetch;
 mod mirror;
+mod packets;
 mod partial;
 mod plausible;
 mod private;
