@@ -162,9 +162,11 @@ fn show(
         return;
     }
     if !arguments.run.quiet {
-        for change in built.traffic.iter().flat_map(|traffic| &traffic.changes) {
-            report::to_stderr(format_args!("{change}"));
-        }
+        // The same address may have been asked in several forms.
+        let mut changes: Vec<String> =
+            built.traffic.iter().flat_map(|traffic| &traffic.changes).map(ToString::to_string).collect();
+        changes.dedup();
+        changes.iter().for_each(report::to_stderr);
         let table = report::layer_table(&rows(built, pushed), &report::sent(pushed));
         let done = if pushed.is_empty() { "built" } else { "built and pushed" };
         report::to_stderr(format_args!("\n{table}\n{done} in {}", report::clock(elapsed)));

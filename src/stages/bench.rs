@@ -58,7 +58,7 @@ pub fn build(
     let root = &sources.build_root;
     let sandbox = open(root, additions, spec.redactor(), door.keeper(), scratch, context)?;
     let task = context.progress.task(Stage::Build, "bench", None, Unit::Items);
-    let made = BenchInit.build(&inputs, &sandbox, &task).map_err(|error| door.explain(error))?;
+    let made = BenchInit.build(&inputs, &sandbox, &task).map_err(|error| door.explain(error, context))?;
     let scripts = scratch.path().join("scripts");
     let tree = runtime::finish(&made.folder, lock, &scripts)?;
     let peak = made.peak_memory.max(BenchInit.compile(&inputs, &sandbox, &task)?);

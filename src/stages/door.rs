@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use carafe_builder::bench::BenchError;
-use carafe_builder::door::{Bodies, Change, Door, DoorConfig, DoorError, Mode, Passed, Record, Refusal};
+use carafe_builder::door::{
+    Bodies, Change, Door, DoorConfig, DoorError, Mode, Passed, Reason, Record, Refusal,
+};
 use carafe_builder::lock::Lock;
 use carafe_builder::sandbox::{Doorkeeper, Isolation};
 use carafe_builder::spec::{Spec, format_bytes};
@@ -66,8 +68,15 @@ impl OpenDoor {
     }
 
     /// What bench failed of, if the door knows more than bench.
-    pub fn explain(&self, error: BenchError) -> Report {
+    ///
+    /// A program that went past the proxy may have done so in vain and gone on: it is named, but
+    /// not made the cause.
+    pub fn explain(&self, error: BenchError, context: &Context) -> Report {
         match self.door.as_ref().and_then(|door| door.trouble()) {
+            Some(DoorError::Refused { refusals }) if refusals.iter().all(is_past_the_proxy) => {
+                warn(&refusals, context);
+                Report::new(error)
+            }
             Some(trouble) => Report::new(Shut::new(&error, trouble)),
             None => Report::new(error),
         }
@@ -79,9 +88,7 @@ impl OpenDoor {
     pub fn close(self, context: &Context) -> miette::Result<Option<Traffic>> {
         let Some(door) = self.door.and_then(Arc::into_inner) else { return Ok(None) };
         let passed = door.close()?;
-        for refusal in &passed.refusals {
-            context.progress.warn(format!("refused: {refusal}"));
-        }
+        warn(&passed.refusals, context);
         let Passed { refusals, tries_again, bytes_fetched, bytes_served, .. } = passed;
         let failures = if self.recording { passed.failures } else { Vec::new() };
         if !failures.is_empty() {
@@ -90,6 +97,16 @@ impl OpenDoor {
         let changes = if self.compared { passed.changes } else { Vec::new() };
         let (record, recorded) = (passed.record, self.recording);
         Ok(Some(Traffic { record, recorded, changes, refusals, tries_again, bytes_fetched, bytes_served }))
+    }
+}
+
+fn is_past_the_proxy(refusal: &Refusal) -> bool {
+    refusal.reason == Reason::NoProxy
+}
+
+fn warn(refusals: &[Refusal], context: &Context) {
+    for refusal in refusals {
+        context.progress.warn(format!("refused: {refusal}"));
     }
 }
 
