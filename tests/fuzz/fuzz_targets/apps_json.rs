@@ -18,11 +18,10 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         build_image: None,
         base_image: None,
         tags: Vec::new(),
-        insecure_registries: Vec::new(),
     };
     let env = |name: &str| (name == "TOKEN").then(|| "secret".to_owned());
     match Spec::load(&wishes, &env) {
-        Ok(spec) => assert_eq!(spec.apps[0].source.label(), "https://github.com/frappe/frappe"),
+        Ok(spec) => assert_eq!(spec.apps[0].label(), "https://github.com/frappe/frappe"),
         Err(error) => drop(error.to_string()),
     }
 });
