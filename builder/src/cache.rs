@@ -9,7 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, IFlags, flock, ioctl_getflags, ioctl_setflags};
 
 /// Why the store could not be used.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -70,6 +70,7 @@ impl Cache {
     pub fn bucket(&self, kind: &str, version: u32) -> Result<Bucket, CacheError> {
         let path = self.root.join(format!("{kind}-v{version}"));
         fs::create_dir_all(&path).map_err(CacheError::io("create", &path))?;
+        spread(&path);
         Ok(Bucket { path })
     }
 
@@ -221,6 +222,18 @@ fn open_locked(path: &Path, operation: FlockOperation) -> io::Result<File> {
     Ok(file)
 }
 
+/// Asks for the folders in `path` to lie apart on the disk (`T` of `chattr`), where the file system
+/// knows how to. ext4 puts a new file beside its folder, and goes there past each inode that was
+/// freed in the last minutes: a tree made right after another was removed takes ten times as long.
+fn spread(path: &Path) {
+    let Ok(folder) = File::open(path) else { return };
+    if let Ok(flags) = ioctl_getflags(&folder)
+        && !flags.contains(IFlags::TOPDIR)
+    {
+        let _ = ioctl_setflags(&folder, flags | IFlags::TOPDIR);
+    }
+}
+
 /// Puts the whole file system of `path` on disk: one call instead of one for each file.
 fn sync(path: &Path) -> Result<(), CacheError> {
     let folder = File::open(path).map_err(CacheError::io("open", path))?;
@@ -253,6 +266,18 @@ fn open_up(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn entries_lie_apart_where_the_file_system_can() {
+        let (folder, bucket) = store();
+        let set = |path: &Path| {
+            let folder = File::open(path).unwrap();
+            ioctl_setflags(&folder, ioctl_getflags(&folder)? | IFlags::TOPDIR)
+        };
+        let is_apart = ioctl_getflags(File::open(bucket.path()).unwrap())
+            .is_ok_and(|flags| flags.contains(IFlags::TOPDIR));
+        assert_eq!(is_apart, set(folder.path()).is_ok());
+    }
 
     fn store() -> (tempfile::TempDir, Bucket) {
         let folder = tempfile::tempdir().unwrap();
