@@ -147,15 +147,8 @@ fn what_was_recorded_elsewhere_cannot_be_bundled_here() {
     let world = World::new("x = 1\n", &[]);
     let body = world.stores.root.join("bodies-v1").join(Digest::of(BODIES[0]).hex());
     fs::remove_file(body).unwrap();
-    let ingredients = carafe::bundle::Ingredients {
-        lock: &world.lock,
-        record: &world.record,
-        apps: &world.apps,
-        images: &world.images,
-        commits: &world.stores.commits,
-        bodies: &world.stores.bodies,
-    };
-    let error = carafe::bundle::Draft::gather(&ingredients, world.folder.path()).map(|_| ()).unwrap_err();
+    let error =
+        carafe::bundle::Draft::gather(&world.ingredients(), world.folder.path()).map(|_| ()).unwrap_err();
     assert!(told(&error).contains(&Digest::of(BODIES[0]).to_string()));
 }
 

@@ -100,18 +100,21 @@ impl World {
         self.lock.record = Some(self.record.digest());
     }
 
-    pub fn draft(&self) -> Draft {
-        let ingredients = Ingredients {
+    pub fn ingredients(&self) -> Ingredients<'_> {
+        Ingredients {
             lock: &self.lock,
             record: &self.record,
             apps: &self.apps,
             images: &self.images,
             commits: &self.stores.commits,
             bodies: &self.stores.bodies,
-        };
+        }
+    }
+
+    pub fn draft(&self) -> Draft {
         let scratch = self.path("commits");
         std::fs::create_dir_all(&scratch).unwrap();
-        Draft::gather(&ingredients, &scratch).unwrap()
+        Draft::gather(&self.ingredients(), &scratch).unwrap()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -83,19 +83,20 @@ pub fn repositories() -> &'static Path {
         .path()
 }
 
-/// Serves `folder` until this process ends (the server ends with its stdin).
-pub fn serve_git(folder: &Path) -> (Child, String) {
-    let mut child = Command::new(root().join("tests/support/git-server"))
-        .arg(folder)
-        .env("GIT_SERVER_TOKEN", TOKEN)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+/// Starts a server of `tests/support`, which says its port first and ends with its stdin.
+pub fn start_server(command: &mut Command) -> (Child, String) {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let port = line.trim().strip_prefix("port ").expect("the server says its port").to_owned();
+    (child, port)
+}
+
+/// Serves `folder` until this process ends (the server ends with its stdin).
+pub fn serve_git(folder: &Path) -> (Child, String) {
+    let mut server = Command::new(root().join("tests/support/git-server"));
+    let (child, port) = start_server(server.arg(folder).env("GIT_SERVER_TOKEN", TOKEN));
     (child, format!("http://127.0.0.1:{port}"))
 }
 

@@ -1,12 +1,11 @@
 //! A python index, an npm registry and a git host on loopback, each with a token of its own.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::OnceLock;
 
 use crate::certificates::authority;
-use crate::demo::{ProgramFolder, root, succeed};
+use crate::demo::{ProgramFolder, root, start_server, succeed};
 
 /// What the hosts want to see, by the variable that carafe reads it from. Nothing may show them.
 pub const TOKENS: [(&str, &str); 3] =
@@ -28,18 +27,8 @@ struct Server {
 impl Server {
     fn start(script: &str, folder: &Path, secret: (&str, &str)) -> Self {
         let tls = format!("{0}/server.pem:{0}/server.key", certificates().display());
-        let mut child = Command::new(root().join("tests/support").join(script))
-            .arg(folder)
-            .env("SERVER_TLS", tls)
-            .env(secret.0, secret.1)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim().strip_prefix("port ").expect("the server says its port").to_owned();
+        let mut server = Command::new(root().join("tests/support").join(script));
+        let (child, port) = start_server(server.arg(folder).env("SERVER_TLS", tls).env(secret.0, secret.1));
         Self { child, port }
     }
 }
