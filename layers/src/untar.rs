@@ -7,11 +7,14 @@
 //! What two readers could understand differently is refused rather than guessed: content behind a
 //! member that has none by its type, sparse files, types that we do not know.
 
+mod extensions;
+
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Seek};
 
 use tar::{EntryType, Header};
 
+use self::extensions::Extensions;
 use crate::digest::Digest;
 
 const BLOCK: u64 = 512;
@@ -45,7 +48,8 @@ pub enum Kind {
 pub struct Member {
     /// The name as written: any bytes, absolute, with `..`, or empty.
     pub name: Vec<u8>,
-    /// Where a link points, as written; empty for all else.
+    /// Where a link points, as written; which one a device is (`c 1:3`, `b 8:0`: what it is read
+    /// by, major and minor number); empty for all else.
     pub link: Vec<u8>,
     /// What it is.
     pub kind: Kind,
@@ -221,14 +225,18 @@ impl<R: BufRead> TarReader<R> {
             return malformed("content behind a member that has none");
         }
         self.begin(size)?;
-        let link = extensions.link.or_else(|| Some(header.link_name_bytes()?.into_owned()));
+        let link = match kind {
+            Kind::HardLink | Kind::Symlink => extensions.link.unwrap_or_else(|| link_name(header)),
+            Kind::Device => device(header)?.into_bytes(),
+            Kind::File | Kind::Directory | Kind::Fifo => Vec::new(),
+        };
         let mode = header.mode().map_err(|error| ReadTarError::Malformed(error.to_string()))?;
         let mtime = extensions.mtime.unwrap_or_else(|| header.mtime().map_or(0, |time| time as i64));
         let uid = extensions.uid.unwrap_or_else(|| header.uid().unwrap_or(0));
         let gid = extensions.gid.unwrap_or_else(|| header.gid().unwrap_or(0));
         Ok(Member {
             name,
-            link: link.filter(|_| matches!(kind, Kind::HardLink | Kind::Symlink)).unwrap_or_default(),
+            link,
             kind,
             mode: mode & 0o7777,
             mtime: mtime.clamp(0, MAX_MTIME),
@@ -286,97 +294,27 @@ fn kind_of(entry_type: EntryType, name: &[u8]) -> Result<Kind, ReadTarError> {
     }
 }
 
+fn link_name(header: &Header) -> Vec<u8> {
+    header.link_name_bytes().map(|name| name.into_owned()).unwrap_or_default()
+}
+
+/// Which device it is. A header of the oldest form has no numbers.
+fn device(header: &Header) -> Result<String, ReadTarError> {
+    /// Where headers that have numbers keep them, eight bytes each.
+    const NUMBERS: [std::ops::Range<usize>; 2] = [329..337, 337..345];
+    let is_blank = |field: &[u8]| field.iter().all(|byte| matches!(byte, 0 | b' '));
+    let number = |number: io::Result<Option<u32>>, field: std::ops::Range<usize>| match number {
+        Ok(number) => Ok(number.unwrap_or_default()),
+        Err(_) if is_blank(&header.as_bytes()[field]) => Ok(0),
+        Err(error) => malformed(error.to_string()),
+    };
+    let letter = if header.entry_type() == EntryType::Char { 'c' } else { 'b' };
+    let [major, minor] = NUMBERS;
+    let (major, minor) = (number(header.device_major(), major)?, number(header.device_minor(), minor)?);
+    Ok(format!("{letter} {major}:{minor}"))
+}
+
 fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.truncate(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
     bytes
-}
-
-/// What the headers before a member's own say about it.
-#[derive(Default, PartialEq)]
-struct Extensions {
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    size: Option<u64>,
-    mtime: Option<i64>,
-    uid: Option<u64>,
-    gid: Option<u64>,
-    xattrs: bool,
-    sparse: bool,
-    records: BTreeMap<Vec<u8>, Digest>,
-    /// Bytes of the records' keys.
-    record_bytes: u64,
-}
-
-impl Extensions {
-    fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    fn add_pax(&mut self, mut records: &[u8]) -> Result<(), ReadTarError> {
-        while !records.is_empty() {
-            let Some((key, value, rest)) = split_record(records) else {
-                return malformed("a damaged PAX record");
-            };
-            self.add_record(key, value)?;
-            records = rest;
-        }
-        Ok(())
-    }
-
-    fn add_record(&mut self, key: &[u8], value: &[u8]) -> Result<(), ReadTarError> {
-        match key {
-            b"path" => self.path = Some(value.to_vec()),
-            b"linkpath" => self.link = Some(value.to_vec()),
-            b"size" => self.size = Some(number(value)?),
-            b"uid" => self.uid = Some(number(value)?),
-            b"gid" => self.gid = Some(number(value)?),
-            // A fraction is dropped, and what is no number is as absurd as year 10000.
-            b"mtime" => {
-                self.mtime = whole_seconds(value);
-                if value.contains(&b'.') {
-                    self.keep(key, value)?;
-                }
-            }
-            _ if key.starts_with(b"GNU.sparse.") => self.sparse = true,
-            _ if key.starts_with(b"SCHILY.xattr.") || key.starts_with(b"LIBARCHIVE.xattr.") => {
-                self.xattrs = true;
-                self.keep(key, value)?;
-            }
-            _ => self.keep(key, value)?,
-        }
-        Ok(())
-    }
-
-    /// A member may have any number of extensions before it: what is kept of them is limited.
-    fn keep(&mut self, key: &[u8], value: &[u8]) -> Result<(), ReadTarError> {
-        self.record_bytes += (key.len() + size_of::<Digest>()) as u64;
-        if self.record_bytes > MAX_EXTENSION_BYTES {
-            return malformed(format!(
-                "the keys of its PAX records are over the limit of {MAX_EXTENSION_BYTES} bytes"
-            ));
-        }
-        self.records.insert(key.to_vec(), Digest::of(value));
-        Ok(())
-    }
-}
-
-/// The first record's key and value, and what follows it: `LENGTH key=value\n`, where the length
-/// counts the whole record.
-fn split_record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let blank = records.iter().take(20).position(|byte| *byte == b' ')?;
-    let length: usize = std::str::from_utf8(&records[..blank]).ok()?.parse().ok()?;
-    let record = records.get(blank + 1..length)?.strip_suffix(b"\n")?;
-    let equals = record.iter().position(|byte| *byte == b'=')?;
-    Some((&record[..equals], &record[equals + 1..], &records[length..]))
-}
-
-fn number(value: &[u8]) -> Result<u64, ReadTarError> {
-    match std::str::from_utf8(value).map(str::parse) {
-        Ok(Ok(number)) => Ok(number),
-        _ => malformed("a PAX record whose value is no number"),
-    }
-}
-
-fn whole_seconds(value: &[u8]) -> Option<i64> {
-    std::str::from_utf8(value).ok()?.split('.').next()?.parse().ok()
 }

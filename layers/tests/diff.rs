@@ -84,6 +84,18 @@ fn each_cause_is_named() {
     assert_eq!(compared(&[a("").dir("b")], &[a("")]), "layer 0 0: removed 1\nb: removed folder | ");
     let kind = compared(&[Tar::new().dir("a")], &[header(|header| header.set_mode(0o755))]);
     assert!(kind.contains("a: kind folder | file sha256:"), "{kind}");
+    let device = |kind: EntryType, minor: u32| {
+        header(|header| {
+            header.set_entry_type(kind);
+            header.set_device_major(1).unwrap();
+            header.set_device_minor(minor).unwrap();
+        })
+    };
+    let null = || device(EntryType::Char, 3);
+    for (got, shown) in [(device(EntryType::Char, 5), "c 1:5"), (device(EntryType::Block, 3), "b 1:3")] {
+        let expected = format!("layer 0 0: kind 1\na: kind device c 1:3 | device {shown}");
+        assert_eq!(compared(&[null()], &[got]), expected);
+    }
     let pax = |value: &[u8]| Tar::new().pax("SCHILY.xattr.user.x", value).file("a", "");
     let records = [b"1", b"2"].map(|value| format!("SCHILY.xattr.user.x={}", Digest::of(value)));
     let xattr = format!("layer 0 0: xattr 1\na: xattr {} | {}", records[0], records[1]);

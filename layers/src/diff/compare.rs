@@ -20,8 +20,8 @@ pub enum Cause {
     Compression,
     /// The same things in another order (layers alone).
     Order,
-    /// The same entries, written otherwise: the headers' form, names of owners, numbers of
-    /// devices, padding (layers alone).
+    /// The same entries, written otherwise: the headers' form, names of owners, padding (layers
+    /// alone).
     Framing,
     /// Modification time.
     Mtime,
@@ -31,7 +31,7 @@ pub enum Cause {
     Owner,
     /// Where a link points.
     LinkTarget,
-    /// A file here is a folder or a link there.
+    /// A file here is a folder or a link there, or one device another.
     Kind,
     /// Extended attributes and other PAX records.
     Xattr,
@@ -147,8 +147,10 @@ fn causes(want: Node<'_>, got: Node<'_>) -> Vec<Cause> {
             causes.push(cause);
         }
     };
-    note(Cause::Kind, one.kind != other.kind);
-    note(Cause::LinkTarget, one.kind == other.kind && one.link != other.link);
+    let is_other_link = one.kind == other.kind && one.link != other.link;
+    let is_other_device = is_other_link && one.kind == Kind::Device;
+    note(Cause::Kind, one.kind != other.kind || is_other_device);
+    note(Cause::LinkTarget, is_other_link && !is_other_device);
     let has_content = [want, got].map(|node| node.file.kind == Kind::File);
     let content = (want.file.content, want.file.size) != (got.file.content, got.file.size);
     let content = content && has_content == [true, true];
@@ -193,7 +195,7 @@ fn described(node: Node<'_>) -> String {
         Kind::HardLink => format!("hard link to {}", printable(&item.link)),
         Kind::Symlink => format!("link to {}", printable(&item.link)),
         Kind::Directory => "folder".to_owned(),
-        Kind::Device => "device".to_owned(),
+        Kind::Device => format!("device {}", printable(&item.link)),
         Kind::Fifo => "fifo".to_owned(),
     }
 }

@@ -24,13 +24,14 @@ impl Notes {
     pub const NONE: Self = Self { wanted: |_| false, note: |_, _| None };
 }
 
-/// One entry of a layer. What is never equal by chance is compared: all but the numbers of
-/// devices and the names of owners.
+/// One entry of a layer. All of it is compared; what a header has besides (the names of owners)
+/// decides nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Item {
     /// From the root, in normal form; empty for the root itself.
     pub path: Box<[u8]>,
-    /// Where a symbolic link points, as written; for a hard link a path like [`Self::path`].
+    /// Where a symbolic link points, as written; for a hard link a path like [`Self::path`]; for
+    /// a device which one it is, as [`Member::link`] has it.
     pub link: Box<[u8]>,
     /// What it is.
     pub kind: Kind,

@@ -8,9 +8,6 @@
 //!
 //! Contents are never held: memory grows with the number of entries (about 250 bytes for each,
 //! within [`limits`]) and not with their size.
-//!
-//! Numbers of devices are not compared; a layer that differs in nothing else has the cause
-//! [`Cause::Framing`].
 
 mod compare;
 mod documents;
