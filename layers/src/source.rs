@@ -5,7 +5,7 @@ use std::io::Read;
 use serde::de::DeserializeOwned;
 
 use crate::digest::Digest;
-use crate::oci::{Descriptor, ImageConfig, Index, Manifest, Platform, media_type};
+use crate::oci::{Descriptor, Extra, ImageConfig, Index, Manifest, Platform, media_type};
 
 /// A manifest, index or config larger than this is refused (registries' own limit is 4 MiB).
 pub const MAX_DOCUMENT_BYTES: u64 = 4 << 20;
@@ -169,13 +169,15 @@ pub enum SourceError {
 }
 
 /// Reads an image's documents for `platform` and verifies them: each against its digest and
-/// size, the number of layers against the number of diff ids, all within the limits above.
+/// size, the number of layers against the number of diff ids, all within the limits above. What
+/// is a manifest and an index at once is refused.
 pub fn resolve(source: &dyn ImageSource, platform: &Platform) -> Result<ResolvedImage, SourceError> {
     let (root, bytes) = source.root()?;
     check(source, "manifest", &root, &bytes)?;
     let (descriptor, manifest_bytes) = match root.media_type.as_str() {
         media_type::INDEX | media_type::DOCKER_INDEX => {
             let index: Index = parse(source, "index", &bytes)?;
+            check_one_thing(source, &root, &index.extra, &["config", "layers"])?;
             let chosen = choose(source, index, platform)?;
             let bytes = source.manifest(&chosen)?;
             check(source, "manifest", &chosen, &bytes)?;
@@ -184,6 +186,7 @@ pub fn resolve(source: &dyn ImageSource, platform: &Platform) -> Result<Resolved
         _ => (root.clone(), bytes),
     };
     let manifest: Manifest = parse(source, "manifest", &manifest_bytes)?;
+    check_one_thing(source, &descriptor, &manifest.extra, &["manifests"])?;
     let config_bytes = read_document(source, "config", &manifest.config)?;
     let config: ImageConfig = parse(source, "config", &config_bytes)?;
     check_layers(source, &manifest, &config)?;
@@ -205,6 +208,26 @@ pub fn read_document(
         .map_err(|error| SourceError::Io { path: format!("{} {what}", source.name()), source: error })?;
     check(source, what, descriptor, &bytes)?;
     Ok(bytes)
+}
+
+/// Refuses a document that has members of the other kind: by its media type, which is no part of
+/// its bytes, one reader would take it for a manifest and the next for an index.
+fn check_one_thing(
+    source: &dyn ImageSource,
+    document: &Descriptor,
+    extra: &Extra,
+    of_the_other: &[&str],
+) -> Result<(), SourceError> {
+    match of_the_other.iter().any(|member| extra.get(*member).is_some_and(|value| !value.is_null())) {
+        true => Err(two_things(source, document)),
+        false => Ok(()),
+    }
+}
+
+/// What is said of a document that is a manifest and an index.
+pub(crate) fn two_things(source: &dyn ImageSource, document: &Descriptor) -> SourceError {
+    let reason = format!("{} is a manifest and an index at once", document.digest);
+    SourceError::Invalid { image: source.name(), reason }
 }
 
 fn choose(source: &dyn ImageSource, index: Index, wanted: &Platform) -> Result<Descriptor, SourceError> {

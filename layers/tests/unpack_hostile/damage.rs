@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use carafe_layers::digest::Digest;
-use carafe_layers::oci::{Descriptor, media_type};
-use carafe_layers::source::{ImageSource, SourceError};
+use carafe_layers::oci::{Descriptor, Platform, media_type};
+use carafe_layers::source::{ImageSource, SourceError, resolve};
 use carafe_layers::unpack::{UnpackLimits, unpack_image};
 use tar::{EntryType, Header};
 use tempfile::tempdir;
@@ -33,6 +33,20 @@ fn what_readers_understand_differently_is_refused() {
     assert_refused(&[sparse], "a sparse file");
     assert_refused(&[Tar::new().pax("GNU.sparse.major", b"1").file("a", "")], "a sparse file");
     assert_refused(&[Tar::new().entry(EntryType::new(b'V'), b"a", b"", 0o644, b"")], "unknown type 'V'");
+}
+
+/// Whatever its media type says: another reader may have been given the other one.
+#[test]
+fn a_manifest_that_is_an_index_too_is_refused() {
+    let manifests = || serde_json::json!([Descriptor::of(media_type::MANIFEST, b"{}")]);
+    for kind in [media_type::MANIFEST, media_type::INDEX] {
+        let image = Memory::of(&[Tar::new()]).with_member("manifests", manifests(), kind);
+        let error = resolve(&image, &Platform::host()).unwrap_err();
+        assert!(error.to_string().contains("is a manifest and an index at once"), "{error}");
+    }
+    let null =
+        Memory::of(&[Tar::new()]).with_member("manifests", serde_json::Value::Null, media_type::MANIFEST);
+    null.resolve();
 }
 
 #[test]

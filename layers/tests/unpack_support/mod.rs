@@ -160,6 +160,15 @@ impl Memory {
         Self { root: (Descriptor::of(media_type::MANIFEST, &bytes), bytes), blobs }
     }
 
+    /// Puts a member into the manifest, whose descriptor gets this media type.
+    pub fn with_member(mut self, name: &str, value: serde_json::Value, media_type: &str) -> Self {
+        let mut manifest: serde_json::Value = serde_json::from_slice(&self.root.1).unwrap();
+        manifest[name] = value;
+        let bytes = serde_json::to_vec(&manifest).unwrap();
+        self.root = (Descriptor::of(media_type, &bytes), bytes);
+        self
+    }
+
     pub fn resolve(&self) -> ResolvedImage {
         resolve(self, &Platform::host()).unwrap()
     }
