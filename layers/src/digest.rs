@@ -82,9 +82,10 @@ fn nibble(digit: u8) -> Option<u8> {
     }
 }
 
-/// An error message never carries more of a hostile string than a person would read.
+/// An error message never carries more of a hostile string than a person would read, and nothing
+/// that a terminal would obey.
 fn shorten(text: &str) -> String {
-    text.chars().take(100).collect()
+    text.chars().filter(|c| !c.is_control()).take(100).collect()
 }
 
 impl Serialize for Digest {
@@ -170,6 +171,8 @@ mod tests {
         for text in ["", "sha256:", "sha512:00", &EMPTY.to_uppercase(), &EMPTY[..70], "sha256:zz"] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
+        let error = "sha256:\u{1b}[31m".parse::<Digest>().unwrap_err().to_string();
+        assert!(!error.contains('\u{1b}'), "{error:?}");
     }
 
     #[test]

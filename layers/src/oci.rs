@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::digest::{DiffId, Digest};
+use crate::path::printable;
 
 /// Annotations and labels.
 pub type StringMap = BTreeMap<String, String>;
@@ -161,10 +162,12 @@ impl std::str::FromStr for Platform {
     }
 }
 
+/// What is in a stranger's index may be anything: it is made [`printable`].
 impl std::fmt::Display for Platform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
+        let parts = [&self.os, &self.architecture].into_iter().chain(&self.variant);
+        let parts: Vec<_> = parts.map(|part| printable(part.as_bytes())).collect();
+        f.write_str(&parts.join("/"))
     }
 }
 
@@ -326,6 +329,8 @@ mod tests {
         for text in ["linux/amd64", "linux/arm64/v8"] {
             assert_eq!(text.parse::<Platform>().unwrap().to_string(), text);
         }
+        let odd = Platform { os: "\u{1b}[31m".to_owned(), ..Platform::host() };
+        assert!(!odd.to_string().contains('\u{1b}'), "{odd}");
         for text in ["", "linux", "linux/", "/amd64", "linux/arm/v7/x", "linux/a b", "linux/\u{1b}[31m"] {
             assert!(text.parse::<Platform>().is_err(), "{text}");
         }

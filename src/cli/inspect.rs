@@ -2,6 +2,7 @@
 
 use carafe_builder::sandbox::Isolation;
 use carafe_layers::oci::ImageConfig;
+use carafe_layers::path::printable;
 use carafe_layers::source::{ResolvedImage, resolve};
 use clap::Args;
 use miette::miette;
@@ -70,13 +71,46 @@ fn text(name: &str, image: &ResolvedImage, lock: Option<&str>) -> String {
         ("entrypoint", words(&runtime.entrypoint)),
         ("cmd", words(&runtime.cmd)),
     ];
+    // Whoever made the image wrote all of it.
     let shown = lines.iter().filter(|(_, value)| !value.is_empty());
-    let mut text: String = shown.map(|(key, value)| format!("{key:<10}  {value}\n")).collect();
+    let shown = shown.map(|(key, value)| format!("{key:<10}  {}\n", printable(value.as_bytes())));
+    let mut text: String = shown.collect();
     text.push('\n');
     text.push_str(&report::layer_table(&report::image_rows(image, &[]), &[]));
     if let Some(lock) = lock {
         text.push('\n');
-        text.push_str(lock);
+        text.extend(lock.lines().map(|line| printable(line.as_bytes()) + "\n"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use carafe_layers::digest::Digest;
+    use carafe_layers::oci::{Descriptor, media_type};
+
+    #[test]
+    fn what_an_image_says_does_nothing_to_a_terminal() {
+        let odd = "\u{1b}[2J\u{9b}31m";
+        let layer = Descriptor::of(media_type::LAYER_GZIP, b"");
+        let config = json!({
+            "created": odd, "architecture": odd, "os": odd,
+            "config": {"User": odd, "WorkingDir": odd, "Entrypoint": [odd], "Cmd": [odd]},
+            "rootfs": {"type": "layers", "diff_ids": [Digest::of(b"")]},
+            "history": [{"created_by": format!("carafe: {odd}")}],
+        });
+        let manifest = json!({"schemaVersion": 2, "config": layer, "layers": [layer]});
+        let image = ResolvedImage {
+            root: layer.clone(),
+            descriptor: layer,
+            manifest: serde_json::from_value(manifest).unwrap(),
+            manifest_bytes: Vec::new(),
+            config: serde_json::from_value(config).unwrap(),
+            config_bytes: Vec::new(),
+        };
+        let text = text("image", &image, Some(odd));
+        assert!(text.matches("[2J").count() >= 8, "{text}");
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use carafe_layers::digest::Digest;
 use carafe_layers::oci::Descriptor;
+use carafe_layers::path::printable;
 use carafe_layers::source::ResolvedImage;
 use serde_json::{Value, json};
 
@@ -18,7 +19,7 @@ const BASE: &str = "base";
 pub fn image_rows(image: &ResolvedImage, pushed: &[PushReport]) -> Vec<LayerRow> {
     let layers = image.manifest.layers.iter().zip(layer_names(image));
     let row = |(layer, name): (&Descriptor, Option<&str>)| LayerRow {
-        name: name.unwrap_or(BASE).to_owned(),
+        name: printable(name.unwrap_or(BASE).as_bytes()),
         size: layer.size,
         digest: layer.digest,
         fate: fates(pushed, &layer.digest),

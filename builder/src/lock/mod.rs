@@ -206,17 +206,27 @@ impl Lock {
         format!("{HEADING}{body}")
     }
 
-    /// Parses a lock; `name` is for messages.
+    /// Parses a lock, which may come from a stranger: no string in it has a control character.
+    /// `name` is for messages.
     pub fn parse(name: &str, text: &str) -> Result<Self, LockError> {
         let unusable = |reason: String| LockError::Unusable { path: name.to_owned(), reason };
         if text.len() as u64 > MAX_LOCK_BYTES {
             return Err(unusable(format!("it has more than {MAX_LOCK_BYTES} bytes")));
+        }
+        // A parser's error quotes the line that it is about.
+        if text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+            return Err(unusable("there is a control character in it".to_owned()));
         }
         let parse_error = |source| LockError::Parse { path: name.to_owned(), source: Box::new(source) };
         let versions: Versions = toml::from_str(text).map_err(parse_error)?;
         if versions.version != LOCK_VERSION {
             let reason = format!("its version is {}, this carafe knows {LOCK_VERSION}", versions.version);
             return Err(unusable(reason));
+        }
+        let table: toml::Table = toml::from_str(text).map_err(parse_error)?;
+        if let Some(key) = with_control_character(&table) {
+            let key = printable(key.as_bytes());
+            return Err(unusable(format!("there is a control character in `{key}`")));
         }
         toml::from_str(text).map_err(parse_error)
     }
@@ -272,6 +282,22 @@ pub fn newest<'a>(apps: impl Iterator<Item = &'a LockedApp>) -> i64 {
     apps.map(|app| app.time).max().unwrap_or_default()
 }
 
+/// The first key with one in it or in its value.
+fn with_control_character(table: &toml::Table) -> Option<&str> {
+    fn has(value: &toml::Value) -> bool {
+        match value {
+            toml::Value::String(text) => text.contains(char::is_control),
+            toml::Value::Array(values) => values.iter().any(has),
+            toml::Value::Table(table) => with_control_character(table).is_some(),
+            _ => false,
+        }
+    }
+    table
+        .iter()
+        .find(|(key, value)| key.contains(char::is_control) || has(value))
+        .map(|(key, _)| key.as_str())
+}
+
 /// Read first, so that a lock from the future is told apart from a broken one.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -308,6 +334,26 @@ pub(crate) mod tests {
             env: BTreeMap::from([("UV_EXCLUDE_NEWER".into(), "2026-01-31T00:00:00Z".into())]),
             apps: vec![app("frappe", git), app("local", LockedSource::Local { path: "apps/local".into() })],
         }
+    }
+
+    /// A stranger's lock is shown by diff, verify, inspect and the list of a bundle.
+    #[test]
+    fn what_a_terminal_would_obey_is_refused() {
+        let text = sample().to_toml();
+        for (plain, odd) in [
+            ("docker.io/frappe/base:version-15", "base\\u001b[2J"),
+            ("\"5.31.1\"", "\"5\\n\""),
+            ("UV_EXCLUDE_NEWER =", "\"A\\u009bB\" ="),
+            ("https://github.com/frappe/frappe", "https://a\\u0007"),
+            ("apps/local", "a\\tb"),
+        ] {
+            assert!(text.contains(plain), "{plain}");
+            let error = Lock::parse("carafe.lock", &text.replace(plain, odd)).unwrap_err();
+            assert!(matches!(error, LockError::Unusable { .. }), "{error:?}");
+            assert!(!error.to_string().contains(char::is_control), "{error}");
+        }
+        let raw = Lock::parse("carafe.lock", &format!("{text}\u{1b}[2J =\n")).unwrap_err();
+        assert!(matches!(raw, LockError::Unusable { .. }), "{raw:?}");
     }
 
     #[test]
