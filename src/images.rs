@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use carafe_layers::archive::ArchiveSource;
 use carafe_layers::digest::Digest;
+use carafe_layers::image::layer_names;
 use carafe_layers::layout::LayoutSource;
 use carafe_layers::oci::Descriptor;
 use carafe_layers::path::printable;
@@ -189,17 +190,6 @@ impl ImageSource for Layered {
             found => found,
         }
     }
-}
-
-/// What the history of a layer of ours begins with, before the layer's name.
-const OURS: &str = "carafe: ";
-
-/// The names of an image's layers, bottom first, as its history tells; `None` for a layer that is
-/// not ours.
-pub fn layer_names(image: &ResolvedImage) -> Vec<Option<&str>> {
-    let mut histories = image.config.history.iter().filter(|entry| !entry.empty_layer);
-    let name = |_| histories.next()?.created_by.as_deref()?.strip_prefix(OURS);
-    image.manifest.layers.iter().map(name).collect()
 }
 
 /// The layers that came with the base image.

@@ -13,6 +13,9 @@ pub const BASE_NAME: &str = "org.opencontainers.image.base.name";
 /// The annotation with the digest of the base image's manifest.
 pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 
+/// What the history of a layer of ours begins with, before the layer's name.
+const OURS: &str = "carafe: ";
+
 const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 const FOREIGN_LAYER: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
 
@@ -115,6 +118,17 @@ pub fn derive(
     Ok(Image { descriptor, manifest, config_descriptor, config, layers })
 }
 
+/// The names that Carafe gave to an image's layers, bottom first; `None` for a layer that is not
+/// ours, and for all of them where the history has not one step for each.
+pub fn layer_names(image: &ResolvedImage) -> Vec<Option<&str>> {
+    let steps: Vec<&History> = image.config.history.iter().filter(|step| !step.empty_layer).collect();
+    let layers = image.manifest.layers.len();
+    if steps.len() != layers {
+        return vec![None; layers];
+    }
+    steps.iter().map(|step| step.created_by.as_deref()?.strip_prefix(OURS)).collect()
+}
+
 fn config(
     base: &ResolvedImage,
     layers: &[PackedLayer],
@@ -129,7 +143,7 @@ fn config(
         config.rootfs.diff_ids.push(layer.diff_id);
         config.history.push(History {
             created: Some(created.to_owned()),
-            created_by: Some(format!("carafe: {}", layer.name)),
+            created_by: Some(format!("{OURS}{}", layer.name)),
             comment: changes.comment.clone(),
             ..History::default()
         });

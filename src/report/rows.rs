@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use carafe_layers::digest::Digest;
+use carafe_layers::image::layer_names;
 use carafe_layers::oci::Descriptor;
 use carafe_layers::path::printable;
 use carafe_layers::source::ResolvedImage;
 use serde_json::{Value, json};
 
 use super::LayerRow;
-use crate::images::layer_names;
 use crate::registry::{Delivery, PushReport};
 
 /// How a layer that is not ours is called.

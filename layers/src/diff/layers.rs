@@ -9,10 +9,8 @@ use super::compare::{Cause, compare};
 use super::listing::Listing;
 use super::merge::Tree;
 use crate::digest::{DiffId, Digest};
+use crate::image::layer_names;
 use crate::source::ResolvedImage;
-
-/// What Carafe's history says before a layer's name.
-const OURS: &str = "carafe: ";
 
 /// A layer at its place.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -47,7 +45,7 @@ pub(super) fn layers(one: &Contents<'_>, other: &Contents<'_>) -> Vec<LayerChang
     let (wants, gots) = (&one.listings, &other.listings);
     let pairs = pairs(want, got);
     let moved = moved(&pairs);
-    let names = [names(want), names(got)];
+    let names = [layer_names(want), layer_names(got)];
     let change = |&(one, other): &(Option<usize>, Option<usize>)| {
         let (one_at, other_at) = (one.map(|at| placed(want, at)), other.map(|at| placed(got, at)));
         let mut causes = match (&one_at, &other_at) {
@@ -61,8 +59,8 @@ pub(super) fn layers(one: &Contents<'_>, other: &Contents<'_>) -> Vec<LayerChang
         if other.is_some_and(|at| moved.contains(&at)) {
             causes.insert(Cause::Order, 1);
         }
-        let name = one.map_or_else(|| other.and_then(|at| names[1][at].clone()), |at| names[0][at].clone());
-        LayerChange { name, want: one_at, got: other_at, causes }
+        let name = one.map_or_else(|| other.and_then(|at| names[1][at]), |at| names[0][at]);
+        LayerChange { name: name.map(str::to_owned), want: one_at, got: other_at, causes }
     };
     pairs.iter().map(change).filter(|change| !change.causes.is_empty()).collect()
 }
@@ -76,7 +74,7 @@ fn placed(image: &ResolvedImage, position: usize) -> PlacedLayer {
 /// Which layer belongs to which: first those with the same tar, then those with the same name.
 fn pairs(want: &ResolvedImage, got: &ResolvedImage) -> Vec<(Option<usize>, Option<usize>)> {
     let diff_ids = [want, got].map(|image| &image.config.rootfs.diff_ids);
-    let names = [names(want), names(got)];
+    let names = [layer_names(want), layer_names(got)];
     let mut free: BTreeSet<usize> = (0..diff_ids[1].len()).collect();
     let mut partners = vec![None; diff_ids[0].len()];
     let mut match_by = |same: &dyn Fn(usize, usize) -> bool| {
@@ -130,15 +128,4 @@ fn reordered(want: &Listing, got: &Listing) -> bool {
         want.items.iter().enumerate().map(|(at, item)| (&*item.path, at)).collect();
     let order: Vec<usize> = got.items.iter().filter_map(|item| places.get(&*item.path).copied()).collect();
     !order.is_sorted()
-}
-
-/// The names that Carafe gave, where the history has one entry for each layer.
-fn names(image: &ResolvedImage) -> Vec<Option<String>> {
-    let history: Vec<_> = image.config.history.iter().filter(|step| !step.empty_layer).collect();
-    let count = image.config.rootfs.diff_ids.len();
-    if history.len() != count {
-        return vec![None; count];
-    }
-    let name = |step: &&crate::oci::History| Some(step.created_by.as_deref()?.strip_prefix(OURS)?.to_owned());
-    history.iter().map(name).collect()
 }

@@ -1,8 +1,8 @@
 //! Inputs that are not the same in the image and in its rebuild, and the entries they explain.
 
+use carafe_layers::image::layer_names;
 use serde::Serialize;
 
-use crate::images::layer_names;
 use crate::stages::diff::{FrappeChanges, NameChange, Opened, node_package};
 
 /// What kind of thing an input is.
