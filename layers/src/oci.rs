@@ -83,6 +83,12 @@ impl Descriptor {
     }
 }
 
+/// The bytes of these blobs together. A stranger's document may claim any size: what no number
+/// can hold is the largest one.
+pub fn total_size<'a>(blobs: impl IntoIterator<Item = &'a Descriptor>) -> u64 {
+    blobs.into_iter().fold(0, |sum, blob| sum.saturating_add(blob.size))
+}
+
 /// Operating system and architecture in Go's names, such as `linux/amd64` or `linux/arm64/v8`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Platform {
@@ -322,6 +328,13 @@ mod tests {
         let config: ImageConfig = serde_json::from_str(text).unwrap();
         let value: Value = serde_json::to_value(&config).unwrap();
         assert_eq!(value, serde_json::from_str::<Value>(text).unwrap());
+    }
+
+    #[test]
+    fn sizes_that_are_lies_add_up() {
+        let blob = |size| Descriptor::new("x", Digest::of(b""), size);
+        assert_eq!(total_size(&[blob(1), blob(2)]), 3);
+        assert_eq!(total_size(&[blob(u64::MAX), blob(1)]), u64::MAX);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use carafe_builder::git::{Checkout, Store};
 use carafe_builder::lock::{LockedApp, LockedImage};
 use carafe_layers::digest::Digest;
 use carafe_layers::graph::Graph;
+use carafe_layers::oci::total_size;
 use carafe_layers::source::ImageSource;
 use carafe_layers::verified::Verified;
 use flate2::read::GzDecoder;
@@ -66,6 +67,6 @@ impl Shelf for BundleShelf<'_> {
     fn image_size(&self, image: &LockedImage) -> Option<u64> {
         let entry = self.bundle.contents.images.get(&image.digest)?;
         let graph = Graph::at(&*self.bundle.sources, &entry.manifest).ok()?;
-        Some(graph.layers.iter().map(|layer| layer.size).sum())
+        Some(total_size(&graph.layers))
     }
 }

@@ -7,7 +7,7 @@ use carafe_builder::door::Bodies;
 use carafe_builder::git::Store;
 use carafe_builder::lock::{LockedApp, PinnedApp};
 use carafe_builder::progress::{Progress, Stage, Unit};
-use carafe_layers::oci::Descriptor;
+use carafe_layers::oci::{Descriptor, total_size};
 use carafe_layers::source::{ImageSource, SourceError};
 use carafe_layers::verified::Verified;
 use flate2::read::GzDecoder;
@@ -34,18 +34,15 @@ impl Bundle {
         // An empty body is no blob.
         bodies.put(std::io::empty())?;
         let record = self.record().bodies();
-        let mut wanted = Vec::new();
-        for blob in record.keys().filter_map(|body| self.blobs.get(body)) {
-            // One that is damaged is as good as not there, and has to be brought again.
-            if bodies.open(&blob.digest)?.is_none() {
-                wanted.push(blob.clone());
-            }
-        }
-        let total = wanted.iter().map(|body| body.size).sum();
+        let wanted: Vec<&Descriptor> = record.keys().filter_map(|body| self.blobs.get(body)).collect();
+        let total = total_size(wanted.iter().copied());
         let task = progress.task(Stage::Fetch, "bundle", Some(total), Unit::Bytes);
         parallel::map(wanted, AT_ONCE, |body| {
-            if let Some(stream) = missing.open(self, &body)? {
-                self.body(bodies, &body, stream)?;
+            // One that is damaged is as good as not there, and has to be brought again.
+            if bodies.open(&body.digest)?.is_none()
+                && let Some(stream) = missing.open(self, body)?
+            {
+                self.body(bodies, body, stream)?;
             }
             task.advance(body.size);
             Ok::<_, BundleError>(())
@@ -133,7 +130,7 @@ impl Missing {
             true => Ok(()),
             false => Err(BundleError::Missing {
                 name: bundle.name(),
-                bytes: missing.iter().map(|blob| blob.size).sum(),
+                bytes: total_size(&missing),
                 blobs: missing.into_iter().map(|blob| blob.digest).collect(),
                 bases: bundle.bases(),
             }),

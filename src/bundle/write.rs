@@ -8,7 +8,7 @@ use carafe_layers::archive::ArchiveFile;
 use carafe_layers::digest::Digest;
 use carafe_layers::graph::{Document, Graph};
 use carafe_layers::layout::{ImageSink, LayoutWriter};
-use carafe_layers::oci::Descriptor;
+use carafe_layers::oci::{Descriptor, total_size};
 use carafe_layers::source::ImageSource;
 
 use super::contents::DELTA_BASE;
@@ -100,7 +100,7 @@ impl<'a> Plan<'a> {
 
     /// The documents, then the blobs.
     fn fill(&self, sink: &dyn ImageSink, path: &Path, progress: &Progress) -> Result<Written, BundleError> {
-        let bytes = self.blobs.iter().map(|blob| blob.size).sum();
+        let bytes = total_size(self.blobs.iter().copied());
         let task = progress.task(Stage::Pack, path.display().to_string(), Some(bytes), Unit::Bytes);
         let (name, left_out) = (self.draft.source().name(), self.left_out);
         for Document { descriptor, bytes } in self.draft.graph().documents() {

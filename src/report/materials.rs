@@ -26,7 +26,7 @@ pub fn table(materials: &Materials) -> String {
 /// What the table leaves out.
 pub fn rest(materials: &Materials) -> String {
     let rest = materials.materials.iter().filter(|material| material.kind == Kind::Metadata);
-    let bytes = rest.clone().filter_map(|material| material.size).sum();
+    let bytes = rest.clone().filter_map(|material| material.size).fold(0, u64::saturating_add);
     format!("and {} answers of indexes and the like, {}", rest.count(), format_bytes(bytes))
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use carafe_layers::digest::Digest;
 use carafe_layers::image::layer_names;
-use carafe_layers::oci::Descriptor;
+use carafe_layers::oci::{Descriptor, total_size};
 use carafe_layers::path::printable;
 use carafe_layers::source::ResolvedImage;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ fn fate(delivery: &Delivery) -> String {
 pub fn sent(pushed: &[PushReport]) -> Vec<(String, u64)> {
     let sent = pushed.iter().map(|report| {
         let blobs = report.blobs.iter().filter(|blob| blob.delivery == Delivery::Sent);
-        (report.target.to_string(), blobs.map(|blob| blob.descriptor.size).sum())
+        (report.target.to_string(), total_size(blobs.map(|blob| &blob.descriptor)))
     });
     sent.collect()
 }

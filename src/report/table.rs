@@ -21,7 +21,7 @@ const SHORT_DIGEST: usize = 12;
 /// The rows under a heading, their sum, and the bytes that were sent to each repository (with the
 /// image's config, which is no layer). Every line ends with a line feed.
 pub fn layer_table(rows: &[LayerRow], sent: &[(String, u64)]) -> String {
-    let total: u64 = rows.iter().map(|row| row.size).sum();
+    let total = rows.iter().fold(0, |sum: u64, row| sum.saturating_add(row.size));
     let name_width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max("layer".len());
     let mut lines = vec![format!("{:<name_width$}  {:>8}  {:<SHORT_DIGEST$}", "layer", "size", "digest")];
     lines.extend(rows.iter().map(|row| {

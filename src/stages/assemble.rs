@@ -7,7 +7,7 @@ use carafe_builder::progress::{Stage, Unit};
 use carafe_builder::runtime::BuiltTree;
 use carafe_layers::image::{Image, ImageChanges, derive};
 use carafe_layers::layout::LayoutWriter;
-use carafe_layers::oci::media_type;
+use carafe_layers::oci::{media_type, total_size};
 use carafe_layers::pack::PackedLayer;
 use miette::miette;
 
@@ -58,7 +58,7 @@ fn with_lock(mut changes: ImageChanges, lock: &Lock) -> miette::Result<ImageChan
 pub fn add_base(sources: &Sources, layout: &Path, context: &Context) -> miette::Result<()> {
     let writer = LayoutWriter::create(layout)?;
     let layers = &sources.base.manifest.layers;
-    let total = layers.iter().map(|layer| layer.size).sum();
+    let total = total_size(layers);
     let task = context.progress.task(Stage::Pack, "base image", Some(total), Unit::Bytes);
     for layer in layers {
         if !writer.contains(layer) {

@@ -13,7 +13,7 @@ use carafe_builder::progress::{Stage, Unit};
 use carafe_layers::digest::Digest;
 use carafe_layers::graph::{Document, Graph};
 use carafe_layers::json::canonical_json;
-use carafe_layers::oci::{Descriptor, media_type};
+use carafe_layers::oci::{Descriptor, media_type, total_size};
 use carafe_layers::source::{ImageSource, MAX_DOCUMENT_BYTES, SourceError};
 use carafe_layers::verified::Verified;
 use miette::{Context as _, IntoDiagnostic, miette};
@@ -172,7 +172,7 @@ fn take(image: &Opened, graph: &Graph, layer: &Descriptor, context: &Context) ->
     let is_wanted =
         |layer: &&Descriptor| pages.get(&layer.digest) == Some(&layer.size) && !bodies.has(&layer.digest);
     let wanted: Vec<&Descriptor> = graph.layers.iter().filter(is_wanted).collect();
-    let total = wanted.iter().map(|layer| layer.size).sum();
+    let total = total_size(wanted.iter().copied());
     let task = context.progress.task(Stage::Fetch, "record", Some(total), Unit::Bytes);
     for layer in wanted {
         let stream = Verified::new(image.source.blob(layer)?, layer);

@@ -10,7 +10,7 @@ use carafe_layers::archive::{ArchiveFile, DockerName};
 use carafe_layers::graph::{Document, Graph};
 use carafe_layers::image::BASE_NAME;
 use carafe_layers::layout::{ImageSink, LayoutWriter, REF_NAME};
-use carafe_layers::oci::{Descriptor, Manifest, Platform};
+use carafe_layers::oci::{Descriptor, Manifest, Platform, total_size};
 use carafe_layers::source::{ImageSource, ResolvedImage, resolve};
 use miette::miette;
 
@@ -163,7 +163,7 @@ impl Parcel {
         context: &Context,
     ) -> miette::Result<Vec<(String, Document)>> {
         let blobs: Vec<&Descriptor> = self.graph.blobs().collect();
-        let total = blobs.iter().fold(0, |sum: u64, blob| sum.saturating_add(blob.size));
+        let total = total_size(self.graph.blobs());
         let task = context.progress.task(Stage::Push, name, Some(total), Unit::Bytes);
         let written = parallel::map(blobs, at_once, |blob| self.put(sink, blob, &task, &context.cancel))?;
         let lists = self.graph.referrer_lists();

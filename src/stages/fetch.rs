@@ -8,6 +8,7 @@ use carafe_builder::lock::{Lock, LockedImage, PinnedApp, fetch as fetch_apps};
 use carafe_builder::progress::{Stage, Unit};
 use carafe_builder::sandbox::Isolation;
 use carafe_builder::spec::Spec;
+use carafe_layers::oci::total_size;
 use carafe_layers::source::{ImageSource, ResolvedImage, resolve};
 use carafe_layers::unpack::{UnpackLimits, unpack_image};
 use miette::{Context as _, IntoDiagnostic, Report, miette};
@@ -123,7 +124,7 @@ fn unpack(
     std::fs::create_dir(&root)
         .into_diagnostic()
         .wrap_err_with(|| format!("failed to create `{}`", root.display()))?;
-    let total = image.manifest.layers.iter().map(|layer| layer.size).sum();
+    let total = total_size(&image.manifest.layers);
     let task = context.progress.task(Stage::Fetch, "build image", Some(total), Unit::Bytes);
     let done = std::cell::Cell::new(0);
     let unpacked = unpack_image(source, image, &root, &UnpackLimits::default(), &|bytes| {

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::digest::DiffId;
-use crate::oci::Descriptor;
+use crate::oci::{Descriptor, total_size};
 use crate::source::{ImageSource, ResolvedImage};
 use crate::unpack::{Compression, Layer, UnpackError, UnpackLimits, read_layer};
 
@@ -77,7 +77,7 @@ pub fn read<'a>(
 impl Side<'_> {
     /// Bytes of all layers, as the manifest has them.
     pub fn bytes(&self) -> u64 {
-        self.image.manifest.layers.iter().fold(0, |sum, layer| sum.saturating_add(layer.size))
+        total_size(&self.image.manifest.layers)
     }
 }
 
