@@ -2,7 +2,7 @@
 
 mod unpack_support;
 
-use carafe_layers::diff::{Cause, Notes, Side, documents, limits, read};
+use carafe_layers::diff::{Cause, Notes, Reading, Repeated, Side, documents, limits, read};
 use carafe_layers::digest::Digest;
 use carafe_layers::oci::media_type;
 use carafe_layers::unpack::UnpackLimits;
@@ -27,7 +27,7 @@ fn said_within(want: &Memory, got: &Memory, limits: &UnpackLimits) -> Result<Str
         };
         lines.push(format!("layer {} {}: {}", at(&layer.want), at(&layer.got), causes.join(", ")));
     }
-    for entry in pair.entries().map_err(words)? {
+    for entry in pair.trees().map_err(words)?.entries() {
         let path = String::from_utf8_lossy(entry.path()).into_owned();
         let differences = entry.differences();
         assert_eq!(entry.causes(), differences.iter().map(|one| one.cause).collect::<Vec<_>>());
@@ -100,6 +100,24 @@ fn each_cause_is_named() {
     let records = [b"1", b"2"].map(|value| format!("SCHILY.xattr.user.x={}", Digest::of(value)));
     let xattr = format!("layer 0 0: xattr 1\na: xattr {} | {}", records[0], records[1]);
     assert_eq!(compared(&[pax(b"1")], &[pax(b"2")]), xattr);
+}
+
+#[test]
+fn a_blob_that_is_known_is_read_again_where_its_copy_counts() {
+    let (want, mut got) =
+        (Memory::of(&[Tar::new().file("a", "1")]), Memory::of(&[Tar::new().file("a", "1")]));
+    let (one, other) = (want.resolve(), got.resolve());
+    got.blobs.insert(other.manifest.layers[0].digest, b"damaged".to_vec());
+    let read = |repeated| {
+        let mut reading = Reading::new(&limits(), &Notes::NONE);
+        reading.image(Side { source: &want, image: &one }, Repeated::Read, &|_| ()).unwrap();
+        reading.image(Side { source: &got, image: &other }, repeated, &|_| ()).map(drop)
+    };
+    read(Repeated::Skipped).unwrap();
+    assert!(read(Repeated::Read).is_err());
+    // What no image before had is read in either case.
+    let mut reading = Reading::new(&limits(), &Notes::NONE);
+    assert!(reading.image(Side { source: &got, image: &other }, Repeated::Skipped, &|_| ()).is_err());
 }
 
 #[test]

@@ -34,11 +34,12 @@ pub struct DiffReport<'a> {
 impl<'a> DiffReport<'a> {
     /// Compares everything that was read.
     pub fn of(want: &'a Opened, got: &'a Opened, pair: &'a Pair<'a>) -> Result<Self, UnpackError> {
+        let trees = pair.trees()?;
         Ok(Self {
-            frappe: frappe_changes(want, got, pair)?,
+            frappe: frappe_changes(want, got, &trees),
             documents: documents(&want.image, &got.image),
             layers: pair.layers(),
-            entries: pair.entries()?,
+            entries: trees.entries(),
             want,
             got,
         })

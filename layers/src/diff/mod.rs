@@ -3,7 +3,7 @@
 //! The way: every layer of both images is read once and verified ([`read`]), which leaves a
 //! [`Listing`] of what each holds, without the contents. From the listings come each image's
 //! merged tree, whiteouts applied, and from two trees the entries that differ, each with its
-//! [`Cause`]s ([`Pair::entries`]). Layers ([`Pair::layers`]) and documents ([`documents`]) are
+//! [`Cause`]s ([`Trees::entries`]). Layers ([`Pair::layers`]) and documents ([`documents`]) are
 //! compared in the same way.
 //!
 //! Contents are never held: memory grows with the number of entries (about 250 bytes for each,
@@ -69,8 +69,8 @@ pub fn read<'a>(
     progress: &dyn Fn(u64),
 ) -> Result<Pair<'a>, UnpackError> {
     let mut reading = Reading::new(limits, notes);
-    let (want, before) = (reading.image(want, progress)?, want.bytes());
-    let got = reading.image(got, &|bytes| progress(before + bytes))?;
+    let (want, before) = (reading.image(want, Repeated::Read, progress)?, want.bytes());
+    let got = reading.image(got, Repeated::Read, &|bytes| progress(before + bytes))?;
     Ok(Pair { want, got })
 }
 
@@ -79,6 +79,15 @@ impl Side<'_> {
     pub fn bytes(&self) -> u64 {
         total_size(&self.image.manifest.layers)
     }
+}
+
+/// What is done about a blob that an image before had, by the same digest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Repeated {
+    /// It is read, and its digest verified: this copy is somebody's, and may be damaged.
+    Read,
+    /// It is left alone: what an image that names this digest has in it is known.
+    Skipped,
 }
 
 /// Images that are read one after the other, within limits that hold for all of them.
@@ -100,16 +109,21 @@ impl<'a> Reading<'a> {
 
     /// Reads and verifies every layer of an image: its blob's length and digest, and its tar's
     /// against the config's diff id. A blob that an image before this one had is not unpacked
-    /// again; this copy's digest is verified.
+    /// again, and `repeated` says whether this copy of it is read at all.
     ///
     /// `progress` hears how many bytes of this image's blobs are done.
-    pub fn image(&mut self, side: Side<'a>, progress: &dyn Fn(u64)) -> Result<Contents<'a>, UnpackError> {
+    pub fn image(
+        &mut self,
+        side: Side<'a>,
+        repeated: Repeated,
+        progress: &dyn Fn(u64),
+    ) -> Result<Contents<'a>, UnpackError> {
         let name = side.source.name();
         let layers = side.image.manifest.layers.iter().zip(&side.image.config.rootfs.diff_ids);
         let (mut listings, mut done) = (Vec::new(), 0);
         for (descriptor, diff_id) in layers {
             let layer = Layer { image: &name, descriptor, diff_id: *diff_id };
-            let listing = self.layer(side.source, &layer, &|bytes| progress(done + bytes))?;
+            let listing = self.layer(side.source, &layer, repeated, &|bytes| progress(done + bytes))?;
             self.known.entry(*diff_id).or_insert_with(|| (descriptor, Arc::clone(&listing)));
             listings.push(listing);
             done += descriptor.size;
@@ -122,6 +136,7 @@ impl<'a> Reading<'a> {
         &mut self,
         source: &dyn ImageSource,
         layer: &Layer<'_>,
+        repeated: Repeated,
         progress: &dyn Fn(u64),
     ) -> Result<Arc<Listing>, UnpackError> {
         let known = self.known.get(&layer.diff_id).cloned();
@@ -130,7 +145,9 @@ impl<'a> Reading<'a> {
             && descriptor.size == layer.descriptor.size
             && Compression::of(&descriptor.media_type) == Some(layer.compression()?)
         {
-            layer.check(source.blob(layer.descriptor)?)?;
+            if repeated == Repeated::Read {
+                layer.check(source.blob(layer.descriptor)?)?;
+            }
             return Ok(Arc::clone(listing));
         }
         let Self { limits, notes, tally, .. } = self;
@@ -152,25 +169,32 @@ impl<'a> Pair<'a> {
         Self { want, got }
     }
 
-    /// The paths of the merged trees that differ, in the order of their bytes.
-    pub fn entries(&self) -> Result<Vec<EntryChange<'_>>, UnpackError> {
-        let (want, got) = self.trees()?;
-        Ok(compare::compare(&want, &got))
-    }
-
     /// The layers that differ, the lowest first.
     pub fn layers(&self) -> Vec<LayerChange> {
         layers::layers(&self.want, &self.got)
     }
 
-    /// Every file of each merged tree, with what was noted of it: `want`'s, and `got`'s.
-    pub fn files(&self) -> Result<[Vec<&Item>; 2], UnpackError> {
-        let (want, got) = self.trees()?;
-        Ok([want.files(), got.files()])
+    /// What a container of each image sees. Every layer is merged for it: ask once.
+    pub fn trees(&self) -> Result<Trees<'_>, UnpackError> {
+        Ok(Trees { want: self.want.merged()?, got: self.got.merged()? })
+    }
+}
+
+/// What a container of each of two images sees.
+pub struct Trees<'a> {
+    want: Tree<'a>,
+    got: Tree<'a>,
+}
+
+impl<'a> Trees<'a> {
+    /// The paths that differ, in the order of their bytes.
+    pub fn entries(&self) -> Vec<EntryChange<'a>> {
+        compare::compare(&self.want, &self.got)
     }
 
-    fn trees(&self) -> Result<(Tree<'_>, Tree<'_>), UnpackError> {
-        Ok((self.want.merged()?, self.got.merged()?))
+    /// Every file of each, with what was noted of it: `want`'s, and `got`'s.
+    pub fn files(&self) -> [Vec<&'a Item>; 2] {
+        [self.want.files(), self.got.files()]
     }
 }
 
