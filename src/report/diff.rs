@@ -12,7 +12,7 @@ use carafe_layers::unpack::UnpackError;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::sections::{self, Form, Row, SHOWN, Section, Sides};
+use super::sections::{self, Form, Report, Row, Section, Sides};
 use crate::stages::diff::{AppChange, FrappeChanges, NameChange, Opened, frappe_changes};
 
 /// Everything that differs between two images.
@@ -50,20 +50,23 @@ impl<'a> DiffReport<'a> {
         self.want.image.descriptor.digest == self.got.image.descriptor.digest
     }
 
-    /// Prints it; at most [`SHOWN`] of each kind unless `all` are asked for.
+    /// Prints it; at most [`SHOWN`](super::SHOWN) of each kind unless `all` are asked for.
     pub fn write(&self, out: &mut impl Write, form: Form, all: bool) -> io::Result<()> {
-        let limit = if all { usize::MAX } else { SHOWN };
-        match form {
-            Form::Text => sections::text(out, &self.sides(), &self.verdict(), self.sections(), limit),
-            Form::Markdown => sections::markdown(out, &self.sides(), &self.verdict(), self.sections(), limit),
-            Form::Json => {
-                serde_json::to_writer(&mut *out, self)?;
-                out.write_all(b"\n")
-            }
-        }
+        sections::write(self, out, form, all)
     }
 
-    pub(super) fn sides(&self) -> Sides {
+    /// How many entries have each cause.
+    pub(super) fn causes(&self) -> BTreeMap<Cause, u64> {
+        let mut causes = BTreeMap::new();
+        for cause in self.entries.iter().flat_map(EntryChange::causes) {
+            *causes.entry(cause).or_insert(0) += 1;
+        }
+        causes
+    }
+}
+
+impl Report for DiffReport<'_> {
+    fn sides(&self) -> Sides {
         [self.want, self.got].map(|side| (side.source.name(), side.image.descriptor.digest.to_string()))
     }
 
@@ -88,16 +91,7 @@ impl<'a> DiffReport<'a> {
         )
     }
 
-    /// How many entries have each cause.
-    pub(super) fn causes(&self) -> BTreeMap<Cause, u64> {
-        let mut causes = BTreeMap::new();
-        for cause in self.entries.iter().flat_map(EntryChange::causes) {
-            *causes.entry(cause).or_insert(0) += 1;
-        }
-        causes
-    }
-
-    pub(super) fn sections(&self) -> Vec<Section<'_>> {
+    fn sections(&self) -> Vec<Section<'_>> {
         let frappe = &self.frappe;
         let mut sections = vec![
             Section::of("inputs", &frappe.inputs, named),

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use serde::Serialize;
+
 /// Differences of one kind that are shown where not all are asked for.
 pub const SHOWN: usize = 20;
 
@@ -30,19 +32,35 @@ impl Form {
 /// Two images, `want` first: name and digest of each.
 pub(super) type Sides = [(String, String); 2];
 
-/// The sides, a verdict, and what differs; at most `limit` of each section.
-pub(super) fn text(
-    out: &mut impl Write,
-    sides: &Sides,
-    verdict: &str,
-    sections: Vec<Section<'_>>,
-    limit: usize,
-) -> io::Result<()> {
-    for (name, digest) in sides {
+/// What is said of two images. Serialised, it is all that machines get.
+pub(super) trait Report: Serialize {
+    /// The images.
+    fn sides(&self) -> Sides;
+    /// Whether they are equal, in a line.
+    fn verdict(&self) -> String;
+    /// What differs.
+    fn sections(&self) -> Vec<Section<'_>>;
+}
+
+/// Prints a report; at most [`SHOWN`] of each section unless `all` are asked for.
+pub(super) fn write(report: &impl Report, out: &mut impl Write, form: Form, all: bool) -> io::Result<()> {
+    let limit = if all { usize::MAX } else { SHOWN };
+    match form {
+        Form::Text => text(report, out, limit),
+        Form::Markdown => markdown(report, out, limit),
+        Form::Json => {
+            serde_json::to_writer(&mut *out, report)?;
+            out.write_all(b"\n")
+        }
+    }
+}
+
+fn text(report: &impl Report, out: &mut impl Write, limit: usize) -> io::Result<()> {
+    for (name, digest) in report.sides() {
         writeln!(out, "{digest}  {name}")?;
     }
-    writeln!(out, "{verdict}")?;
-    for section in sections {
+    writeln!(out, "{}", report.verdict())?;
+    for section in report.sections() {
         writeln!(out, "\n{} ({})", section.title, section.total)?;
         for row in section.rows.take(limit) {
             writeln!(out, "  {}", row.text(limit > SHOWN).trim_end())?;
@@ -54,19 +72,12 @@ pub(super) fn text(
     Ok(())
 }
 
-/// The same as tables.
-pub(super) fn markdown(
-    out: &mut impl Write,
-    sides: &Sides,
-    verdict: &str,
-    sections: Vec<Section<'_>>,
-    limit: usize,
-) -> io::Result<()> {
-    writeln!(out, "**{verdict}**\n\n| | image | digest |\n|---|---|---|")?;
-    for (side, (name, digest)) in ["want", "got"].iter().zip(sides) {
-        writeln!(out, "| {side} | {} | {} |", code(name), code(digest))?;
+fn markdown(report: &impl Report, out: &mut impl Write, limit: usize) -> io::Result<()> {
+    writeln!(out, "**{}**\n\n| | image | digest |\n|---|---|---|", report.verdict())?;
+    for (side, (name, digest)) in ["want", "got"].iter().zip(report.sides()) {
+        writeln!(out, "| {side} | {} | {} |", code(&name), code(&digest))?;
     }
-    for section in sections {
+    for section in report.sections() {
         let (title, total) = (&section.title, section.total);
         writeln!(out, "\n#### {title} ({total})\n\n| | name | want | got |\n|---|---|---|---|")?;
         for row in section.rows.take(limit) {

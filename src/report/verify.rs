@@ -7,7 +7,7 @@ use carafe_layers::diff::{Cause, Difference, EntryChange, LayerChange};
 use serde::Serialize;
 
 use super::diff::{DiffReport, named, shown_path};
-use super::sections::{self, Form, Row, SHOWN, Section};
+use super::sections::{self, Form, Report, Row, Section, Sides};
 use crate::stages::verify::{Level, MovedInput, moved_inputs};
 
 /// The cause of what a moved input brought with it.
@@ -50,18 +50,32 @@ impl<'a> VerifyReport<'a> {
         Self { level, equal, moved, explained, rest: diff }
     }
 
-    /// Prints it, unless it is JSON; at most [`SHOWN`] of each kind unless `all` are asked for.
+    /// Prints it; at most [`SHOWN`](super::SHOWN) of each kind unless `all` are asked for.
     pub fn write(&self, out: &mut impl Write, form: Form, all: bool) -> io::Result<()> {
-        let limit = if all { usize::MAX } else { SHOWN };
-        let (sides, verdict, sections) = (self.rest.sides(), self.verdict(), self.sections());
-        match form {
-            Form::Text => sections::text(out, &sides, &verdict, sections, limit),
-            Form::Markdown => sections::markdown(out, &sides, &verdict, sections, limit),
-            Form::Json => {
-                serde_json::to_writer(&mut *out, self)?;
-                out.write_all(b"\n")
+        sections::write(self, out, form, all)
+    }
+
+    /// Why the images differ: moved inputs, members of documents, what concerns whole layers, and
+    /// the other entries; each with how many there are.
+    pub fn causes(&self) -> BTreeMap<String, u64> {
+        let mut causes: BTreeMap<String, u64> =
+            self.rest.causes().into_iter().map(|(cause, count)| (cause.to_string(), count)).collect();
+        let of_layers = self.rest.layers.iter().flat_map(|layer: &LayerChange| layer.causes.keys());
+        for cause in of_layers.filter(|cause| is_of_layers(**cause)) {
+            *causes.entry(cause.to_string()).or_insert(0) += 1;
+        }
+        for (cause, count) in [(MOVED_INPUT, self.moved.len()), (DOCUMENT, self.rest.documents.len())] {
+            if count > 0 {
+                causes.insert(cause.to_owned(), count as u64);
             }
         }
+        causes
+    }
+}
+
+impl Report for VerifyReport<'_> {
+    fn sides(&self) -> Sides {
+        self.rest.sides()
     }
 
     fn verdict(&self) -> String {
@@ -84,23 +98,6 @@ impl<'a> VerifyReport<'a> {
                 format!("different ({level}): {}", causes.join(", "))
             }
         }
-    }
-
-    /// Why the images differ: moved inputs, members of documents, what concerns whole layers, and
-    /// the other entries; each with how many there are.
-    pub fn causes(&self) -> BTreeMap<String, u64> {
-        let mut causes: BTreeMap<String, u64> =
-            self.rest.causes().into_iter().map(|(cause, count)| (cause.to_string(), count)).collect();
-        let of_layers = self.rest.layers.iter().flat_map(|layer: &LayerChange| layer.causes.keys());
-        for cause in of_layers.filter(|cause| is_of_layers(**cause)) {
-            *causes.entry(cause.to_string()).or_insert(0) += 1;
-        }
-        for (cause, count) in [(MOVED_INPUT, self.moved.len()), (DOCUMENT, self.rest.documents.len())] {
-            if count > 0 {
-                causes.insert(cause.to_owned(), count as u64);
-            }
-        }
-        causes
     }
 
     fn sections(&self) -> Vec<Section<'_>> {
