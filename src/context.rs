@@ -35,3 +35,23 @@ pub struct Context {
     /// What the image is for.
     pub platform: Platform,
 }
+
+#[cfg(test)]
+impl Context {
+    /// For tests: with a cache in this folder, and without anybody to ask.
+    pub fn at(folder: &std::path::Path) -> Self {
+        let cache = Cache::at(folder).unwrap();
+        Self {
+            commits: Store::new(&cache).unwrap(),
+            cache,
+            registry: Registry::new(Default::default()).unwrap(),
+            progress: Progress::silent(),
+            isolation: Isolation::Namespaces,
+            cancel: CancelToken::default(),
+            warm_clients: true,
+            bundle: None,
+            offline: true,
+            platform: Platform::host(),
+        }
+    }
+}

@@ -9,7 +9,7 @@ use carafe_builder::door::{
 use carafe_builder::lock::Lock;
 use carafe_builder::sandbox::{Doorkeeper, Isolation};
 use carafe_builder::spec::{Spec, format_bytes};
-use miette::{Diagnostic, Report};
+use miette::{Diagnostic, Report, miette};
 
 use crate::context::Context;
 
@@ -84,9 +84,13 @@ impl OpenDoor {
 
     /// Closes it after bench has ended well. Nothing if there was none.
     ///
-    /// Fails if an answer could not be had in a recording: then the record would not be whole.
+    /// Fails if an answer could not be had in a recording: then the record would not be whole; and
+    /// if somebody still holds [`keeper`](Self::keeper).
     pub fn close(self, context: &Context) -> miette::Result<Option<Traffic>> {
-        let Some(door) = self.door.and_then(Arc::into_inner) else { return Ok(None) };
+        let Some(door) = self.door else { return Ok(None) };
+        // Not told as no door: the image's lock would name no record.
+        let door = Arc::into_inner(door)
+            .ok_or_else(|| miette!(help = "tell us", "failed to close the door: it is still in use"))?;
         let passed = door.close()?;
         warn(&passed.refusals, context);
         let Passed { refusals, tries_again, bytes_fetched, bytes_served, .. } = passed;
@@ -141,5 +145,33 @@ impl Shut {
         }
         let helps = [cause.help(), error.help()].into_iter().flatten().map(|help| help.to_string());
         Self { step, help: helps.collect::<Vec<_>>().join("; "), cause }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use carafe_builder::door::Upstream;
+
+    #[test]
+    fn a_door_that_somebody_holds_is_not_told_as_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let context = Context::at(folder.path());
+        let open = || {
+            let config = DoorConfig {
+                mode: Mode::Replay(Record::default()),
+                bodies: Bodies::of(&context.cache).unwrap(),
+                upstream: Upstream::default(),
+                date: 0,
+                redactor: Default::default(),
+                progress: context.progress.clone(),
+            };
+            let door = Some(Arc::new(Door::open(config).unwrap()));
+            OpenDoor { door, recording: false, compared: false }
+        };
+        let held = open();
+        let _keeper = held.keeper();
+        assert!(held.close(&context).unwrap_err().to_string().contains("still in use"));
+        assert!(open().close(&context).unwrap().is_some());
     }
 }
