@@ -134,7 +134,7 @@ impl ImageSource for WithRecord {
 /// where a rebuild looks for it, with its pages. Says whether the cache has it then.
 ///
 /// What refers to an image may come from a stranger: all is verified against the lock's digest of
-/// the record, and the record's of its pages.
+/// the record, and the record's of its pages. One that is of no use is warned of and passed over.
 pub fn bring(image: &Opened, wanted: Digest, context: &Context) -> miette::Result<bool> {
     if record::stored(wanted, context)?.is_some() {
         return Ok(true);
@@ -150,13 +150,28 @@ pub fn bring(image: &Opened, wanted: Digest, context: &Context) -> miette::Resul
         referrer.extra.get("artifactType").and_then(serde_json::Value::as_str) == Some(RECORD_TYPE)
     };
     for referrer in referrers.iter().filter(is_record) {
-        let graph = Graph::at(&*image.source, referrer)?;
-        if let Some(layer) = graph.layers.iter().find(|layer| layer.digest == wanted) {
-            take(image, &graph, layer, context)?;
-            return Ok(true);
+        match bring_from(image, referrer, wanted, context) {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            Err(error) => {
+                let digest = referrer.digest;
+                context.progress.warn(format!("{digest}, which refers to the image, is of no use: {error}"));
+            }
         }
     }
     Ok(false)
+}
+
+/// False if this is the artifact of another record.
+fn bring_from(
+    image: &Opened,
+    referrer: &Descriptor,
+    wanted: Digest,
+    context: &Context,
+) -> miette::Result<bool> {
+    let graph = Graph::at(&*image.source, referrer)?;
+    let layer = graph.layers.iter().find(|layer| layer.digest == wanted);
+    layer.map_or(Ok(false), |layer| take(image, &graph, layer, context).map(|()| true))
 }
 
 fn take(image: &Opened, graph: &Graph, layer: &Descriptor, context: &Context) -> miette::Result<()> {
@@ -183,4 +198,95 @@ fn take(image: &Opened, graph: &Graph, layer: &Descriptor, context: &Context) ->
     record::store(&bytes, context)?;
     task.finish(format!("{} answers, {} pages", record.entries().len(), pages.len()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use carafe_layers::oci::Platform;
+
+    /// An image without layers, and what is said to refer to it.
+    struct Image {
+        blobs: BTreeMap<Digest, Vec<u8>>,
+        root: Descriptor,
+        referrers: Vec<Descriptor>,
+    }
+
+    impl Image {
+        fn new() -> Self {
+            let Platform { os, architecture, .. } = Platform::host();
+            let rootfs = json!({"type": "layers", "diff_ids": []});
+            let config = json!({"os": os, "architecture": architecture, "rootfs": rootfs}).to_string();
+            let mut image = Self { blobs: BTreeMap::new(), root: empty(), referrers: Vec::new() };
+            let config = image.keep(media_type::CONFIG, config.into_bytes());
+            let manifest = json!({"schemaVersion": 2, "config": config, "layers": []}).to_string();
+            image.root = image.keep(media_type::MANIFEST, manifest.into_bytes());
+            image
+        }
+
+        fn keep(&mut self, media_type: &str, bytes: Vec<u8>) -> Descriptor {
+            let descriptor = Descriptor::of(media_type, &bytes);
+            self.blobs.insert(descriptor.digest, bytes);
+            descriptor
+        }
+
+        fn refer(&mut self, mut artifact: Descriptor) {
+            artifact.extra.insert("artifactType".to_owned(), RECORD_TYPE.into());
+            self.referrers.push(artifact);
+        }
+    }
+
+    fn empty() -> Descriptor {
+        Descriptor::of(EMPTY_TYPE, EMPTY)
+    }
+
+    impl ImageSource for Image {
+        fn name(&self) -> String {
+            "image".to_owned()
+        }
+
+        fn root(&self) -> Result<(Descriptor, Vec<u8>), SourceError> {
+            Ok((self.root.clone(), self.manifest(&self.root)?))
+        }
+
+        fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
+            let missing =
+                || SourceError::NotFound { what: descriptor.digest.to_string(), image: self.name() };
+            self.blobs.get(&descriptor.digest).cloned().ok_or_else(missing)
+        }
+
+        fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, SourceError> {
+            Ok(Box::new(Cursor::new(self.manifest(descriptor)?)))
+        }
+
+        fn referrers(&self, _: &Digest) -> Result<Vec<Descriptor>, SourceError> {
+            Ok(self.referrers.clone())
+        }
+    }
+
+    #[test]
+    fn an_artifact_of_a_strangers_does_not_hide_the_right_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let context = Context::at(folder.path());
+        let opened = |image: Image| Opened::of(Arc::new(image), &context.platform).unwrap();
+        let record = Record::default();
+        let plain = opened(Image::new());
+        let parcel = Parcel::of_image(Arc::clone(&plain.source), &plain.image);
+        let artifact = attach(parcel, Some(&record), &context).unwrap().graph.attached.remove(0);
+
+        let mut image = Image::new();
+        image.keep(RECORD_TYPE, record.to_bytes());
+        image.refer(Descriptor::of(media_type::MANIFEST, b"is nowhere"));
+        let garbage = image.keep(media_type::MANIFEST, b"no manifest".to_vec());
+        image.refer(garbage);
+        let right = image.keep(media_type::MANIFEST, artifact.bytes);
+        image.refer(right);
+        assert!(bring(&opened(image), record.digest(), &context).unwrap());
+        assert!(record::stored(record.digest(), &context).unwrap().is_some());
+
+        let other = Digest::of(b"another record");
+        let mut image = Image::new();
+        image.refer(Descriptor::of(media_type::MANIFEST, b"is nowhere"));
+        assert!(!bring(&opened(image), other, &context).unwrap());
+    }
 }
