@@ -18,6 +18,8 @@ use super::reference::Repository;
 
 /// A registry may cut its answer into so many pages.
 const MAX_PAGES: usize = 100;
+/// So many may refer to one manifest.
+const MAX_REFERRERS: usize = 10_000;
 
 /// One page of an answer, and the query that asks for the next.
 pub(super) struct Page {
@@ -39,6 +41,9 @@ impl Shared {
             let ask = || self.block_on(self.client.get_referrers(&attempt, subject, &query));
             let Some(page) = self.persist(&attempt, ask)? else { return self.listed(&attempt, subject) };
             found.extend(page.referrers);
+            if found.len() > MAX_REFERRERS {
+                return Err(attempt.protocol(format!("it names more than {MAX_REFERRERS} referrers")));
+            }
             match page.next {
                 Some(next) => query = next,
                 None => return Ok(found),

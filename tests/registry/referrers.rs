@@ -50,6 +50,18 @@ fn an_answer_without_end_is_refused() {
 }
 
 #[test]
+fn more_than_anybody_has_are_refused_before_they_are_held() {
+    let names: Vec<String> = (0..3000).map(|number| number.to_string()).collect();
+    let server = FaultyServer::start(move |request: &Request| {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let answer = || page(&names).with("link", "</v2/a/referrers/x?again>; rel=\"next\"");
+        request.is("GET", "/referrers/").then(answer)
+    });
+    let said = shown(ask(&server).unwrap_err());
+    assert!(said.contains("more than 10000 referrers"), "{said}");
+}
+
+#[test]
 fn a_refusal_is_no_empty_list() {
     let server = FaultyServer::start(|request: &Request| {
         request.is("GET", "/referrers/").then(|| Answer::status(403))
