@@ -43,7 +43,7 @@ pub fn run(arguments: &DiffArguments) -> miette::Result<u8> {
     let pair = read_both(&want, &got, &progress)?;
     let mut report = DiffReport::of(&want, &got, &pair)?;
     if arguments.distance {
-        measure(&want, &got, &mut report.frappe.apps, &progress);
+        measure(&want, &got, &mut report.frappe.apps, &context.cache, &progress);
     }
     let form = Form::of(arguments.run.json, arguments.markdown);
     if !arguments.run.quiet {

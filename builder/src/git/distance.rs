@@ -20,7 +20,8 @@ pub struct Distance {
     pub behind: u64,
 }
 
-/// How far `to` is from `from`, both in the repository `remote`. `scratch` is an empty folder.
+/// How far `to` is from `from`, both in the repository `remote`. `scratch` is an empty folder, made
+/// if it is not there.
 ///
 /// Cost: all commits that either has in its history, without trees and files where the server can
 /// leave them out.
