@@ -6,7 +6,7 @@ use flate2::read::ZlibDecoder;
 
 use super::CommitId;
 
-/// The largest commit object that is looked at.
+/// The largest commit object that is looked at, in bytes.
 const LARGEST_COMMIT: u64 = 1 << 20;
 /// Sections before the pack are skipped up to here.
 const MOST_LINES: usize = 100_000;
@@ -35,7 +35,10 @@ fn commit(pack: &mut impl Read) -> io::Result<Option<CommitId>> {
         return Ok(None);
     }
     let mut data = Vec::new();
-    ZlibDecoder::new(pack).take(LARGEST_COMMIT).read_to_end(&mut data)?;
+    ZlibDecoder::new(pack).take(LARGEST_COMMIT + 1).read_to_end(&mut data)?;
+    if data.len() as u64 > LARGEST_COMMIT {
+        return Ok(None);
+    }
     let id = gix::objs::compute_hash(gix::hash::Kind::Sha1, gix::objs::Kind::Commit, &data);
     Ok(id.ok().and_then(|id| id.to_string().parse().ok()))
 }
@@ -123,8 +126,9 @@ mod tests {
     #[test]
     fn anything_else_names_none() {
         let whole = answer(1, &[b'x'; 40]);
+        let endless = answer(1, &vec![b'x'; LARGEST_COMMIT as usize + 1]);
         let refs = line(b"0123456789012345678901234567890123456789 refs/heads/main\n");
-        for other in [&answer(3, &[b'x'; 40])[..], &whole[..60], b"", b"zzzz", &refs] {
+        for other in [&answer(3, &[b'x'; 40])[..], &whole[..60], b"", b"zzzz", &refs, &endless] {
             assert_eq!(first_commit(other), None);
         }
     }
