@@ -5,7 +5,7 @@ use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use super::bodies::Bodies;
 use super::record::{Answer, MOST_ENTRIES, Record, Request};
@@ -59,11 +59,16 @@ impl Memory {
         }
     }
 
-    /// The answer to `question` and its body, verified. Goes on when the caller does not: a client
-    /// that gives up and asks again finds the answer, not a new start.
-    pub async fn answer(self: &Arc<Self>, question: Question) -> Result<(Answer, File), Denied> {
+    /// The answer to `question`, which takes `room`, and its body, verified. Goes on when the caller
+    /// does not: a client that gives up and asks again finds the answer, not a new start.
+    pub async fn answer(
+        self: &Arc<Self>,
+        question: Question,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Result<(Answer, File), Denied> {
         let memory = Arc::clone(self);
         let task = tokio::spawn(async move {
+            let _room = room;
             let answer = memory.recall(&question).await?;
             let body = memory.body(&question, &answer).await?;
             Ok((answer, body))

@@ -42,6 +42,7 @@ pub use upstream::{BadMirror, Credential, Mirror, Patience, Proxies, Upstream};
 
 use authority::Authority;
 use memory::Memory;
+use question::Room;
 use refusal::Collected;
 use who::{Socket, who};
 
@@ -93,6 +94,7 @@ pub struct Door {
 struct Shared {
     authority: Authority,
     memory: Arc<Memory>,
+    room: Room,
     mirrors: Vec<Mirror>,
     redactor: Redactor,
     date: HeaderValue,
@@ -146,6 +148,7 @@ impl Door {
         let shared = Shared {
             authority: Authority::new()?,
             memory: Arc::new(memory),
+            room: Room::new(),
             mirrors,
             redactor,
             date: http_date(date),

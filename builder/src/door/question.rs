@@ -1,11 +1,13 @@
 //! From what a client inside sent to what is asked: the request as a record knows it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use carafe_layers::digest::Digest;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body, Bytes};
+use hyper::body::{Body, Bytes, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::public_url::PublicUrl;
 use super::record::{Method, Request};
@@ -14,6 +16,8 @@ use super::upstream::Question;
 
 /// Bytes of the largest body that a client may send.
 const LARGEST_QUESTION: usize = 16 << 20;
+/// Bytes of bodies that are held at once; further clients wait.
+const MOST_HELD: usize = 8 * LARGEST_QUESTION;
 
 /// The headers that select what is sent. The outside is sent these, `User-Agent`, a credential,
 /// and nothing else: what is not in the record cannot have decided an answer.
@@ -21,6 +25,28 @@ const SELECTING: [HeaderName; 4] =
     [header::ACCEPT, header::CONTENT_ENCODING, header::CONTENT_TYPE, HeaderName::from_static("git-protocol")];
 /// In place of a credential that a client inside sent itself.
 const PRESENT: &str = "present";
+
+/// Room for what clients send: a hostile build may ask without end, and go away each time.
+pub(super) struct Room(Arc<Semaphore>);
+
+impl Room {
+    /// What a permit stands for. A semaphore counts to less than bytes need.
+    const UNIT: usize = 1024;
+
+    /// Enough for [`MOST_HELD`] bytes.
+    pub fn new() -> Self {
+        Self(Arc::new(Semaphore::new(MOST_HELD / Self::UNIT)))
+    }
+
+    /// Waits until there is room for a body of this size, and keeps it while the guard lives: as
+    /// long as the body may be held. Nothing for one that is known to be empty.
+    pub async fn hold(&self, body: SizeHint) -> Option<OwnedSemaphorePermit> {
+        let most = body.upper().unwrap_or(u64::MAX).min(LARGEST_QUESTION as u64);
+        let units = (most as usize).div_ceil(Self::UNIT) as u32;
+        // It is never closed.
+        if units == 0 { None } else { Arc::clone(&self.0).acquire_many_owned(units).await.ok() }
+    }
+}
 
 /// Reads a request for `url` to its end.
 pub(super) async fn read<B>(url: PublicUrl, request: hyper::Request<B>) -> Result<Question, Reason>
@@ -85,4 +111,29 @@ fn sensitive(value: &HeaderValue) -> HeaderValue {
 
 fn malformed(reason: &str) -> Reason {
     Reason::Malformed { reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_large_takes_room_until_it_is_let_go() {
+        let room = Room::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let hold = |size| runtime.block_on(room.hold(size));
+        let free = || room.0.available_permits() * Room::UNIT;
+        assert!(hold(SizeHint::with_exact(0)).is_none());
+        let small = hold(SizeHint::with_exact(4));
+        assert_eq!(free(), MOST_HELD - Room::UNIT);
+        drop(small);
+        // A length that is not said may be any.
+        let mut held = Vec::new();
+        while free() > 0 {
+            held.push(hold(SizeHint::default()).unwrap());
+        }
+        assert_eq!(held.len(), MOST_HELD / LARGEST_QUESTION);
+        held.pop();
+        assert_eq!(free(), LARGEST_QUESTION);
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::service::service_fn;
 use hyper::upgrade::Upgraded;
@@ -206,10 +206,12 @@ impl Client {
         }
         let url = shared.published(&url);
         let conditions = Conditions::of(request.method(), request.headers());
+        let room = shared.room.hold(request.body().size_hint()).await;
         let question = question::read(url, request).await.map_err(Denied::Refused)?;
-        let (answer, body) = shared.memory.answer(question).await?;
-        shared.served(answer.size);
-        conditions.apply(&answer, body).map_err(|error| Denied::Failed(error.to_string()))
+        let (answer, body) = shared.memory.answer(question, room).await?;
+        let response = conditions.apply(&answer, body).map_err(|error| Denied::Failed(error.to_string()))?;
+        shared.served(response.body().size_hint().exact().unwrap_or_default());
+        Ok(response)
     }
 
     /// Refuses, and keeps in mind who it was, while that process is still there.
