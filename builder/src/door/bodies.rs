@@ -1,9 +1,11 @@
 //! The bodies of answers, by digest: whole and verified, or not there.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use carafe_layers::digest::{Digest, Hashing};
 
@@ -49,12 +51,33 @@ fn io_error(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Bodies
 
 /// The store of bodies beneath a [`Cache`]; cheap to clone, shared by any number of builds at once.
 ///
-/// A body appears under its digest by a rename once it is whole. It is not synced to disk: who
-/// reads one hashes it, and one that a power cut damaged is as good as not there.
+/// A body appears under its digest by a rename once it is whole. It is not synced to disk: each is
+/// hashed before it is first read, and one that a power cut damaged is as good as not there.
 #[derive(Clone, Debug)]
 pub struct Bodies {
     bucket: Bucket,
     scratch: Arc<Scratch>,
+    /// Those that were hashed, as they were then.
+    verified: Arc<Mutex<BTreeMap<Digest, Stamp>>>,
+}
+
+/// Which file this is, and when it was last changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Stamp {
+    file: (u64, u64),
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        Ok(Self {
+            file: (metadata.dev(), metadata.ino()),
+            size: metadata.len(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
 }
 
 impl Bodies {
@@ -63,7 +86,8 @@ impl Bodies {
 
     /// Those of `cache`.
     pub fn of(cache: &Cache) -> Result<Self, CacheError> {
-        Ok(Self { bucket: cache.bucket(Self::KIND, Self::VERSION)?, scratch: Arc::new(cache.scratch()?) })
+        let bucket = cache.bucket(Self::KIND, Self::VERSION)?;
+        Ok(Self { bucket, scratch: Arc::new(cache.scratch()?), verified: Arc::default() })
     }
 
     /// Keeps what `source` has, up to [`LARGEST_BODY`]. Idempotent and atomic.
@@ -81,8 +105,9 @@ impl Bodies {
         }
     }
 
-    /// Opens a body, read through once to see that it is what its name says. `None` if it is not
-    /// there; one that is damaged is removed and not there either.
+    /// Opens a body that is what its name says: it is read through for that, unless this store has
+    /// done so, or written it, and it is the same file still. `None` if it is not there; one that
+    /// is damaged is removed and not there either.
     pub fn open(&self, digest: &Digest) -> Result<Option<File>, BodiesError> {
         let path = self.path(digest);
         let mut file = match File::open(&path) {
@@ -90,6 +115,10 @@ impl Bodies {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io_error("open", &path)(error)),
         };
+        let stamp = Stamp::of(&file).map_err(io_error("read", &path))?;
+        if self.verified().get(digest) == Some(&stamp) {
+            return Ok(Some(file));
+        }
         let mut hashing = Hashing::new(io::sink());
         io::copy(&mut file, &mut hashing).map_err(io_error("read", &path))?;
         if hashing.finish().1 != *digest {
@@ -97,6 +126,7 @@ impl Bodies {
             return Ok(None);
         }
         file.rewind().map_err(io_error("read", &path))?;
+        self.verified().insert(*digest, stamp);
         Ok(Some(file))
     }
 
@@ -110,6 +140,10 @@ impl Bodies {
         let folder = self.scratch.path();
         let file = tempfile::NamedTempFile::new_in(folder).map_err(io_error("create a file in", folder))?;
         Ok(Spool { hashing: Hashing::new(file), written: 0, bodies: self.clone() })
+    }
+
+    fn verified(&self) -> MutexGuard<'_, BTreeMap<Digest, Stamp>> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
@@ -153,7 +187,10 @@ impl Spool {
     pub fn keep(self) -> Result<(Digest, u64), BodiesError> {
         let (file, digest, size) = self.hashing.finish();
         let path = self.bodies.path(&digest);
-        file.persist(&path).map_err(|error| io_error("publish", &path)(error.error))?;
+        let file = file.persist(&path).map_err(|error| io_error("publish", &path)(error.error))?;
+        // What was hashed is what was written; renaming it was its last change.
+        let stamp = Stamp::of(&file).map_err(io_error("read", &path))?;
+        self.bodies.verified().insert(digest, stamp);
         Ok((digest, size))
     }
 }
@@ -182,11 +219,34 @@ mod tests {
 
     #[test]
     fn a_damaged_body_is_not_there() {
-        let (_folder, bodies) = bodies();
+        let (folder, bodies) = bodies();
         let (digest, _) = bodies.put(&b"hello"[..]).unwrap();
-        fs::write(bodies.path(&digest), "hellO").unwrap();
-        assert!(bodies.open(&digest).unwrap().is_none());
+        let damage = |text: &str| fs::write(bodies.path(&digest), text).unwrap();
+        damage("hellO");
+        let of_another_run = Bodies::of(&Cache::at(folder.path()).unwrap()).unwrap();
+        assert!(of_another_run.open(&digest).unwrap().is_none());
         assert!(!bodies.has(&digest));
+        bodies.put(&b"hello"[..]).unwrap();
+        damage("cut");
+        assert!(bodies.open(&digest).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_was_verified_is_not_hashed_again() {
+        let (folder, bodies) = bodies();
+        let (digest, _) = bodies.put(&b"hello"[..]).unwrap();
+        let of_another_run = Bodies::of(&Cache::at(folder.path()).unwrap()).unwrap();
+        of_another_run.open(&digest).unwrap().unwrap();
+        let stamp = |digest: &Digest| Stamp::of(&File::open(bodies.path(digest)).unwrap()).unwrap();
+        for bodies in [&bodies, &of_another_run] {
+            assert_eq!(bodies.verified().get(&digest), Some(&stamp(&digest)));
+        }
+        // Were it hashed, it would be found out.
+        let other = Digest::of(b"other");
+        fs::hard_link(bodies.path(&digest), bodies.path(&other)).unwrap();
+        bodies.verified().insert(other, stamp(&other));
+        assert!(bodies.open(&other).unwrap().is_some());
+        assert!(of_another_run.open(&other).unwrap().is_none());
     }
 
     #[test]
