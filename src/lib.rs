@@ -9,8 +9,9 @@ pub mod cli;
 pub mod context;
 pub mod images;
 pub mod materials;
-mod parallel;
 pub mod pipeline;
 pub mod registry;
 pub mod report;
 pub mod stages;
+
+use carafe_builder::parallel;

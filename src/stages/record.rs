@@ -4,11 +4,12 @@
 //! digest: a build either has exactly that record or says that it has not.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use carafe_builder::cache::{Bucket, CacheError};
 use carafe_builder::door::{LARGEST_RECORD, Mode, Record, Update};
+use carafe_builder::files;
 use carafe_builder::lock::Lock;
 use carafe_layers::digest::Digest;
 use miette::{Context as _, IntoDiagnostic, miette};
@@ -91,7 +92,7 @@ pub fn settle(lock: Lock, traffic: Option<&Traffic>, keep: &Keep, context: &Cont
     store(&bytes, context)?;
     if let Keep::Beside(path) = keep {
         let beside = record_path(path);
-        write(&bytes, &beside)
+        files::replace(&beside, &bytes)
             .into_diagnostic()
             .wrap_err_with(|| format!("failed to write the record `{}`", beside.display()))?;
         lock.write(path)?;
@@ -197,14 +198,4 @@ fn read(path: &Path) -> miette::Result<Option<Vec<u8>>> {
             Err(error).into_diagnostic().wrap_err_with(|| format!("failed to read `{}`", path.display()))
         }
     }
-}
-
-/// Whole or not at all.
-fn write(bytes: &[u8], path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map(drop).map_err(|error| error.error)
 }

@@ -3,6 +3,7 @@
 //! It is plain TOML, written by [`Lock::to_toml`] alone: fixed order, no time, no path of the
 //! machine, no credential. The same pins always give the same bytes.
 
+mod app;
 mod pin;
 
 use std::collections::BTreeMap;
@@ -13,11 +14,10 @@ use carafe_layers::format::FormatVersion;
 use carafe_layers::path::printable;
 use serde::{Deserialize, Serialize};
 
-use crate::bench::is_package_name;
-use crate::git::{CommitId, RefKind, TreeId};
-
+use crate::files;
 use crate::spec::{AppSource, AppSpec, Spec};
 
+pub use app::{LockedApp, LockedSource};
 pub use pin::{MAX_PARALLEL_FETCHES, Moving, PinnedApp, fetch, pin};
 
 /// The version of the lock file itself, as apart from the format-version of the image's bytes.
@@ -65,103 +65,6 @@ pub struct LockedImage {
     pub reference: String,
     /// What the name pointed at: an index, or a manifest.
     pub digest: Digest,
-}
-
-/// An app at one commit.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(try_from = "AppTable", into = "AppTable")]
-pub struct LockedApp {
-    /// The name of its python package and of its folder in `apps/`.
-    pub name: String,
-    /// Where it comes from.
-    pub source: LockedSource,
-    /// The commit. For a local folder, one that is made from its content.
-    pub commit: CommitId,
-    /// The commit's tree: what is checked after a fetch.
-    pub tree: TreeId,
-    /// The commit's time, seconds since 1970: the mtime of the app's files.
-    pub time: i64,
-}
-
-impl LockedApp {
-    /// The branch or tag that the commit was found under.
-    pub fn reference(&self) -> Option<&(RefKind, String)> {
-        match &self.source {
-            LockedSource::Git { reference, .. } => reference.as_ref(),
-            LockedSource::Local { .. } => None,
-        }
-    }
-}
-
-/// Where an app comes from.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum LockedSource {
-    /// A git repository.
-    Git {
-        /// Without credentials.
-        url: String,
-        /// The branch or tag that the commit was found under, if the spec names one.
-        reference: Option<(RefKind, String)>,
-    },
-    /// A folder, relative to the spec.
-    Local {
-        /// As the spec names it.
-        path: String,
-    },
-}
-
-/// A [`LockedApp`] as it stands in the file.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AppTable {
-    name: String,
-    url: Option<String>,
-    path: Option<String>,
-    branch: Option<String>,
-    tag: Option<String>,
-    commit: CommitId,
-    tree: TreeId,
-    time: i64,
-}
-
-impl TryFrom<AppTable> for LockedApp {
-    type Error = String;
-
-    fn try_from(table: AppTable) -> Result<Self, String> {
-        // It becomes a folder's name: a lock that was edited must not lead out of ours.
-        if !is_package_name(&table.name) {
-            return Err(format!("`{}` is no name of an app", printable(table.name.as_bytes())));
-        }
-        let reference = match (table.branch, table.tag) {
-            (Some(branch), None) => Some((RefKind::Branch, branch)),
-            (None, Some(tag)) => Some((RefKind::Tag, tag)),
-            (None, None) => None,
-            _ => return Err(format!("app `{}` has a branch and a tag", table.name)),
-        };
-        let source = match (table.url, table.path) {
-            (Some(url), None) => LockedSource::Git { url, reference },
-            (None, Some(path)) if reference.is_none() => LockedSource::Local { path },
-            _ => return Err(format!("app `{}` needs either a url or a path", table.name)),
-        };
-        let AppTable { name, commit, tree, time, .. } = table;
-        Ok(Self { name, source, commit, tree, time })
-    }
-}
-
-impl From<LockedApp> for AppTable {
-    fn from(app: LockedApp) -> Self {
-        let LockedApp { name, source, commit, tree, time } = app;
-        let (url, path, reference) = match source {
-            LockedSource::Git { url, reference } => (Some(url), None, reference),
-            LockedSource::Local { path } => (None, Some(path), None),
-        };
-        let (branch, tag) = match reference {
-            Some((RefKind::Branch, branch)) => (Some(branch), None),
-            Some((RefKind::Tag, tag)) => (None, Some(tag)),
-            None => (None, None),
-        };
-        Self { name, url, path, branch, tag, commit, tree, time }
-    }
 }
 
 /// Why a lock could not be read or written.
@@ -242,21 +145,17 @@ impl Lock {
 
     /// Writes the lock at `path`, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), LockError> {
-        let fail = |verb| move |source| LockError::Io { verb, path: path.to_owned(), source };
-        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new()
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(folder)
-            .map_err(fail("create"))?;
-        std::io::Write::write_all(&mut file, self.to_toml().as_bytes()).map_err(fail("write"))?;
-        file.as_file().sync_all().map_err(fail("write"))?;
-        file.persist(path).map_err(|error| fail("replace")(error.error))?;
-        Ok(())
+        files::replace(path, self.to_toml().as_bytes()).map_err(|source| LockError::Io {
+            verb: "write",
+            path: path.to_owned(),
+            source,
+        })
     }
 
     /// Whether it was made from `spec` and is whole in itself: the checksum, the environment and
-    /// the images that the spec names, an app for each of the spec's under the name that it gives, and the time that the apps' times make. What
-    /// only a fetch can tell (commit, tree, name, time) [`fetch`] checks.
+    /// the images that the spec names, an app for each of the spec's under the name that it gives,
+    /// and the time that the apps' times make. What only a fetch can tell (commit, tree, name,
+    /// time) [`fetch`] checks.
     pub fn fits(&self, spec: &Spec) -> bool {
         let named = |(app, locked): (&AppSpec, &LockedApp)| match &app.source {
             AppSource::Git { name, .. } => locked.reference().map(|(_, name)| name) == name.as_ref(),
@@ -308,6 +207,7 @@ struct Versions {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::git::RefKind;
 
     pub(crate) fn sample() -> Lock {
         let image = |name: &str| LockedImage { reference: name.into(), digest: Digest::of(name.as_bytes()) };
@@ -334,26 +234,6 @@ pub(crate) mod tests {
             env: BTreeMap::from([("UV_EXCLUDE_NEWER".into(), "2026-01-31T00:00:00Z".into())]),
             apps: vec![app("frappe", git), app("local", LockedSource::Local { path: "apps/local".into() })],
         }
-    }
-
-    /// A stranger's lock is shown by diff, verify, inspect and the list of a bundle.
-    #[test]
-    fn what_a_terminal_would_obey_is_refused() {
-        let text = sample().to_toml();
-        for (plain, odd) in [
-            ("docker.io/frappe/base:version-15", "base\\u001b[2J"),
-            ("\"5.31.1\"", "\"5\\n\""),
-            ("UV_EXCLUDE_NEWER =", "\"A\\u009bB\" ="),
-            ("https://github.com/frappe/frappe", "https://a\\u0007"),
-            ("apps/local", "a\\tb"),
-        ] {
-            assert!(text.contains(plain), "{plain}");
-            let error = Lock::parse("carafe.lock", &text.replace(plain, odd)).unwrap_err();
-            assert!(matches!(error, LockError::Unusable { .. }), "{error:?}");
-            assert!(!error.to_string().contains(char::is_control), "{error}");
-        }
-        let raw = Lock::parse("carafe.lock", &format!("{text}\u{1b}[2J =\n")).unwrap_err();
-        assert!(matches!(raw, LockError::Unusable { .. }), "{raw:?}");
     }
 
     #[test]
@@ -384,6 +264,26 @@ pub(crate) mod tests {
             let edited = text.replace("name = \"local\"", &format!("name = \"{name}\""));
             assert!(matches!(Lock::parse("carafe.lock", &edited), Err(LockError::Parse { .. })), "{name}");
         }
+    }
+
+    /// A stranger's lock is shown by diff, verify, inspect and the list of a bundle.
+    #[test]
+    fn what_a_terminal_would_obey_is_refused() {
+        let text = sample().to_toml();
+        for (plain, odd) in [
+            ("docker.io/frappe/base:version-15", "base\\u001b[2J"),
+            ("\"5.31.1\"", "\"5\\n\""),
+            ("UV_EXCLUDE_NEWER =", "\"A\\u009bB\" ="),
+            ("https://github.com/frappe/frappe", "https://a\\u0007"),
+            ("apps/local", "a\\tb"),
+        ] {
+            assert!(text.contains(plain), "{plain}");
+            let error = Lock::parse("carafe.lock", &text.replace(plain, odd)).unwrap_err();
+            assert!(matches!(error, LockError::Unusable { .. }), "{error:?}");
+            assert!(!error.to_string().contains(char::is_control), "{error}");
+        }
+        let raw = Lock::parse("carafe.lock", &format!("{text}\u{1b}[2J =\n")).unwrap_err();
+        assert!(matches!(raw, LockError::Unusable { .. }), "{raw:?}");
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! From names to commits: each app of a spec, pinned and fetched.
 
 use std::path::Path;
-use std::thread;
 
 use miette::Diagnostic;
 
 use super::{LockedApp, LockedSource};
 use crate::bench::{self, AppHooks, RequiredApp};
 use crate::git::{self, Checkout, CommitId, GitError, RefKind, Remote, ResolvedRef, Store};
+use crate::parallel;
 use crate::progress::{Progress, Stage, Unit};
 use crate::spec::{AppSource, AppSpec, Spec, SpecError};
 
@@ -43,15 +43,16 @@ pub fn pin(
     progress: &Progress,
 ) -> Result<Vec<PinnedApp>, SpecError> {
     let task = progress.task(Stage::Lock, "names", Some(spec.apps.len() as u64), Unit::Items);
-    let names = in_parallel(&spec.apps, |app| {
+    let names = parallel::map(spec.apps.iter().collect(), MAX_PARALLEL_FETCHES, |app| {
         let name = resolve(app, moving)?;
         task.advance(1);
-        Ok(name)
+        Ok::<_, SpecError>(name)
     })?;
     task.finish(format!("{} apps resolved", names.len()));
     let apps: Vec<_> = spec.apps.iter().zip(names).collect();
-    let pinned =
-        in_parallel(&apps, |(app, name)| fetch_and_describe(app, name, &spec.folder, store, progress))?;
+    let pinned = parallel::map(apps, MAX_PARALLEL_FETCHES, |(app, name)| {
+        fetch_and_describe(app, &name, &spec.folder, store, progress)
+    })?;
     check_together(spec, &pinned, store, progress)?;
     Ok(pinned)
 }
@@ -64,7 +65,7 @@ pub fn fetch(
     progress: &Progress,
 ) -> Result<Vec<PinnedApp>, SpecError> {
     let apps: Vec<_> = spec.apps.iter().zip(locked).collect();
-    in_parallel(&apps, |(app, locked)| {
+    parallel::map(apps, MAX_PARALLEL_FETCHES, |(app, locked): (&AppSpec, &LockedApp)| {
         let wanted = Wanted { commit: &locked.commit, time: Some(locked.time) };
         let checkout = checkout(app, Some(wanted), &spec.folder, store, progress)?;
         let source = locked_source(app, locked.reference().cloned());
@@ -267,24 +268,4 @@ fn check_required_apps(
             Err(spec_of(&first.app).origin.error(error.to_string(), help))
         }
     }
-}
-
-/// Calls `work` for each item, a few at a time, and returns the results in order, or the first
-/// error by order.
-fn in_parallel<T: Sync, R: Send, E: Send>(
-    items: &[T],
-    work: impl Fn(&T) -> Result<R, E> + Sync,
-) -> Result<Vec<R>, E> {
-    let mut results = Vec::with_capacity(items.len());
-    for batch in items.chunks(MAX_PARALLEL_FETCHES) {
-        let batch = thread::scope(|scope| {
-            let threads: Vec<_> = batch.iter().map(|item| scope.spawn(|| work(item))).collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().expect("a fetch does not panic"))
-                .collect::<Vec<_>>()
-        });
-        results.extend(batch);
-    }
-    results.into_iter().collect()
 }

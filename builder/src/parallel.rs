@@ -7,7 +7,7 @@ use std::thread;
 /// `work` on every item, on at most `limit` threads; the results in the items' order, or the
 /// first failure. After a failure no further item is begun, and those under way are finished:
 /// what a registry has of them is not sent again by the next push.
-pub(crate) fn map<T: Send, R: Send, E: Send>(
+pub fn map<T: Send, R: Send, E: Send>(
     items: Vec<T>,
     limit: usize,
     work: impl Fn(T) -> Result<R, E> + Sync,
