@@ -12,9 +12,9 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tempfile::NamedTempFile;
 
-use super::remote::{Credential, Transport};
+use super::remote::Transport;
 use super::verify::LARGEST_PACK;
-use super::{GitError, Remote};
+use super::{Credential, GitError, Remote};
 use crate::secret::Redactor;
 
 /// How much of git's stderr is kept.

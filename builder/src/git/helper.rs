@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use super::Remote;
-use super::remote::{Credential, Transport};
+use super::remote::Transport;
+use super::{Credential, Remote};
 use crate::secret::Secret;
 
 /// What git's configured helpers know about this repository; `None` when there is no git, no

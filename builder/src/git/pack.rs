@@ -12,10 +12,8 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use gix::objs::{CommitRef, Kind, TreeRefIter};
-use gix::odb::pack::Bundle;
-use gix::odb::pack::bundle::write;
 
-use super::verify::{self, DEEPEST, LARGEST_OBJECT, LARGEST_PACK, MOST_ENTRIES};
+use super::verify::{self, DEEPEST, LARGEST_PACK, MOST_ENTRIES};
 use super::{Checkout, CommitId, GitError, Store, bare};
 use crate::git::store::finish;
 
@@ -50,8 +48,7 @@ impl Store {
     pub fn import(&self, commit: &CommitId, pack: impl Read) -> Result<Checkout, GitError> {
         let git_dir = self.commits.entry(commit.as_str(), |folder| {
             bare::create(folder)?;
-            read_pack(pack, &folder.join("objects/pack"))
-                .map_err(|source| GitError::Pack { commit: commit.clone(), source })?;
+            read_pack(pack, folder).map_err(|source| GitError::Pack { commit: commit.clone(), source })?;
             if has_parents(folder, commit)? {
                 let path = folder.join("shallow");
                 fs::write(&path, format!("{commit}\n")).map_err(GitError::store("write", &path))?;
@@ -177,26 +174,11 @@ fn adler32(data: &[u8]) -> u32 {
     high << 16 | low
 }
 
-/// Writes the pack and its index into `folder`; every object's name is computed.
-fn read_pack(pack: impl Read, folder: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// Writes the pack and its index into the repository, and refuses what comes after its end.
+fn read_pack(pack: impl Read, git_dir: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut pack = BufReader::new(pack.take(LARGEST_PACK));
-    let options = write::Options {
-        thread_limit: Some(1),
-        alloc_limit_bytes: usize::try_from(LARGEST_OBJECT).ok(),
-        ..Default::default()
-    };
-    let written = Bundle::write_to_directory(
-        &mut pack,
-        Some(folder),
-        &mut gix::progress::Discard,
-        &AtomicBool::new(false),
-        None::<gix::objs::find::Never>,
-        gix::hash::Kind::Sha1,
-        options,
-    )?;
-    if let Some(keep) = written.keep_path {
-        fs::remove_file(keep)?;
-    }
+    let interrupt = AtomicBool::new(false);
+    let written = bare::index_pack(&mut pack, git_dir, Some(1), &mut gix::progress::Discard, &interrupt)?;
     let data = written.data_path.ok_or("nothing was written")?;
     match ends_with(&data, written.index.data_hash.as_slice())? {
         true => Ok(()),

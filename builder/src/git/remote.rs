@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
+use super::credential::Credential;
 use crate::secret::Secret;
 
 /// How long a URL may be, in bytes. Longer ones are mistakes or attacks.
@@ -39,59 +40,6 @@ pub enum Transport {
     File(PathBuf),
 }
 
-/// A name and a password or token.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credential {
-    username: String,
-    password: Secret,
-}
-
-impl Credential {
-    /// What some hosts expect beside a token that stands in the place of the user's name.
-    const TOKEN_IS_THE_NAME: &str = "x-oauth-basic";
-    /// What goes in the place of a name when there is a token alone; every known host takes it.
-    const ANY_NAME: &str = "x-access-token";
-
-    /// Of a name and a password. Neither may contain a line end or a NUL.
-    pub fn new(username: impl Into<String>, password: Secret) -> Result<Self, RemoteError> {
-        let username = username.into();
-        let breaks = |text: &str| text.contains(['\n', '\r', '\0']);
-        if breaks(&username) || breaks(password.expose()) {
-            return Err(RemoteError::new("", "its name or password contains a line end"));
-        }
-        Ok(Self { username, password })
-    }
-
-    /// Of a token alone.
-    pub fn token(token: Secret) -> Result<Self, RemoteError> {
-        Self::new(Self::ANY_NAME, token)
-    }
-
-    /// The name: a secret itself where [`Credential::name_is_secret`].
-    pub(super) fn username(&self) -> &str {
-        &self.username
-    }
-
-    pub(super) fn password(&self) -> &Secret {
-        &self.password
-    }
-
-    /// Whether the token stands in the place of the name, as in `https://token@host/`.
-    fn name_is_secret(&self) -> bool {
-        self.password.expose().is_empty() || self.password.expose() == Self::TOKEN_IS_THE_NAME
-    }
-
-    fn secret(&self) -> &str {
-        if self.name_is_secret() { &self.username } else { self.password.expose() }
-    }
-}
-
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
 /// A string that names no repository.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("failed to read `{shown}` as the address of a git repository: {reason}")]
@@ -106,7 +54,7 @@ pub struct RemoteError {
 
 impl RemoteError {
     /// `raw` is shown up to its first odd character and without what stands before an `@`.
-    fn new(raw: &str, reason: &'static str) -> Self {
+    pub(super) fn new(raw: &str, reason: &'static str) -> Self {
         let (scheme, rest) = raw.split_once("://").map_or(("", raw), |(scheme, rest)| (scheme, rest));
         let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
         let separator = if scheme.is_empty() { "" } else { "://" };

@@ -6,8 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gix::error::ErrorExt;
-use gix::odb::pack::Bundle;
-use gix::odb::pack::bundle::write;
 use gix::progress::{Discard, NestedProgress};
 use gix::protocol::fetch::{
     Arguments, Context, Negotiate, Options, Response, Shallow, Tags, negotiate, refmap,
@@ -20,7 +18,7 @@ use gix::protocol::{Handshake, handshake};
 
 use super::Login;
 use super::bounded::Bounded;
-use crate::git::verify::LARGEST_OBJECT;
+use crate::git::bare;
 use crate::tls;
 
 /// How long the server may be silent, also while it prepares what it sends.
@@ -89,29 +87,10 @@ impl Session {
             user_agent: agent(),
             trace_packetlines: false,
         };
-        let folder = git_dir.join("objects/pack");
         let received = gix::protocol::fetch(
             &mut want,
             |pack, progress, interrupt| {
-                let options = write::Options {
-                    alloc_limit_bytes: usize::try_from(LARGEST_OBJECT).ok(),
-                    ..Default::default()
-                };
-                let hash = gix::hash::Kind::Sha1;
-                let bases = None::<gix::objs::find::Never>;
-                let written = Bundle::write_to_directory(
-                    pack,
-                    Some(&folder),
-                    progress,
-                    interrupt,
-                    bases,
-                    hash,
-                    options,
-                )?;
-                // It keeps git's garbage collector away until a reference is written; none runs here.
-                if let Some(keep) = written.keep_path {
-                    std::fs::remove_file(keep).map_err(gix::Error::from_error)?;
-                }
+                bare::index_pack(pack, git_dir, None, progress, interrupt)?;
                 Ok(true)
             },
             progress,
