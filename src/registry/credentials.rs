@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use carafe_builder::secret::Secret;
 
 use super::auth_file::{self, Problem};
-use super::error::{RegistryError, scrub};
+use super::error::RegistryError;
 use super::reference::Repository;
+use super::scrub::scrub;
 
 /// What is shown to a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,9 +7,10 @@ use reqwest::StatusCode;
 use rustls::Error as TlsError;
 
 use super::auth::Access;
-use super::error::{RegistryError, scrub};
+use super::error::RegistryError;
 use super::reference::Repository;
 use super::refusal::Refusal;
+use super::scrub::scrub;
 
 /// Who asks: for messages, and to keep what was asked with out of them.
 pub(super) struct Asker {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::auth_file::Problem;
 use super::credentials::Credential;
-use super::error::scrub;
+use super::scrub::scrub;
 
 /// A helper that has not answered by then is ended: most likely it waits for a person.
 const TIME: Duration = Duration::from_secs(30);

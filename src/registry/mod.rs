@@ -8,7 +8,7 @@
 //! and `token` what a request is signed with; `places` (`registries_conf`) where an image really
 //! is, `route` from which of its mirrors it is read; `blob` whether it is there, `manifest`,
 //! `referrers`, `pull`, `upload` one blob (`send`, `session`, `chunks`, `whole`, `journal`), `push`
-//! the order; `failure` (`refusal`) what the wire's failures mean, `retry` which of them are waited
+//! the order; `failure` (`refusal`, `scrub`) what the wire's failures mean, `retry` which of them are waited
 //! out; `doctor` tries all of it. `docs/registry.md` says what is supported.
 
 mod auth;
@@ -32,6 +32,7 @@ mod refusal;
 mod registries_conf;
 mod retry;
 mod route;
+mod scrub;
 mod send;
 mod session;
 mod tls;

@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 
 use super::auth::Access;
-use super::error::scrub;
+use super::scrub::scrub;
 
 /// A rule of a registry's that stands in the way: its owner can change that, and no further try.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
