@@ -4,13 +4,16 @@
 //! written: unknown members are kept (`extra`), and every map is ordered, so that the same values
 //! always serialise to the same bytes.
 
+mod platform;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::digest::{DiffId, Digest};
-use crate::path::printable;
+
+pub use platform::{ParsePlatformError, Platform, PlatformExtra};
 
 /// Annotations and labels.
 pub type StringMap = BTreeMap<String, String>;
@@ -87,94 +90,6 @@ impl Descriptor {
 /// can hold is the largest one.
 pub fn total_size<'a>(blobs: impl IntoIterator<Item = &'a Descriptor>) -> u64 {
     blobs.into_iter().fold(0, |sum, blob| sum.saturating_add(blob.size))
-}
-
-/// Operating system and architecture in Go's names, such as `linux/amd64` or `linux/arm64/v8`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-pub struct Platform {
-    /// `GOARCH`.
-    pub architecture: String,
-    /// `GOOS`.
-    pub os: String,
-    /// CPU variant, such as `v8`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub variant: Option<String>,
-    /// Everything else, kept.
-    #[serde(flatten)]
-    pub extra: BTreeMap<String, PlatformExtra>,
-}
-
-/// A member of a platform that we do not interpret (`os.version`, `os.features`).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum PlatformExtra {
-    /// A string.
-    Text(String),
-    /// A list of strings.
-    List(Vec<String>),
-}
-
-impl Platform {
-    /// `linux` on this architecture, as this program was compiled.
-    pub fn host() -> Self {
-        let architecture = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
-        Self {
-            architecture: architecture.to_owned(),
-            os: "linux".to_owned(),
-            variant: None,
-            extra: BTreeMap::new(),
-        }
-    }
-
-    /// Whether an image for `self` runs on `wanted`: the same os and architecture, and the same
-    /// variant where `wanted` names one.
-    pub fn satisfies(&self, wanted: &Platform) -> bool {
-        self.os == wanted.os
-            && self.architecture == wanted.architecture
-            && (wanted.variant.is_none() || self.variant == wanted.variant)
-    }
-}
-
-/// A string that names no platform.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("failed to parse platform `{text}`: it is no `os/architecture` or `os/architecture/variant`")]
-#[diagnostic(help("write it as `linux/amd64` or `linux/arm64/v8`"))]
-pub struct ParsePlatformError {
-    text: String,
-}
-
-impl std::str::FromStr for Platform {
-    type Err = ParsePlatformError;
-
-    fn from_str(text: &str) -> Result<Self, ParsePlatformError> {
-        let parts: Vec<&str> = text.split('/').collect();
-        let is_word = |part: &&str| {
-            (1..=32).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        };
-        let variant = match parts.as_slice() {
-            _ if !parts.iter().all(is_word) => Err(()),
-            [_, _] => Ok(None),
-            [_, _, variant] => Ok(Some((*variant).to_owned())),
-            _ => Err(()),
-        };
-        let shorten = || text.chars().filter(|c| !c.is_control()).take(100).collect();
-        let variant = variant.map_err(|()| ParsePlatformError { text: shorten() })?;
-        let (os, architecture) = (parts[0].to_owned(), parts[1].to_owned());
-        Ok(Self { architecture, os, variant, extra: BTreeMap::new() })
-    }
-}
-
-/// What is in a stranger's index may be anything: it is made [`printable`].
-impl std::fmt::Display for Platform {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let parts = [&self.os, &self.architecture].into_iter().chain(&self.variant);
-        let parts: Vec<_> = parts.map(|part| printable(part.as_bytes())).collect();
-        f.write_str(&parts.join("/"))
-    }
 }
 
 /// An image manifest.
@@ -335,25 +250,5 @@ mod tests {
         let blob = |size| Descriptor::new("x", Digest::of(b""), size);
         assert_eq!(total_size(&[blob(1), blob(2)]), 3);
         assert_eq!(total_size(&[blob(u64::MAX), blob(1)]), u64::MAX);
-    }
-
-    #[test]
-    fn a_platform_is_read_as_it_is_shown() {
-        for text in ["linux/amd64", "linux/arm64/v8"] {
-            assert_eq!(text.parse::<Platform>().unwrap().to_string(), text);
-        }
-        let odd = Platform { os: "\u{1b}[31m".to_owned(), ..Platform::host() };
-        assert!(!odd.to_string().contains('\u{1b}'), "{odd}");
-        for text in ["", "linux", "linux/", "/amd64", "linux/arm/v7/x", "linux/a b", "linux/\u{1b}[31m"] {
-            assert!(text.parse::<Platform>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_platform_without_variant_takes_any() {
-        let any = Platform::host();
-        let v8 = Platform { variant: Some("v8".into()), ..Platform::host() };
-        assert!(v8.satisfies(&any));
-        assert!(!any.satisfies(&v8));
     }
 }
