@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let proxy = TcpListener::bind("127.0.0.1:0")?;
     println!("http://{}", proxy.local_addr()?);
     let names = UdpSocket::bind("127.0.0.1:0")?;
-    let guard = door.attend(Doorway { proxy, names, process: getpid() });
+    let guard = door.attend(Doorway { proxy, names, direct: Vec::new(), process: getpid() });
     std::io::stdin().read_to_end(&mut Vec::new())?;
     drop(guard);
     let passed = door.close()?;

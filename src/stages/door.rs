@@ -112,6 +112,9 @@ fn warn(refusals: &[Refusal], context: &Context) {
     for refusal in refusals {
         context.progress.warn(format!("refused: {refusal}"));
     }
+    if !refusals.is_empty() {
+        context.progress.warn(Refusal::help(refusals));
+    }
 }
 
 impl std::fmt::Display for Traffic {

@@ -35,9 +35,12 @@ fn what_is_not_in_the_record_is_refused_with_who_asked() {
 fn who_goes_past_the_proxy_is_refused_and_named() {
     let (world, recorded) = World::recorded();
     for stderr in [recorded.stderr, world.build(&[]).stderr] {
-        let about = stderr.lines().find(|line| line.contains("telemetry.carafe.test"));
-        let about = about.unwrap_or_else(|| panic!("nobody is named in {stderr}"));
-        assert!(about.contains("it went past the proxy") && about.contains("python"), "{about}");
+        for wanted in ["DNS telemetry.carafe.test: ", "TCP 192.0.2.7:443: "] {
+            let about = stderr.lines().find(|line| line.contains(wanted));
+            let about = about.unwrap_or_else(|| panic!("nobody is named in {stderr}"));
+            assert!(about.contains("it went past the proxy") && about.contains("python"), "{about}");
+        }
+        assert!(stderr.contains("must honour http_proxy and https_proxy"), "{stderr}");
     }
 }
 

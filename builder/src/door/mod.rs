@@ -7,6 +7,7 @@
 //!
 //! `docs/door.md` says what is recorded and what the limits are. The way of a request: `server`
 //! takes it, `question` reads it, `memory` remembers or has `upstream` fetch, `answer` sends.
+//! Who tries another way is met by `stray`.
 
 mod answer;
 mod authority;
@@ -19,6 +20,7 @@ mod question;
 mod record;
 mod refusal;
 mod server;
+mod stray;
 mod update;
 mod upstream;
 mod who;
@@ -211,18 +213,21 @@ impl Doorkeeper for Door {
     }
 
     fn attend(&self, doorway: Doorway) -> Box<dyn Send> {
-        let Doorway { proxy, names, process } = doorway;
+        let Doorway { proxy, names, direct, process } = doorway;
         let Some(runtime) = &self.runtime else { return Box::new(()) };
-        let tasks = [
-            runtime.spawn(server::serve(Arc::clone(&self.shared), proxy, process)),
-            runtime.spawn(server::answer_names(Arc::clone(&self.shared), names, process)),
+        let shared = || Arc::clone(&self.shared);
+        let mut tasks = vec![
+            runtime.spawn(server::serve(shared(), proxy, process)),
+            runtime.spawn(stray::answer_names(shared(), names, process)),
         ];
+        let direct = direct.into_iter();
+        tasks.extend(direct.map(|listener| runtime.spawn(stray::hang_up(shared(), listener, process))));
         Box::new(Attending(tasks))
     }
 }
 
 /// Ends its tasks, and with them their connections, when dropped.
-struct Attending([tokio::task::JoinHandle<()>; 2]);
+struct Attending(Vec<tokio::task::JoinHandle<()>>);
 
 impl Drop for Attending {
     fn drop(&mut self) {

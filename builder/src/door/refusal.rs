@@ -37,7 +37,7 @@ pub enum Reason {
         /// What is wrong.
         reason: String,
     },
-    /// It went past the proxy: a name was asked for.
+    /// It went past the proxy: a name was asked for, or an address connected to.
     NoProxy,
 }
 
@@ -46,17 +46,17 @@ pub enum Reason {
 pub struct Refusal {
     /// Who asked, if that could be found out.
     pub asker: Option<Asker>,
-    /// The method as it was sent.
+    /// The method as it was sent; for [`Reason::NoProxy`] `DNS` or `TCP`.
     pub method: String,
-    /// The address without credentials; for [`Reason::NoProxy`] a name.
+    /// The address without credentials; for [`Reason::NoProxy`] a name, or an address and port.
     pub url: String,
     /// Why.
     pub reason: Reason,
 }
 
 impl Refusal {
-    /// What to do about these.
-    pub(super) fn help(refusals: &[Self]) -> String {
+    /// What to do about these, each advice once. Empty if there are none.
+    pub fn help(refusals: &[Self]) -> String {
         let mut advice: Vec<_> = refusals.iter().map(|refusal| refusal.reason.advice()).collect();
         advice.sort_unstable();
         advice.dedup();

@@ -2,7 +2,7 @@
 //! own.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,7 +23,6 @@ use tokio::task::JoinSet;
 use super::Shared;
 use super::answer::{Conditions, Content};
 use super::memory::Denied;
-use super::names;
 use super::public_url::PublicUrl;
 use super::question;
 use super::refusal::Reason;
@@ -38,9 +37,7 @@ const LARGEST_HEAD: usize = 64 * 1024;
 /// A client that does not finish the head of a request for so long is gone.
 const HEAD_TIME: Duration = Duration::from_secs(60);
 /// Before a socket that failed is tried again.
-const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
-/// Bytes of a question for a name, as it fits into one datagram.
-const LARGEST_NAME_QUESTION: usize = 4096;
+pub(super) const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
 /// The first byte of a TLS connection: a handshake's record.
 const TLS_HANDSHAKE: u8 = 0x16;
 
@@ -50,15 +47,14 @@ struct Client {
     shared: Arc<Shared>,
     inside: Pid,
     address: SocketAddr,
+    /// What it connected to.
+    proxy: SocketAddr,
 }
 
 /// Answers at `listener` until dropped, and with it all its connections.
 pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, inside: Pid) {
-    let Ok(listener) =
-        listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener))
-    else {
-        return;
-    };
+    let Ok(listener) = asynchronous(listener) else { return };
+    let Ok(proxy) = listener.local_addr() else { return };
     let limit = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -66,7 +62,7 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, inside: Pi
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, address)) => {
-                let client = Client { shared: Arc::clone(&shared), inside, address };
+                let client = Client { shared: Arc::clone(&shared), inside, address, proxy };
                 let _ = stream.set_nodelay(true);
                 connections.spawn(async move {
                     client.speak(stream).await;
@@ -79,24 +75,10 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, inside: Pi
     }
 }
 
-/// Tells who asks for a name at `socket` that there is none, and keeps in mind who it was.
-pub(super) async fn answer_names(shared: Arc<Shared>, socket: UdpSocket, inside: Pid) {
-    let Ok(socket) = socket.set_nonblocking(true).and_then(|()| tokio::net::UdpSocket::from_std(socket))
-    else {
-        return;
-    };
-    let mut buffer = [0; LARGEST_NAME_QUESTION];
-    loop {
-        // An error is about an earlier answer that nobody waited for.
-        let Ok((length, address)) = socket.recv_from(&mut buffer).await else {
-            tokio::time::sleep(PAUSE_AFTER_ERROR).await;
-            continue;
-        };
-        let Some(question) = names::Question::parse(&buffer[..length]) else { continue };
-        let asker = shared.asker(inside, Socket::Udp, address).await;
-        shared.refuse(asker, "DNS", question.name, Reason::NoProxy);
-        let _ = socket.send_to(&question.answer, address).await;
-    }
+/// For use in this runtime.
+pub(super) fn asynchronous(listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
+    listener.set_nonblocking(true)?;
+    tokio::net::TcpListener::from_std(listener)
 }
 
 impl Client {
@@ -216,7 +198,7 @@ impl Client {
 
     /// Refuses, and keeps in mind who it was, while that process is still there.
     async fn refuse(&self, method: &str, url: &str, reason: Reason) -> Response<Content> {
-        let asker = self.shared.asker(self.inside, Socket::Tcp, self.address).await;
+        let asker = self.shared.asker(self.inside, Socket::Tcp { to: self.proxy }, self.address).await;
         let shown = match url.parse::<PublicUrl>() {
             Ok(url) => url.to_string(),
             Err(_) => "an address that is none".to_owned(),

@@ -1,11 +1,11 @@
-//! The one way out of a sandbox: two sockets on its own loopback, with carafe behind them.
+//! The one way out of a sandbox: sockets on its own loopback, with carafe behind them.
 //!
 //! They are made by the launcher, inside, where it may bind any port, and handed out to carafe.
 //! So whoever answers there needs no privilege and no interface on this machine.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -20,6 +20,9 @@ pub const PROXY_PORT: u16 = 3128;
 
 /// Where steps ask for names, on their own loopback: what a resolver expects.
 pub const NAMES_PORT: u16 = 53;
+
+/// Where programs connect that have an address and no proxy: SSH, HTTP, HTTPS, git.
+pub const DIRECT_PORTS: [u16; 4] = [22, 80, 443, 9418];
 
 /// Who decides what a step with [`Network::Door`](super::Network::Door) reaches.
 pub trait Doorkeeper: Send + Sync {
@@ -38,6 +41,9 @@ pub struct Doorway {
     pub proxy: TcpListener,
     /// Bound to 127.0.0.1:[`NAMES_PORT`]. Blocking.
     pub names: UdpSocket,
+    /// Listen on [`DIRECT_PORTS`] at every address there is: who connects there goes past the
+    /// proxy, and the connection's local address is where it wanted to go. Blocking.
+    pub direct: Vec<TcpListener>,
     /// A process of this machine in the step's network namespace, as long as the step runs: its
     /// `/proc/<pid>/net` tells which process inside a connection belongs to.
     pub process: Pid,
@@ -47,24 +53,35 @@ pub struct Doorway {
 pub(super) struct Sockets {
     proxy: TcpListener,
     names: UdpSocket,
+    direct: Vec<TcpListener>,
 }
+
+/// So many they are.
+const SOCKETS: usize = 2 + DIRECT_PORTS.len();
 
 /// What is sent along with them: a line without a report.
 const COVER: &[u8] = b"\n";
 
 impl Sockets {
-    /// Makes them in the network namespace of this process, whose loopback is up.
+    /// Makes them in the network namespace of this process, whose loopback is up and has every
+    /// address.
     pub fn bind() -> io::Result<Self> {
         let proxy = TcpListener::bind((Ipv4Addr::LOCALHOST, PROXY_PORT))?;
         let names = UdpSocket::bind((Ipv4Addr::LOCALHOST, NAMES_PORT))?;
-        Ok(Self { proxy, names })
+        let direct = DIRECT_PORTS.into_iter().map(|port| {
+            // Takes IPv4 too. The other is for kernels without IPv6.
+            let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port));
+            listener.or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
+        });
+        Ok(Self { proxy, names, direct: direct.collect::<io::Result<_>>()? })
     }
 
     /// Sends them to who holds the other end.
     pub fn hand_out(&self, to: &UnixStream) -> io::Result<()> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        let sockets = [self.proxy.as_fd(), self.names.as_fd()];
+        let mut sockets = vec![self.proxy.as_fd(), self.names.as_fd()];
+        sockets.extend(self.direct.iter().map(AsFd::as_fd));
         control.push(SendAncillaryMessage::ScmRights(&sockets));
         sendmsg(to, &[IoSlice::new(COVER)], &mut control, SendFlags::NOSIGNAL)?;
         Ok(())
@@ -73,7 +90,7 @@ impl Sockets {
     /// Waits for what the other end says first. If that is no socket, it is put into `said`.
     pub fn receive(from: &UnixStream, said: &mut Vec<u8>) -> io::Result<Option<Self>> {
         let mut buffer = [0; 4 << 10];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
             let mut into = [IoSliceMut::new(&mut buffer)];
@@ -89,13 +106,15 @@ impl Sockets {
                 sockets.extend(received);
             }
         }
-        let Ok([proxy, names]) = <[OwnedFd; 2]>::try_from(sockets) else { return Ok(None) };
-        Ok(Some(Self { proxy: proxy.into(), names: names.into() }))
+        let Ok(sockets) = <[OwnedFd; SOCKETS]>::try_from(sockets) else { return Ok(None) };
+        let [proxy, names, direct @ ..] = sockets;
+        let direct = direct.into_iter().map(TcpListener::from).collect();
+        Ok(Some(Self { proxy: proxy.into(), names: names.into(), direct }))
     }
 
     /// The doorway of the step that `process` is in the network namespace of.
     pub fn into_doorway(self, process: Pid) -> Doorway {
-        Doorway { proxy: self.proxy, names: self.names, process }
+        Doorway { proxy: self.proxy, names: self.names, direct: self.direct, process }
     }
 }
 
@@ -109,12 +128,17 @@ mod tests {
         let (mut inside, mut outside) = UnixStream::pair().unwrap();
         let any = (Ipv4Addr::LOCALHOST, 0);
         let (proxy, names) = (TcpListener::bind(any).unwrap(), UdpSocket::bind(any).unwrap());
-        let address = proxy.local_addr().unwrap();
-        Sockets { proxy, names }.hand_out(&inside).unwrap();
+        let direct: Vec<_> = DIRECT_PORTS.iter().map(|_| TcpListener::bind(any).unwrap()).collect();
+        let addresses = |proxy: &TcpListener, direct: &[TcpListener]| {
+            let address = |listener: &TcpListener| listener.local_addr().unwrap();
+            [proxy].into_iter().chain(direct).map(address).collect::<Vec<_>>()
+        };
+        let sent = addresses(&proxy, &direct);
+        Sockets { proxy, names, direct }.hand_out(&inside).unwrap();
         inside.write_all(b"later").unwrap();
         let mut said = Vec::new();
         let received = Sockets::receive(&outside, &mut said).unwrap().unwrap();
-        assert_eq!(received.proxy.local_addr().unwrap(), address);
+        assert_eq!(addresses(&received.proxy, &received.direct), sent);
         assert_eq!(said, COVER);
         let mut later = [0; 5];
         outside.read_exact(&mut later).unwrap();

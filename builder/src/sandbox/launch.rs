@@ -20,7 +20,7 @@ use rustix::stdio::{dup2_stdin, dup2_stdout};
 use super::config::{InjectedFile, Isolation, Network};
 use super::doorway::Sockets;
 use super::wire::{Description, Report, Setup, SetupError, Verb};
-use super::{account, environment, init, mounts, namespaces};
+use super::{account, environment, init, loopback, mounts, namespaces};
 
 /// The first argument that makes an executable the launcher.
 pub(super) const ARGUMENT: &str = "__sandbox";
@@ -105,10 +105,11 @@ impl Launcher {
     fn first_process(&mut self, description: &Description) -> Result<Report, SetupError> {
         set_parent_process_death_signal(Some(Signal::KILL)).map_err(privileges_error)?;
         umask(UMASK);
-        namespaces::loopback_up()?;
+        loopback::bring_up().map_err(SetupError::at(Setup::Loopback))?;
         if description.network == Network::Door {
-            let sockets = Sockets::bind().map_err(SetupError::at(Setup::Doorway))?;
-            sockets.hand_out(&self.reports).map_err(SetupError::at(Setup::Doorway))?;
+            let doorway =
+                loopback::own_every_address().and_then(|()| Sockets::bind()?.hand_out(&self.reports));
+            doorway.map_err(SetupError::at(Setup::Doorway))?;
         }
         mounts::enter(description)?;
         let home = description.env.get("HOME").map_or(environment::HOME, String::as_str);

@@ -12,7 +12,7 @@
 //! them dies, the kernel ends all that it had started, and the mounts go with their namespace.
 //!
 //! Its network is a loopback of its own. With [`Network::Door`] someone answers there who decides
-//! what else it reaches: the [`Doorkeeper`].
+//! what else it reaches, and hears of who tries without asking: the [`Doorkeeper`].
 //!
 //! What it does not keep away: a list of system calls is denied, but most of the kernel's interface
 //! is open to an unprivileged process. Who builds hostile apps as root risks more than who builds
@@ -27,6 +27,7 @@ mod error;
 mod in_place;
 mod init;
 mod launch;
+mod loopback;
 mod memory;
 mod mounts;
 mod namespaces;
@@ -42,7 +43,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 pub use config::{Bind, CancelToken, InjectedFile, Isolation, Limits, Network, Outcome, SandboxConfig, Step};
-pub use doorway::{Doorkeeper, Doorway, NAMES_PORT, PROXY_PORT};
+pub use doorway::{DIRECT_PORTS, Doorkeeper, Doorway, NAMES_PORT, PROXY_PORT};
 pub use error::{Ending, SandboxError, StepError};
 pub use launch::launched;
 pub use memory::machine_memory;

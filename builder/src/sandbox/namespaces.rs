@@ -36,23 +36,3 @@ pub(super) fn enter() -> Result<(), SetupError> {
 fn map(file: &str, content: &str) -> Result<(), SetupError> {
     fs::write(format!("/proc/self/{file}"), content).map_err(SetupError::at(Setup::IdMap))
 }
-
-/// Brings the loopback interface of a new network namespace up.
-pub(super) fn loopback_up() -> Result<(), SetupError> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-    use std::os::fd::AsRawFd;
-
-    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
-        .map_err(SetupError::at(Setup::Loopback))?;
-    // SAFETY: all-zero bytes are a valid `ifreq`: it is made of integers and arrays of them.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = *from as libc::c_char;
-    }
-    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-    // SAFETY: SIOCSIFFLAGS reads one `ifreq`, which outlives the call; the socket is open.
-    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &request) } {
-        0 => Ok(()),
-        _ => Err(SetupError::at(Setup::Loopback)(std::io::Error::last_os_error())),
-    }
-}

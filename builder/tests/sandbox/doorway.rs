@@ -4,7 +4,11 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use carafe_builder::sandbox::{CancelToken, Doorkeeper, Doorway, Ending, Isolation, Network};
+use carafe_builder::cache::Cache;
+use carafe_builder::door::{Bodies, Door, DoorConfig, DoorError, Mode, Reason, Record, Refusal, Upstream};
+use carafe_builder::progress::Progress;
+use carafe_builder::sandbox::{CancelToken, DIRECT_PORTS, Doorkeeper, Doorway, Ending, Isolation, Network};
+use carafe_builder::secret::Redactor;
 
 use crate::machine::Machine;
 
@@ -12,6 +16,8 @@ pub fn trials() -> Vec<(&'static str, fn())> {
     vec![
         ("a_step_reaches_its_doorkeeper_and_nobody_else", a_step_reaches_its_doorkeeper_and_nobody_else),
         ("a_step_without_network_has_no_doorway", a_step_without_network_has_no_doorway),
+        ("who_goes_past_the_proxy_is_refused_and_named", who_goes_past_the_proxy_is_refused_and_named),
+        ("a_step_still_speaks_to_itself", a_step_still_speaks_to_itself),
         ("the_doorkeeper_stays_as_long_as_the_step", the_doorkeeper_stays_as_long_as_the_step),
         ("a_doorkeeper_that_is_silent_delays_no_end", a_doorkeeper_that_is_silent_delays_no_end),
     ]
@@ -19,7 +25,8 @@ pub fn trials() -> Vec<(&'static str, fn())> {
 
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nof this door\n-----END CERTIFICATE-----\n";
 
-/// Greets who connects, sends names back as they came, and counts whom it attends.
+/// Greets who connects, sends names back as they came, tells who goes past it where it wanted to
+/// go, and counts whom it attends.
 #[derive(Default)]
 struct Porter {
     attending: Arc<AtomicUsize>,
@@ -45,7 +52,7 @@ impl Doorkeeper for Porter {
         assert!(std::fs::exists(format!("/proc/{}/net/tcp", doorway.process.as_raw_nonzero())).unwrap());
         self.attending.fetch_add(1, Ordering::SeqCst);
         self.attended.fetch_add(1, Ordering::SeqCst);
-        let Doorway { proxy, names, .. } = doorway;
+        let Doorway { proxy, names, mut direct, .. } = doorway;
         let greet = std::thread::spawn(move || {
             let (mut client, _) = proxy.accept().unwrap();
             let mut asked = [0; 4];
@@ -57,7 +64,14 @@ impl Doorkeeper for Porter {
             let (length, from) = names.recv_from(&mut name).unwrap();
             names.send_to(&name[..length], from).unwrap();
         });
-        self.threads.lock().unwrap().extend([greet, echo]);
+        let https = DIRECT_PORTS.iter().position(|port| *port == 443).unwrap();
+        let https = direct.swap_remove(https);
+        let stop = std::thread::spawn(move || {
+            let (mut client, _) = https.accept().unwrap();
+            let wanted = client.local_addr().unwrap();
+            client.write_all(format!("{}:{}", wanted.ip().to_canonical(), wanted.port()).as_bytes()).unwrap();
+        });
+        self.threads.lock().unwrap().extend([greet, echo, stop]);
         Box::new(Attendance(self.attending.clone()))
     }
 }
@@ -80,8 +94,9 @@ server = open('/etc/resolv.conf').read().split()[1]
 name.sendto(b'who', (server, 53))
 print(name.recv(3).decode())
 print(open(os.environ['SSL_CERT_FILE']).read().split('\\n')[1])
+print(socket.create_connection(('192.0.2.1', 443), 20).makefile().read())
 try:
-    socket.create_connection(('192.0.2.1', 443), 20)
+    socket.create_connection(('192.0.2.1', 8443), 20)
 except OSError as error:
     print(error.strerror)
 ";
@@ -89,15 +104,92 @@ except OSError as error:
 fn a_step_reaches_its_doorkeeper_and_nobody_else() {
     let (machine, porter) = with_porter();
     let lines = machine.python(ASK).well();
-    assert_eq!(lines, ["welcome", "who", "of this door", "Network is unreachable"]);
+    assert_eq!(lines, ["welcome", "who", "of this door", "192.0.2.1:443", "Connection refused"]);
     assert_eq!(porter.attending.load(Ordering::SeqCst), 0, "the step is over");
 }
 
 fn a_step_without_network_has_no_doorway() {
     let (machine, porter) = with_porter();
-    let script = "env | grep -ci proxy; cat /etc/resolv.conf; true";
-    assert_eq!(machine.run(script, |step| step.network = Network::None).well(), ["0"]);
+    let script = "env | grep -ci proxy; cat /etc/resolv.conf; python3 -c '
+import socket
+print(socket.socket().connect_ex((\"192.0.2.1\", 443)))'";
+    let unreachable = rustix::io::Errno::NETUNREACH.raw_os_error().to_string();
+    assert_eq!(machine.run(script, |step| step.network = Network::None).well(), ["0", &unreachable]);
     assert_eq!(porter.attended.load(Ordering::SeqCst), 0);
+}
+
+/// A machine whose door remembers nothing, and the door.
+fn with_door() -> (Machine, Arc<Door>) {
+    let mut opened = None;
+    let machine = Machine::made(Isolation::Namespaces, |config| {
+        let cache = Cache::at(&config.scratch.with_file_name("cache")).unwrap();
+        let door = Arc::new(
+            Door::open(DoorConfig {
+                mode: Mode::Replay(Record::default()),
+                bodies: Bodies::of(&cache).unwrap(),
+                upstream: Upstream { offline: true, ..Upstream::default() },
+                date: 0,
+                redactor: Redactor::default(),
+                progress: Progress::silent(),
+            })
+            .unwrap(),
+        );
+        config.doorkeeper = Some(door.clone());
+        opened = Some(door);
+    });
+    (machine, opened.unwrap())
+}
+
+fn who_goes_past_the_proxy_is_refused_and_named() {
+    const STRAY: &str = "
+import socket
+try:
+    socket.getaddrinfo('telemetry.test', 443)
+except OSError:
+    print('no such name')
+for where in ('192.0.2.1', 443), ('192.0.2.2', 80), ('2001:db8::1', 22), ('192.0.2.1', 8443), ('127.0.0.1', 80):
+    try:
+        socket.create_connection(where, 20).recv(1)
+    except OSError as error:
+        print(error.strerror)
+";
+    let (machine, door) = with_door();
+    const RESET: &str = "Connection reset by peer";
+    let lines = machine.python(STRAY).well();
+    let expected = ["no such name", RESET, RESET, RESET, "Connection refused", RESET];
+    // A machine without IPv6 has another word for the third.
+    let is_v6 = std::fs::exists("/proc/net/if_inet6").unwrap();
+    for (at, (line, expected)) in lines.iter().zip(expected).enumerate() {
+        assert!(line == expected || (at == 3 && !is_v6), "{at}: {line}");
+    }
+    assert_eq!(lines.len(), expected.len());
+    let Some(DoorError::Refused { refusals }) = door.trouble() else { panic!("nothing was refused") };
+    let mut wanted = vec!["DNS telemetry.test", "TCP 192.0.2.1:443", "TCP 192.0.2.2:80"];
+    wanted.extend(is_v6.then_some("TCP [2001:db8::1]:22"));
+    let told = |refusal: &Refusal| format!("{} {}", refusal.method, refusal.url);
+    assert_eq!(refusals.iter().map(told).collect::<Vec<_>>(), wanted);
+    for refusal in refusals {
+        assert_eq!(refusal.reason, Reason::NoProxy);
+        let asker = refusal.asker.unwrap();
+        assert!(asker.command.starts_with("/usr/bin/python3 -c"), "{asker}");
+    }
+}
+
+fn a_step_still_speaks_to_itself() {
+    const SELF: &str = "
+import socket
+for address in '127.0.0.1', '0.0.0.0':
+    server = socket.create_server((address, 0))
+    client = socket.create_connection(('127.0.0.1', server.getsockname()[1]))
+    there, (host, port) = server.accept()
+    there.sendall(b'hello')
+    print(client.recv(5).decode(), host)
+print(socket.socket().connect_ex(('127.0.0.1', 9)))
+";
+    let (machine, door) = with_door();
+    let refused = rustix::io::Errno::CONNREFUSED.raw_os_error().to_string();
+    assert_eq!(machine.python(SELF).well(), ["hello 127.0.0.1", "hello 127.0.0.1", &refused]);
+    assert!(door.trouble().is_none());
 }
 
 fn the_doorkeeper_stays_as_long_as_the_step() {

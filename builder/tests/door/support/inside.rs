@@ -98,7 +98,7 @@ impl Inside {
         let names_port = names.local_addr().unwrap().port();
         let process = Pid::from_raw(std::process::id().cast_signed()).unwrap();
         std::fs::write(folder.path().join("ca.pem"), door.ca_certificate()).unwrap();
-        let guard = door.attend(Doorway { proxy, names, process });
+        let guard = door.attend(Doorway { proxy, names, direct: Vec::new(), process });
         Self { door, port, names: names_port, folder, guard: Mutex::new(guard) }
     }
 

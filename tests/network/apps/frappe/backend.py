@@ -31,6 +31,11 @@ def look_around():
         seen["telemetry"] = "found"
     except OSError as error:
         seen["telemetry"] = error.strerror
+    try:
+        socket.create_connection(("192.0.2.7", 443), 60).recv(1)
+        seen["beacon"] = "reached"
+    except OSError as error:
+        seen["beacon"] = error.strerror
     return seen
 
 
