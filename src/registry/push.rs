@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use carafe_builder::progress::{Progress, Stage, Task, Unit};
 use carafe_layers::digest::Digest;
 use carafe_layers::graph::{Document, Graph};
-use carafe_layers::oci::Descriptor;
+use carafe_layers::oci::{Descriptor, total_size};
 use carafe_layers::referrers::Referrer;
 use carafe_layers::source::{ImageSource, ResolvedImage};
 
@@ -233,7 +233,7 @@ impl<'a> Push<'a> {
         known: &KnownBlobs,
         progress: &Progress,
     ) -> Result<Vec<BlobReport>, RegistryError> {
-        let total = self.graph.blobs().fold(0, |sum: u64, blob| sum.saturating_add(blob.size));
+        let total = total_size(self.graph.blobs());
         let task = progress.task(Stage::Push, self.repository.to_string(), Some(total), Unit::Bytes);
         let mut reports = Vec::new();
         for blobs in [&self.graph.layers, &self.graph.configs] {

@@ -126,7 +126,7 @@ impl<'a> Sending<'a> {
         };
         let halvings = self.tries.failures().saturating_sub(2).min(MOST_HALVINGS);
         let size = (CHUNK_BYTES >> halvings).max(session.min_chunk);
-        if size > MAX_CHUNK_BYTES && descriptor.size > size {
+        if size.min(descriptor.size) > MAX_CHUNK_BYTES {
             return Err(Trouble::NoChunks);
         }
         let is_small = offset == 0 && descriptor.size <= size;

@@ -97,6 +97,18 @@ fn a_registrys_minimum_is_kept_to() {
 }
 
 #[test]
+fn a_minimum_beyond_measure_makes_no_chunk_of_a_large_blob() {
+    let server = FaultyServer::scripted(|request| {
+        let answer = Answer::status(202).with("Location", "/v2/a/blobs/uploads/session-1");
+        let answer = answer.with("OCI-Chunk-Min-Length", "1000000000000");
+        request.is("POST", "/uploads/").then_some(Fault::Say(answer))
+    });
+    push(&server, &Image::new(&[&vec![7; 65 << 20]]), &registry(&server, None)).unwrap_err();
+    // Once to learn of the minimum, and once for each request that the blob is streamed in.
+    assert_eq!(server.seen("POST", "/uploads/").len(), server.seen("PUT", "session-1").len() + 1);
+}
+
+#[test]
 fn what_is_final_ends_an_upload_at_once() {
     for status in [400, 403, 413] {
         let server = FaultyServer::scripted(nth(2, "PATCH", "", move || page(status)));

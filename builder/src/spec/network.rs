@@ -155,7 +155,7 @@ impl Network {
 
     /// Everything in it that nobody may see.
     pub fn secrets(&self) -> impl Iterator<Item = Secret> {
-        self.credentials.values().map(|credential| credential.secret().clone())
+        self.credentials.values().flat_map(Credential::secrets)
     }
 }
 

@@ -215,6 +215,7 @@ fn a_large_body_is_gone_on_with_only_where_it_is_sure_to_be_the_same() {
         (_, 0) => vec![head(sent.len()), Act::Send(sent[..CUT].to_vec()), Act::Close],
         ("/rest", 1) => part(asked, &sent),
         ("/other-part", 1) => wrong_part(&sent),
+        ("/no-rest", 1) => status("416", ""),
         // The file has changed meanwhile.
         ("/changed", 1) => vec![head(3), send("new")],
         _ => vec![head(sent.len()), Act::Send(sent.clone())],
@@ -223,9 +224,10 @@ fn a_large_body_is_gone_on_with_only_where_it_is_sure_to_be_the_same() {
     let inside = Inside::recording(cache.path(), upstream());
     assert!(inside.get(&standin.url("/rest")).body == truth);
     assert!(inside.get(&standin.url("/other-part")).body == truth);
+    assert!(inside.get(&standin.url("/no-rest")).body == truth);
     assert_eq!(inside.get(&standin.url("/changed")).text(), "new");
-    assert_eq!(inside.close().complete().unwrap().entries().len(), 3);
-    assert_eq!(standin.asked().len(), 7);
+    assert_eq!(inside.close().complete().unwrap().entries().len(), 4);
+    assert_eq!(standin.asked().len(), 10);
 }
 
 #[test]

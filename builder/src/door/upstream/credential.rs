@@ -23,18 +23,22 @@ impl Credential {
     pub(super) fn header(&self) -> Secret {
         match self {
             Self::Basic { user, password } => {
-                let pair = format!("{user}:{}", password.expose());
-                Secret::new(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
+                Secret::new(format!("Basic {}", encoded(user, password).expose()))
             }
             Self::Bearer(token) => Secret::new(format!("Bearer {}", token.expose())),
         }
     }
 
-    /// What no output may contain.
-    pub fn secret(&self) -> &Secret {
+    /// What no output may contain: the secret, and the form in which it is sent.
+    pub fn secrets(&self) -> Vec<Secret> {
         match self {
-            Self::Basic { password, .. } => password,
-            Self::Bearer(token) => token,
+            Self::Basic { user, password } => vec![password.clone(), encoded(user, password)],
+            Self::Bearer(token) => vec![token.clone()],
         }
     }
+}
+
+/// A name and a password as they are sent: whoever has that has both.
+pub(super) fn encoded(user: &str, password: &Secret) -> Secret {
+    Secret::new(base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password.expose())))
 }

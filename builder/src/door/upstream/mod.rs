@@ -42,10 +42,9 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// What no output may contain: the credentials' secrets, and the proxies' passwords.
+    /// What no output may contain: the secrets of credentials and proxies.
     pub fn secrets(&self) -> Vec<crate::secret::Secret> {
-        let credentials = self.credentials.values().map(|credential| credential.secret().clone());
-        credentials.chain(self.proxies.passwords()).collect()
+        self.credentials.values().flat_map(Credential::secrets).chain(self.proxies.secrets()).collect()
     }
 }
 

@@ -38,8 +38,10 @@ impl Partial {
     /// kept.
     pub fn resume(&mut self, response: &Response) -> Result<Option<Spool>, Trouble> {
         let kept = self.0.take();
-        if response.status().as_u16() != 206 {
-            return Ok(None);
+        match response.status().as_u16() {
+            206 => {}
+            416 if kept.is_some() => return Err(Trouble::passing("it has no rest of what broke off")),
+            _ => return Ok(None),
         }
         let Some((spool, tag)) = kept else {
             return Err(Trouble::passing("it answers 206, but was asked for all of it"));

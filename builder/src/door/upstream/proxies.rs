@@ -1,7 +1,9 @@
 //! The user's own proxies.
 
+use percent_encoding::percent_decode_str;
 use url::Url;
 
+use super::credential::encoded;
 use crate::secret::Secret;
 
 /// The variables that name them.
@@ -26,9 +28,15 @@ impl Proxies {
         self.urls().iter().filter_map(|url| url.host_str().map(str::to_owned)).collect()
     }
 
-    /// The passwords in their addresses.
-    pub(super) fn passwords(&self) -> Vec<Secret> {
-        self.urls().iter().filter_map(|url| url.password().map(Secret::new)).collect()
+    /// The passwords in their addresses, as they stand there and as they are sent.
+    pub(super) fn secrets(&self) -> Vec<Secret> {
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let of = |url: &Url| {
+            let password = Secret::new(decoded(url.password()?));
+            let sent = encoded(&decoded(url.username()), &password);
+            Some([Secret::new(url.password()?), password, sent])
+        };
+        self.urls().iter().filter_map(of).flatten().collect()
     }
 
     fn urls(&self) -> Vec<Url> {
@@ -47,4 +55,17 @@ impl Proxies {
 fn parse(proxy: &str) -> Option<Url> {
     let url = Url::parse(proxy).ok().filter(Url::has_host);
     url.or_else(|| Url::parse(&format!("http://{proxy}")).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_known_in_every_form_that_it_takes() {
+        let proxy = Proxies::One(Secret::new("http://me:hunter%2322@proxy.example:3128"));
+        let secrets = proxy.secrets();
+        let forms: Vec<_> = secrets.iter().map(Secret::expose).collect();
+        assert_eq!(forms, ["hunter%2322", "hunter#22", "bWU6aHVudGVyIzIy"]);
+    }
 }
