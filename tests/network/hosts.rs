@@ -68,7 +68,7 @@ impl Hosts {
         succeed(command.arg(self.packages.path()).args(packages));
     }
 
-    /// The spec's tables that lead from the public addresses here.
+    /// The spec's tables that lead from the public addresses here, or nowhere.
     pub fn tables(&self) -> String {
         let at = |server: &Server| format!("https://127.0.0.1:{}", server.port);
         let (python, npm, git) = (at(&self.python), at(&self.npm), at(&self.git));
@@ -80,6 +80,7 @@ impl Hosts {
              \"https://registry.yarnpkg.com/\" = \"{npm}/\"\n\
              \"https://tarballs.carafe.test/\" = \"{npm}/tarballs/\"\n\
              \"https://git.carafe.test/\" = \"{git}/\"\n\
+             [network]\nrefused-hosts = [\"optional.carafe.test\"]\n\
              {}username = \"ci\"\npassword = \"${{INDEX_TOKEN}}\"\n\
              {}token = \"${{NPM_TOKEN}}\"\n\
              {}username = \"ci\"\npassword = \"${{GIT_TOKEN}}\"\n",

@@ -45,6 +45,18 @@ fn who_goes_past_the_proxy_is_refused_and_named() {
 }
 
 #[test]
+fn a_host_that_the_build_does_without_is_in_the_record() {
+    let (world, recorded) = World::recorded();
+    let record = world.read("carafe.record");
+    let asked = record.lines().find(|line| line.contains("https://optional.carafe.test/pyproject.toml"));
+    assert!(asked.is_some_and(|line| line.contains(r#""status":404"#)), "{record}");
+    // Not the wish but the answer that was recorded counts.
+    let spec = world.read("carafe.toml").replace("refused-hosts = [\"optional.carafe.test\"]\n", "");
+    std::fs::write(world.path("carafe.toml"), spec).unwrap();
+    assert_eq!(world.build(&["--offline"]).digest, recorded.digest);
+}
+
+#[test]
 fn a_record_that_was_edited_or_lost_is_named() {
     let (world, first) = World::recorded();
     let record = world.read("carafe.record");

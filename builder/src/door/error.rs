@@ -47,7 +47,8 @@ pub enum DoorError {
     #[error("failed to fetch {} for the build:{}", count(failures.len(), "address"), lines(failures))]
     #[diagnostic(help(
         "what failed is in no record, so a replay could not answer it: build again when the server \
-         is well, or give another by `[mirrors]`"
+         is well, give another by `[mirrors]`, or name a host that the build can do without in \
+         `refused-hosts` of `[network]`"
     ))]
     Failed {
         /// What failed for good, in order.

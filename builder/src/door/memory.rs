@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
+use super::absent;
 use super::bodies::Bodies;
 use super::record::{Answer, MOST_ENTRIES, Record, Request};
 use super::refusal::{Failure, Reason};
@@ -86,6 +87,9 @@ impl Memory {
             return Err(Denied::Refused(Reason::NotInRecord));
         }
         let slot = self.slot(request)?;
+        if self.client.upstream.refused_hosts.contains(request.url.host()) {
+            return Ok(slot.get_or_init(async || absent::answer()).await.clone());
+        }
         slot.get_or_try_init(|| self.fetch(question)).await.cloned()
     }
 
@@ -175,8 +179,12 @@ impl Memory {
 
     async fn open(&self, answer: &Answer) -> Result<Option<File>, Denied> {
         let (bodies, digest, size) = (self.bodies.clone(), answer.body, answer.size);
-        let opened = tokio::task::spawn_blocking(move || bodies.open(&digest)).await;
-        let file = match opened {
+        let opened =
+            tokio::task::spawn_blocking(move || match (bodies.open(&digest)?, absent::body(&digest)) {
+                (None, Some(text)) => bodies.put(text).and_then(|_| bodies.open(&digest)),
+                (file, _) => Ok(file),
+            });
+        let file = match opened.await {
             Ok(Ok(file)) => file,
             Ok(Err(error)) => return Err(Denied::Failed(reason(&error))),
             Err(_) => return Err(Denied::Failed("the door's own task failed".to_owned())),

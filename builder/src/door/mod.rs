@@ -9,6 +9,7 @@
 //! takes it, `question` reads it, `memory` remembers or has `upstream` fetch, `answer` sends.
 //! Who tries another way is met by `stray`.
 
+mod absent;
 mod answer;
 mod authority;
 mod bodies;

@@ -11,6 +11,7 @@ mod from_lock;
 mod load;
 mod network;
 mod quantity;
+mod refused_hosts;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

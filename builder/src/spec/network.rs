@@ -1,8 +1,8 @@
 //! Where this machine's network has what is public, and what opens it: `[mirrors]` and `[network]`
 //! of the spec and of the user's own config file.
 //!
-//! None of it says what is built, so none of it is part of the spec's checksum, the lock or the
-//! record: those hold public addresses alone.
+//! None of it says what is built, so none of it is part of the spec's checksum or the lock, and the
+//! record holds public addresses alone. A refused host is there with the answer that it got.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use toml::Spanned;
 
 use super::app_url::{Environment, expand};
 use super::load::read_text;
-use super::{AppSource, AppSpec, Origin, SpecError};
+use super::{AppSource, AppSpec, Origin, SpecError, refused_hosts};
 use crate::door::{Credential, Mirror, PublicUrl, Upstream};
 use crate::git::{self, Remote, Transport};
 use crate::secret::Secret;
@@ -29,6 +29,8 @@ pub struct Network {
     pub credentials: BTreeMap<String, Credential>,
     /// Hosts (`host` or `host:port`) that a build may reach although their address is a private one.
     pub private_hosts: BTreeSet<String>,
+    /// Names of hosts that a build does without: all that it asks them is answered with 404.
+    pub refused_hosts: BTreeSet<String>,
 }
 
 /// `[mirrors]`, as it is written.
@@ -50,6 +52,8 @@ struct Config {
 pub(super) struct NetworkTable {
     #[serde(default)]
     private_hosts: Vec<Spanned<String>>,
+    #[serde(default)]
+    refused_hosts: Vec<Spanned<String>>,
     #[serde(default)]
     credentials: BTreeMap<Spanned<String>, CredentialTable>,
 }
@@ -80,7 +84,7 @@ impl Network {
     /// Checks what is written; `whole` is the text it stands in.
     pub(super) fn read(
         mirrors: &MirrorTable,
-        network: &NetworkTable,
+        table: &NetworkTable,
         whole: &Origin,
         env: Environment,
     ) -> Result<Self, SpecError> {
@@ -88,22 +92,26 @@ impl Network {
             let origin = whole.at(to.span());
             Mirror::new(from.get_ref(), to.get_ref()).map_err(|error| origin.wrap(error))
         });
-        let credentials = network.credentials.iter().map(|(host, table)| {
+        let credentials = table.credentials.iter().map(|(host, credential)| {
             let origin = whole.at(host.span());
-            Ok((check_host(host.get_ref(), &origin)?, table.read(&origin, env)?))
+            Ok((check_host(host.get_ref(), &origin)?, credential.read(&origin, env)?))
         });
-        let hosts = network.private_hosts.iter();
+        let hosts = table.private_hosts.iter();
         let hosts = hosts.map(|host| check_host(host.get_ref(), &whole.at(host.span())));
-        Ok(Self {
+        let network = Self {
             mirrors: mirrors.collect::<Result<_, _>>()?,
             credentials: credentials.collect::<Result<_, SpecError>>()?,
             private_hosts: hosts.collect::<Result<_, _>>()?,
-        })
+            refused_hosts: BTreeSet::new(),
+        };
+        Ok(Self { refused_hosts: refused_hosts::read(&table.refused_hosts, &network, whole)?, ..network })
     }
 
     /// Both; where they differ about an address or a host, `nearer` is right.
     pub fn with(mut self, nearer: Self) -> Self {
         self.mirrors.retain(|mirror| nearer.mirrors.iter().all(|other| other.from() != mirror.from()));
+        self.refused_hosts.retain(|host| nearer.leads_to(host).is_none());
+        self.refused_hosts.extend(nearer.refused_hosts);
         self.mirrors.extend(nearer.mirrors);
         self.credentials.extend(nearer.credentials);
         self.private_hosts.extend(nearer.private_hosts);
@@ -116,6 +124,7 @@ impl Network {
             mirrors: self.mirrors.clone(),
             credentials: self.credentials.clone(),
             private_hosts: self.private_hosts.clone(),
+            refused_hosts: self.refused_hosts.clone(),
             offline,
             ..Upstream::default()
         }
@@ -199,10 +208,10 @@ fn config_path(env: Environment) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Network, SpecError> {
+    pub fn read(text: &str) -> Result<Network, SpecError> {
         let config: Config = toml::from_str(text).unwrap();
         let env = |name: &str| (name == "TOKEN").then(|| "s3cr3t".to_owned());
         Network::read(&config.mirrors, &config.network, &Origin::whole("carafe.toml", text), &env)

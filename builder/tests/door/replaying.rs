@@ -2,7 +2,7 @@
 
 use std::net::UdpSocket;
 
-use carafe_builder::door::{DoorError, Mode, Reason, Record, Update, Upstream, Wanted};
+use carafe_builder::door::{DoorError, Mirror, Mode, Reason, Record, Update, Upstream, Wanted};
 
 use crate::support::{Inside, Standin, answer, upstream};
 
@@ -91,6 +91,55 @@ fn an_offline_update_has_no_way_out() {
     assert_eq!(inside.get(&standin.url("/a")).status, 200);
     assert_eq!(inside.get(&standin.url("/b")).status, 403);
     assert_eq!(standin.asked().len(), 1);
+}
+
+#[test]
+fn a_host_that_the_build_does_without_is_answered_at_once_and_in_every_replay() {
+    let (cache, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let standin = standin();
+    let refusing = Upstream { refused_hosts: ["raw.refused.test".to_owned()].into(), ..upstream() };
+    let recording = Inside::recording(cache.path(), refusing);
+    let url = "https://raw.refused.test/crew/shade/pyproject.toml";
+    let first = recording.get(url);
+    assert_eq!(
+        (first.status, first.header("content-type").as_deref()),
+        (404, Some("text/plain; charset=utf-8"))
+    );
+    assert!(first.text().contains("`refused-hosts`"), "{}", first.text());
+    assert_eq!(recording.curl(&["--data", "x", "http://raw.refused.test:8080/"]).status, 404);
+    let git = recording.run("git", &["ls-remote", "https://raw.refused.test/crew/shade.git"]);
+    let said = String::from_utf8_lossy(&git.stderr).into_owned();
+    assert!(!git.status.success() && said.contains("not found"), "{said}");
+    assert_eq!(recording.get(&standin.url("/a")).status, 200);
+    let passed = recording.close();
+    assert_eq!((passed.bytes_fetched, passed.tries_again), (2, 0));
+    let record = passed.complete().unwrap();
+
+    // Neither the store nor the spec goes along.
+    let replaying = Inside::replaying(elsewhere.path(), offline(), &record);
+    let second = replaying.get(url);
+    assert_eq!((first.head, first.body), (second.head, second.body));
+    assert!(replaying.close().refusals.is_empty());
+}
+
+#[test]
+fn an_earlier_answer_of_a_host_is_kept_until_it_is_asked_anew() {
+    let cache = tempfile::tempdir().unwrap();
+    let standin = standin();
+    let url = "https://raw.refused.test/a";
+    let mirror = Mirror::new("https://raw.refused.test/", &standin.url("/")).unwrap();
+    let recording = Inside::recording(cache.path(), Upstream { mirrors: vec![mirror], ..upstream() });
+    assert_eq!(recording.get(url).status, 200);
+    let record = recording.close().complete().unwrap();
+    let refusing = || Upstream { refused_hosts: ["raw.refused.test".to_owned()].into(), ..upstream() };
+    assert_eq!(Inside::replaying(cache.path(), refusing(), &record).get(url).status, 200);
+    let only = |wanted| Mode::Record {
+        previous: Some(record.clone()),
+        update: Update::Only(vec![Wanted::new(wanted)]),
+    };
+    for (wanted, status) in [("pypi.org", 200), ("raw.refused.test", 404)] {
+        assert_eq!(Inside::open(cache.path(), refusing(), only(wanted)).get(url).status, status);
+    }
 }
 
 #[test]

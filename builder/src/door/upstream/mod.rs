@@ -31,6 +31,8 @@ pub struct Upstream {
     /// Hosts (`host` or `host:port`) that may be reached although their address is a private
     /// one. Those of mirrors need not be named.
     pub private_hosts: BTreeSet<String>,
+    /// Names of hosts that are never asked: whoever asks for them is told that nothing is there.
+    pub refused_hosts: BTreeSet<String>,
     /// Certificates (PEM files) of authorities that are trusted besides the machine's.
     pub authorities: Vec<PathBuf>,
     /// The user's proxies.

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import socket
+import urllib.error
 import urllib.request
 import zipfile
 
@@ -26,6 +27,11 @@ def look_around():
     seen = {"environment": environment}
     with urllib.request.urlopen("https://pypi.org/simple/lantern/") as answer:
         seen["date"] = answer.headers["Date"]
+    try:
+        urllib.request.urlopen("https://optional.carafe.test/pyproject.toml")
+        seen["optional"] = "there"
+    except urllib.error.HTTPError as error:
+        seen["optional"] = error.code
     try:
         socket.getaddrinfo("telemetry.carafe.test", 443)
         seen["telemetry"] = "found"
