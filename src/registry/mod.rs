@@ -11,35 +11,57 @@
 //! the order; `failure` (`refusal`, `scrub`) what the wire's failures mean, `retry` which of them are waited
 //! out; `doctor` tries all of it. `docs/registry.md` says what is supported.
 
+#[path = "wire/auth.rs"]
 mod auth;
+#[path = "identity/auth_file.rs"]
 mod auth_file;
+#[path = "upload/blob.rs"]
 mod blob;
+#[path = "upload/chunks.rs"]
 mod chunks;
+#[path = "wire/client.rs"]
 mod client;
+#[path = "identity/mod.rs"]
 mod credentials;
 mod doctor;
+#[path = "failure/error.rs"]
 mod error;
+#[path = "failure/attempt.rs"]
 mod failure;
+#[path = "identity/helper.rs"]
 mod helper;
+#[path = "upload/journal.rs"]
 mod journal;
 mod manifest;
+#[path = "places/mod.rs"]
 mod places;
 mod pull;
 mod push;
 mod reference;
 mod referrers;
+#[path = "failure/refusal.rs"]
 mod refusal;
+#[path = "places/registries_conf.rs"]
 mod registries_conf;
 mod retry;
 mod route;
+#[path = "failure/scrub.rs"]
 mod scrub;
+#[path = "upload/send.rs"]
 mod send;
+#[path = "upload/session.rs"]
 mod session;
+#[path = "wire/tls.rs"]
 mod tls;
+#[path = "wire/token.rs"]
 mod token;
+#[path = "wire/transport.rs"]
 mod transport;
+#[path = "identity/trust.rs"]
 mod trust;
+#[path = "upload/mod.rs"]
 mod upload;
+#[path = "upload/whole.rs"]
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
