@@ -5,15 +5,13 @@ use carafe_layers::digest::Digest;
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 
-use super::auth::{Access, Authorization};
-use super::blob::Mount;
-use super::client::refused;
-use super::credentials::Identity;
-use super::error::RegistryError;
-use super::failure::Attempt;
-use super::reference::{Reference, Repository};
-use super::session::{Session, Trouble};
-use super::{Registry, Shared};
+use super::Registry;
+use super::failure::{Access, Attempt, RegistryError};
+use super::identity::Identity;
+use super::reference::{Reference, Repository, is_host};
+use super::shared::Shared;
+use super::upload::{Mount, Session, Trouble};
+use super::wire::{Authorization, refused};
 use crate::check::Check;
 
 /// Every check, in order. Where one fails on which the rest depend, those are skipped.
@@ -39,8 +37,8 @@ impl Patient {
         if text.contains('/') {
             return text.parse().ok().map(Self::Image);
         }
-        let is_host = super::transport::is_host(text) && !text.contains('@');
-        is_host.then(|| Repository::parse(&format!("{text}/{NO_REPOSITORY}")).map(Self::Host))?
+        let is_bare = is_host(text) && !text.contains('@');
+        is_bare.then(|| Repository::parse(&format!("{text}/{NO_REPOSITORY}")).map(Self::Host))?
     }
 
     /// The repository.

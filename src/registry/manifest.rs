@@ -6,9 +6,8 @@ use carafe_layers::source::MAX_DOCUMENT_BYTES;
 use reqwest::{Response, StatusCode, header};
 use serde_json::Value;
 
-use super::client::Client;
-use super::error::RegistryError;
-use super::failure::Attempt;
+use super::failure::{Attempt, RegistryError};
+use super::wire::Client;
 
 /// Every form in which a base may be stored: OCI's and Docker's, an index or one image.
 const ACCEPTED: [&str; 4] =

@@ -11,12 +11,12 @@ use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Response, StatusCode};
 use tokio::sync::mpsc;
 
-use super::client::header;
-use super::error::RegistryError;
-use super::failure::Attempt;
+use super::failure::{Attempt, RegistryError};
+use super::reference::Reference;
 use super::retry::Tries;
 use super::route::Route;
-use super::{Reference, Registry, Shared};
+use super::shared::Shared;
+use super::wire::header;
 
 /// Pieces that wait between the connection and the reader; each is what one read of the socket
 /// gave, at most some hundred kilobytes.
@@ -28,20 +28,20 @@ const PROGRESS_BYTES: u64 = 64 << 10;
 /// An image in a registry. Its blobs are streamed: memory does not grow with them.
 #[derive(Clone)]
 pub struct RegistrySource {
-    registry: Registry,
+    shared: Arc<Shared>,
     reference: Reference,
     /// None where there is none: who asks is told why.
     route: Option<Route>,
 }
 
 impl RegistrySource {
-    pub(super) fn new(registry: Registry, reference: Reference) -> Self {
-        let route = Route::new(&registry.shared, &reference).ok();
-        Self { registry, reference, route }
+    pub(super) fn new(shared: Arc<Shared>, reference: Reference) -> Self {
+        let route = Route::new(&shared, &reference).ok();
+        Self { shared, reference, route }
     }
 
     fn route(&self) -> Result<Route, RegistryError> {
-        self.route.clone().map_or_else(|| Route::new(&self.registry.shared, &self.reference), Ok)
+        self.route.clone().map_or_else(|| Route::new(&self.shared, &self.reference), Ok)
     }
 
     /// The image's name.
@@ -51,7 +51,7 @@ impl RegistrySource {
 
     fn get_manifest(&self, name: &str) -> Result<(Descriptor, Vec<u8>), SourceError> {
         let action = format!("read the manifest `{name}` of {}", self.reference.repository());
-        let shared = &self.registry.shared;
+        let shared = &self.shared;
         let get = |attempt: &Attempt<'_>| shared.block_on(shared.client.get_manifest(attempt, name));
         self.route().and_then(|route| route.walk(shared, &action, get)).map_err(in_transport)
     }
@@ -76,7 +76,7 @@ impl ImageSource for RegistrySource {
         let action = format!("read {} of {}", descriptor.digest, self.reference.repository());
         let route = self.route().map_err(in_transport)?;
         let mut reader = BlobReader {
-            shared: Arc::clone(&self.registry.shared),
+            shared: Arc::clone(&self.shared),
             action: action.clone(),
             place: route.first(),
             route,
@@ -93,7 +93,7 @@ impl ImageSource for RegistrySource {
     }
 
     fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, SourceError> {
-        self.registry.shared.referrers(self.reference.repository(), subject).map_err(in_transport)
+        self.shared.referrers(self.reference.repository(), subject).map_err(in_transport)
     }
 }
 

@@ -14,14 +14,13 @@ use carafe_layers::oci::{Descriptor, total_size};
 use carafe_layers::referrers::Referrer;
 use carafe_layers::source::{ImageSource, ResolvedImage};
 
-use super::auth::Access;
-use super::error::RegistryError;
-use super::failure::Attempt;
+use super::Registry;
+use super::failure::{Access, Attempt, RegistryError, Rule};
 use super::places::Places;
 use super::reference::{Reference, Repository};
-use super::refusal::Rule;
-use super::upload::{Delivery, Upload};
-use super::{Registry, Shared};
+use super::report::{BlobReport, Delivery, PushReport};
+use super::shared::Shared;
+use super::upload::{Journal, Upload};
 use crate::parallel;
 
 /// So many blobs are on their way to one repository at the same time.
@@ -53,28 +52,6 @@ impl KnownBlobs {
         let known = self.0.get(&digest).into_iter().flatten();
         known.filter(|other| other.registry() == target.registry() && *other != target).cloned().collect()
     }
-}
-
-/// What became of one blob.
-#[derive(Clone, Debug)]
-pub struct BlobReport {
-    /// The blob.
-    pub descriptor: Descriptor,
-    /// How it got there.
-    pub delivery: Delivery,
-}
-
-/// What a push did in one repository.
-#[derive(Clone, Debug)]
-pub struct PushReport {
-    /// Where.
-    pub target: Repository,
-    /// The root's digest: with `target` it names the image for ever.
-    pub digest: Digest,
-    /// Each blob once: the layers in the manifests' order, then the configs.
-    pub blobs: Vec<BlobReport>,
-    /// The tags that point at it now.
-    pub tags: Vec<String>,
 }
 
 impl Registry {
@@ -156,7 +133,7 @@ impl Registry {
     ) -> Result<Vec<PushReport>, RegistryError> {
         let (mut known, mut reports) = (known.clone(), Vec::new());
         for (repository, tags) in destinations {
-            let push = Push::new(&self.shared, graph, repository, &known);
+            let push = Push::new(self, graph, repository, &known);
             let delivered = push.blobs(blobs, &known, progress)?;
             graph.documents().try_for_each(|document| push.document(document))?;
             known.add(repository, delivered.iter().map(|blob| blob.descriptor.digest));
@@ -164,7 +141,7 @@ impl Registry {
             reports.push(PushReport { target, digest, blobs: delivered, tags: tags.clone() });
         }
         for (repository, tags) in destinations {
-            let push = Push::new(&self.shared, graph, repository, &known);
+            let push = Push::new(self, graph, repository, &known);
             tags.iter().try_for_each(|tag| push.tag(tag))?;
         }
         Ok(reports)
@@ -214,16 +191,18 @@ fn group(digest: Digest, targets: &[Reference]) -> Result<Vec<Destination>, Regi
 /// A graph on its way to one repository.
 struct Push<'a> {
     shared: &'a Shared,
+    journal: Option<&'a Journal>,
     graph: &'a Graph,
     repository: &'a Repository,
     access: Access,
 }
 
 impl<'a> Push<'a> {
-    fn new(shared: &'a Shared, graph: &'a Graph, repository: &'a Repository, known: &KnownBlobs) -> Self {
+    fn new(registry: &'a Registry, graph: &'a Graph, repository: &'a Repository, known: &KnownBlobs) -> Self {
         let near = graph.blobs().flat_map(|blob| known.near(repository, blob.digest));
         let access = Access::push(near.map(|other| other.name().to_owned()));
-        Self { shared, graph, repository, access }
+        let (shared, journal) = (&registry.shared, registry.journal.as_deref());
+        Self { shared, journal, graph, repository, access }
     }
 
     /// The layers, several at once, then the configs.
@@ -255,6 +234,7 @@ impl<'a> Push<'a> {
         let near = known.near(self.repository, descriptor.digest);
         let upload = Upload {
             shared: self.shared,
+            journal: self.journal,
             repository: self.repository,
             access: &self.access,
             descriptor,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use carafe_layers::digest::Digest;
+use reqwest::Url;
 
 /// More of a hostile name than this never reaches a message.
 const SHOWN_CHARACTERS: usize = 200;
@@ -179,6 +180,14 @@ fn is_tag(tag: &str) -> bool {
     (1..=128).contains(&tag.len())
         && !tag.starts_with(['.', '-'])
         && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+}
+
+/// Whether `text` is `host` or `host:port`, and nothing besides.
+pub(super) fn is_host(text: &str) -> bool {
+    let is_bare = |url: Url| url.path() == "/" && url.username().is_empty() && url.query().is_none();
+    !text.ends_with(['/', ':'])
+        && !text.contains('*')
+        && Url::parse(&format!("http://{text}")).is_ok_and(is_bare)
 }
 
 #[cfg(test)]

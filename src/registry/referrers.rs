@@ -8,13 +8,11 @@ use carafe_layers::referrers::{self, Referrer};
 use reqwest::header::{ACCEPT, LINK};
 use reqwest::{Response, StatusCode, Url};
 
-use super::Shared;
-use super::auth::Access;
-use super::client::{Client, header};
-use super::error::RegistryError;
-use super::failure::Attempt;
+use super::failure::{Access, Attempt, RegistryError};
 use super::manifest::read_document;
 use super::reference::Repository;
+use super::shared::Shared;
+use super::wire::{Client, header};
 
 /// A registry may cut its answer into so many pages.
 const MAX_PAGES: usize = 100;

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::auth::Access;
-use super::error::RegistryError;
-use super::failure::Attempt;
-use super::reference::Repository;
-use super::{Reference, Shared};
+use super::failure::{Access, Attempt, RegistryError};
+use super::reference::{Reference, Repository};
+use super::shared::Shared;
 
 /// The places of one image. A mirror that has failed, in whatever way, is not asked again for
 /// this image: neither by this value nor by its clones.

@@ -6,43 +6,43 @@ use carafe_builder::secret::Redactor;
 use reqwest::StatusCode;
 use rustls::Error as TlsError;
 
-use super::auth::Access;
+use super::access::Access;
 use super::error::RegistryError;
-use super::reference::Repository;
 use super::refusal::Refusal;
 use super::scrub::scrub;
+use crate::registry::reference::Repository;
 
 /// Who asks: for messages, and to keep what was asked with out of them.
-pub(super) struct Asker {
+pub(in crate::registry) struct Asker {
     /// Reads like "asked as `me`".
-    pub(super) identity: String,
+    pub(in crate::registry) identity: String,
     /// Of every secret that the registry has been shown; a hostile one may send them back.
-    pub(super) redactor: Redactor,
+    pub(in crate::registry) redactor: Redactor,
 }
 
 /// What is being tried, on what, with which rights: everything a message needs.
 #[derive(Clone, Copy)]
-pub(super) struct Attempt<'a> {
+pub(in crate::registry) struct Attempt<'a> {
     /// Reads after "failed to".
-    pub(super) action: &'a str,
-    pub(super) repository: &'a Repository,
-    pub(super) access: &'a Access,
+    pub(in crate::registry) action: &'a str,
+    pub(in crate::registry) repository: &'a Repository,
+    pub(in crate::registry) access: &'a Access,
     /// The bytes that are sent, for 413.
-    pub(super) size: u64,
+    pub(in crate::registry) size: u64,
     /// There is another place to ask: this one gets few tries.
-    pub(super) is_mirror: bool,
+    pub(in crate::registry) is_mirror: bool,
 }
 
 impl<'a> Attempt<'a> {
-    pub(super) fn new(action: &'a str, repository: &'a Repository, access: &'a Access) -> Self {
+    pub(in crate::registry) fn new(action: &'a str, repository: &'a Repository, access: &'a Access) -> Self {
         Self { action, repository, access, size: 0, is_mirror: false }
     }
 
-    pub(super) fn sized(self, size: u64) -> Self {
+    pub(in crate::registry) fn sized(self, size: u64) -> Self {
         Self { size, ..self }
     }
 
-    pub(super) fn at_mirror(self) -> Self {
+    pub(in crate::registry) fn at_mirror(self) -> Self {
         Self { is_mirror: true, ..self }
     }
 
@@ -51,25 +51,25 @@ impl<'a> Attempt<'a> {
     }
 
     /// The server does not keep to the specification.
-    pub(super) fn protocol(&self, reason: impl Into<String>) -> RegistryError {
+    pub(in crate::registry) fn protocol(&self, reason: impl Into<String>) -> RegistryError {
         let (action, registry) = self.names();
         RegistryError::Protocol { action, registry, reason: reason.into() }
     }
 
     /// It is not there.
-    pub(super) fn not_found(&self, message: &str) -> RegistryError {
+    pub(in crate::registry) fn not_found(&self, message: &str) -> RegistryError {
         let (action, registry) = self.names();
         RegistryError::NotFound { action, registry, message: message.to_owned() }
     }
 
     /// The exchange did not end as it should, and may well when it is tried again.
-    pub(super) fn broken(&self, source: Box<dyn StdError + Send + Sync>) -> RegistryError {
+    pub(in crate::registry) fn broken(&self, source: Box<dyn StdError + Send + Sync>) -> RegistryError {
         let (action, registry) = self.names();
         RegistryError::Broken { action, registry, source }
     }
 
     /// No whole answer came.
-    pub(super) fn transport(&self, error: reqwest::Error) -> RegistryError {
+    pub(in crate::registry) fn transport(&self, error: reqwest::Error) -> RegistryError {
         let error = error.without_url();
         let (action, registry) = self.names();
         if let Some(reason) = certificate_alert(&error) {
@@ -87,7 +87,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// The server answered, and the answer is no.
-    pub(super) fn refusal(&self, asker: Asker, status: StatusCode, body: &str) -> RegistryError {
+    pub(in crate::registry) fn refusal(&self, asker: Asker, status: StatusCode, body: &str) -> RegistryError {
         let (action, registry) = self.names();
         let (identity, body) = (asker.identity, asker.redactor.redact(body));
         let Refusal { message, rule } = Refusal::read(self.access, status, &body);
@@ -177,7 +177,7 @@ mod tests {
     use carafe_builder::secret::Secret;
 
     fn refusal(status: u16, body: &str) -> RegistryError {
-        let target: super::super::Reference = "registry.example.com/erp:15".parse().unwrap();
+        let target: crate::registry::Reference = "registry.example.com/erp:15".parse().unwrap();
         let access = Access::push([]);
         let attempt = Attempt::new("push a layer", target.repository(), &access).sized(7);
         let asker =

@@ -3,12 +3,12 @@
 use std::error::Error as StdError;
 use std::path::PathBuf;
 
+use carafe_builder::retry::RetryAfter;
 use carafe_layers::digest::Digest;
 use carafe_layers::source::SourceError;
 
-use super::push::PushReport;
 use super::refusal::Rule;
-use super::retry::RetryAfter;
+use crate::registry::report::PushReport;
 
 /// Why a registry could not be used. Every `action` reads after "failed to" and names the
 /// repository, tag or digest. Neither credentials nor the queries of signed URLs are in any
@@ -299,7 +299,7 @@ pub enum RegistryError {
 impl RegistryError {
     /// Whether the same request may well succeed a little later. What is final says so at once: a
     /// refusal (401, 403, 404, 413), a certificate, a full disk (507), what is not implemented.
-    pub(super) fn is_passing(&self) -> bool {
+    pub(in crate::registry) fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } => true,
             Self::Refused { status, .. } => {
@@ -310,7 +310,7 @@ impl RegistryError {
     }
 
     /// Whether the registry answered, and said no for good.
-    pub(super) fn is_refusal(&self) -> bool {
+    pub(in crate::registry) fn is_refusal(&self) -> bool {
         match self {
             Self::Unauthorized { .. }
             | Self::Forbidden { .. }
@@ -322,7 +322,7 @@ impl RegistryError {
     }
 
     /// When the registry wants to be asked again, if it says so.
-    pub(super) fn retry_after(&self) -> Option<RetryAfter> {
+    pub(in crate::registry) fn retry_after(&self) -> Option<RetryAfter> {
         match self {
             Self::Refused { retry_after, .. } => *retry_after,
             _ => None,

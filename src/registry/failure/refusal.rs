@@ -5,7 +5,7 @@ use std::fmt;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use super::auth::Access;
+use super::access::Access;
 use super::scrub::scrub;
 
 /// A rule of a registry's that stands in the way: its owner can change that, and no further try.

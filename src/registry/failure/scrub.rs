@@ -5,7 +5,7 @@ const SHOWN_CHARACTERS: usize = 400;
 
 /// What a server said: its first characters, without control characters and without the queries
 /// of URLs, which may be signed.
-pub(super) fn scrub(text: &str) -> String {
+pub(in crate::registry) fn scrub(text: &str) -> String {
     let mut out = String::new();
     for (index, word) in text.split_whitespace().enumerate() {
         if out.chars().count() >= SHOWN_CHARACTERS {

@@ -11,9 +11,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use carafe_builder::secret::Secret;
 use serde::Deserialize;
 
-use super::credentials::Credential;
-use super::helper;
-use super::reference::Repository;
+use super::{Credential, Problem, helper};
+use crate::registry::reference::Repository;
 
 /// A larger file is none of docker's or podman's.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -22,10 +21,6 @@ const HUB: &str = "docker.io";
 const HUB_ALIASES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
 /// The name under which a helper of docker's keeps its login.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
-
-/// Why a lookup failed, in words, without anything secret.
-#[derive(Debug)]
-pub(super) struct Problem(pub(super) String);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -173,7 +168,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
         std::fs::write(&path, json).unwrap();
-        let reference: super::super::Reference = name.parse().unwrap();
+        let reference: crate::registry::Reference = name.parse().unwrap();
         find(&path, reference.repository())
     }
 

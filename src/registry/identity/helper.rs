@@ -11,9 +11,8 @@ use carafe_builder::secret::Secret;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 
-use super::auth_file::Problem;
-use super::credentials::Credential;
-use super::scrub::scrub;
+use super::{Credential, Problem};
+use crate::registry::failure::scrub;
 
 /// A helper that has not answered by then is ended: most likely it waits for a person.
 const TIME: Duration = Duration::from_secs(30);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use reqwest::{Certificate, Identity};
 
-use super::error::RegistryError;
+use crate::registry::failure::RegistryError;
 
 /// A larger bundle is none; the system's has a quarter of that.
 const MAX_PEM_BYTES: u64 = 4 << 20;
@@ -22,10 +22,13 @@ pub struct TlsFiles {
 
 impl TlsFiles {
     /// What the files hold; `registry` is for messages.
-    pub(super) fn read(&self, registry: &str) -> Result<(Vec<Certificate>, Option<Identity>), RegistryError> {
+    pub(in crate::registry) fn read(
+        &self,
+        registry: &str,
+    ) -> Result<(Vec<Certificate>, Option<Identity>), RegistryError> {
         let mut authorities = Vec::new();
         for path in &self.ca {
-            let failed = |reason| wrong(registry, path, reason);
+            let failed = |reason| wrong_certificate(registry, path, reason);
             let found = Certificate::from_pem_bundle(&read(path).map_err(failed)?)
                 .map_err(|_| failed("it is no PEM".to_owned()))?;
             // A file of something else counts as an empty bundle.
@@ -35,11 +38,12 @@ impl TlsFiles {
             authorities.extend(found);
         }
         let identity = self.client.as_ref().map(|(certificate, key)| {
-            let mut pem = read(certificate).map_err(|reason| wrong(registry, certificate, reason))?;
+            let mut pem =
+                read(certificate).map_err(|reason| wrong_certificate(registry, certificate, reason))?;
             pem.push(b'\n');
-            pem.extend(read(key).map_err(|reason| wrong(registry, key, reason))?);
+            pem.extend(read(key).map_err(|reason| wrong_certificate(registry, key, reason))?);
             let reason = || "with its certificate it is no pair in PEM, or it is encrypted".to_owned();
-            Identity::from_pem(&pem).map_err(|_| wrong(registry, key, reason()))
+            Identity::from_pem(&pem).map_err(|_| wrong_certificate(registry, key, reason()))
         });
         Ok((authorities, identity.transpose()?))
     }
@@ -53,7 +57,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| error.to_string())
 }
 
-pub(super) fn wrong(registry: &str, path: &Path, reason: String) -> RegistryError {
+pub(in crate::registry) fn wrong_certificate(registry: &str, path: &Path, reason: String) -> RegistryError {
     RegistryError::Certificates { registry: registry.to_owned(), path: path.to_owned(), reason }
 }
 
@@ -78,12 +82,12 @@ impl CertificateFolders {
     /// The files for `registry` (with its port), as docker and podman name them: `*.crt` are CAs,
     /// `*.cert` is our certificate, and `*.key` beside it its key. The first folder that has one
     /// for this registry decides; one that may not be read is passed over, as by podman.
-    pub(super) fn find(&self, registry: &str) -> Result<TlsFiles, RegistryError> {
+    pub(in crate::registry) fn find(&self, registry: &str) -> Result<TlsFiles, RegistryError> {
         for folder in self.0.iter().map(|folder| folder.join(registry)) {
             match list(&folder) {
                 Ok(files) => return sort(registry, files),
                 Err(error) if is_absent(&error) => {}
-                Err(error) => return Err(wrong(registry, &folder, error.to_string())),
+                Err(error) => return Err(wrong_certificate(registry, &folder, error.to_string())),
             }
         }
         Ok(TlsFiles::default())
@@ -112,9 +116,9 @@ fn sort(registry: &str, files: Vec<PathBuf>) -> Result<TlsFiles, RegistryError> 
             found.ca.push(path.clone());
         } else if is(path, "cert") && !files.contains(&key) {
             let reason = "there is no `.key` beside it; a CA's certificate is named `.crt`";
-            return Err(wrong(registry, path, reason.to_owned()));
+            return Err(wrong_certificate(registry, path, reason.to_owned()));
         } else if is(path, "key") && !files.contains(&certificate) {
-            return Err(wrong(registry, path, "there is no `.cert` beside it".to_owned()));
+            return Err(wrong_certificate(registry, path, "there is no `.cert` beside it".to_owned()));
         } else if is(path, "cert") && found.client.is_none() {
             found.client = Some((certificate, key));
         }

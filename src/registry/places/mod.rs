@@ -1,37 +1,40 @@
-//! Where repositories really are: other locations, mirrors before them, and what is blocked.
+//! Where repositories really are: other locations, mirrors before them, and what is blocked;
+//! `registries_conf` reads it.
+
+mod registries_conf;
 
 use std::path::PathBuf;
 
-use super::error::RegistryError;
+use super::failure::RegistryError;
 use super::reference::{Reference, Repository};
 
 /// What is known of the repositories whose names begin so.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+struct Entry {
     /// `host`, `host/path`, or `*.host` for all below a domain.
-    pub(super) prefix: String,
+    prefix: String,
     /// What takes the prefix's place; none where it stays.
-    pub(super) location: Option<String>,
-    pub(super) is_insecure: bool,
-    pub(super) is_blocked: bool,
+    location: Option<String>,
+    is_insecure: bool,
+    is_blocked: bool,
     /// In the order in which they are asked.
-    pub(super) mirrors: Vec<Mirror>,
+    mirrors: Vec<Mirror>,
     /// The file that says so.
-    pub(super) file: PathBuf,
+    file: PathBuf,
 }
 
 /// A copy of what an [`Entry`] is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mirror {
+struct Mirror {
     /// What takes the prefix's place.
-    pub(super) location: String,
-    pub(super) is_insecure: bool,
-    pub(super) serves: Serves,
+    location: String,
+    is_insecure: bool,
+    serves: Serves,
 }
 
 /// What a mirror is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Serves {
+enum Serves {
     All,
     Digests,
     Tags,
@@ -43,7 +46,7 @@ pub struct Places(Vec<Entry>);
 
 impl Places {
     /// A later entry for the same prefix replaces an earlier one.
-    pub(super) fn add(&mut self, entry: Entry) {
+    fn add(&mut self, entry: Entry) {
         self.0.retain(|known| known.prefix != entry.prefix);
         self.0.push(entry);
     }

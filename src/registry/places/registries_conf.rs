@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
-use super::error::RegistryError;
-use super::places::{Entry, Mirror, Places, Serves};
+use super::{Entry, Mirror, Places, Serves};
+use crate::registry::failure::RegistryError;
+use crate::registry::reference::is_host;
 
 /// A larger file is none that a person has written.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -185,7 +186,7 @@ impl File<'_> {
         let bare = text.trim_end_matches('/');
         let (host, path) = bare.split_once('/').map_or((bare, ""), |(host, path)| (host, path));
         let path_is_sound = path.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase());
-        if !super::transport::is_host(host) || !path_is_sound {
+        if !is_host(host) || !path_is_sound {
             let reason = format!("`{text}` is no `host[:port][/path]`, without `https://`");
             return Err(self.wrong(at.span().start, reason));
         }

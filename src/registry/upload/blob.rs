@@ -5,14 +5,13 @@ use carafe_layers::oci::Descriptor;
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_LENGTH;
 
-use super::client::Client;
-use super::error::RegistryError;
-use super::failure::Attempt;
-use super::reference::Repository;
 use super::session::{self, Session};
+use crate::registry::failure::{Attempt, RegistryError};
+use crate::registry::reference::Repository;
+use crate::registry::wire::Client;
 
 /// What a registry made of the wish to mount a blob.
-pub(super) enum Mount {
+pub(in crate::registry) enum Mount {
     /// The blob is there now.
     Done,
     /// It would rather be sent the bytes, and opened an upload for them.
@@ -21,7 +20,7 @@ pub(super) enum Mount {
 
 impl Client {
     /// Whether the attempt's repository has the blob. Fails when it answers with another one.
-    pub(super) async fn has_blob(
+    pub(in crate::registry) async fn has_blob(
         &self,
         attempt: &Attempt<'_>,
         blob: &Descriptor,
@@ -38,7 +37,7 @@ impl Client {
     }
 
     /// Asks the registry to take the blob from `from`, another repository of its own.
-    pub(super) async fn mount_blob(
+    pub(in crate::registry) async fn mount_blob(
         &self,
         attempt: &Attempt<'_>,
         digest: Digest,

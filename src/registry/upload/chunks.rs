@@ -7,9 +7,8 @@ use carafe_layers::digest::Hashing;
 use carafe_layers::oci::Descriptor;
 use carafe_layers::source::SourceError;
 
-use super::error::RegistryError;
-use super::failure::Attempt;
-use super::upload::OpenBlob;
+use super::OpenBlob;
+use crate::registry::failure::{Attempt, RegistryError};
 
 /// Holds the last chunk, so that what is sent again is rarely read again. A source is a stream
 /// from its beginning: what the registry has already is read past, and hashed on the way.

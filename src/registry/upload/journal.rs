@@ -16,8 +16,8 @@ use carafe_builder::secret::Secret;
 use carafe_layers::digest::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::reference::Repository;
 use super::session::Session;
+use crate::registry::reference::Repository;
 
 /// Registries drop a session after a day to a week.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -25,7 +25,7 @@ const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 const MAX_ENTRY_BYTES: u64 = 64 << 10;
 
 /// The open uploads of all runs of this user.
-pub(super) struct Journal(PathBuf);
+pub(in crate::registry) struct Journal(PathBuf);
 
 /// One blob's entry, locked against other runs while it is held.
 pub(super) struct Entry {
@@ -41,7 +41,7 @@ struct Record {
 
 impl Journal {
     /// Removes what is too old.
-    pub(super) fn new(bucket: &Bucket) -> Self {
+    pub(in crate::registry) fn new(bucket: &Bucket) -> Self {
         for entry in fs::read_dir(bucket.path()).into_iter().flatten().flatten() {
             if is_old(&entry.path()) {
                 let _ = fs::remove_file(entry.path());
@@ -114,7 +114,7 @@ mod tests {
     fn journal() -> (tempfile::TempDir, Journal, Repository) {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::new(&Cache::at(folder.path()).unwrap().bucket("uploads", 1).unwrap());
-        let reference: super::super::Reference = "localhost:5000/a/b:1".parse().unwrap();
+        let reference: crate::registry::Reference = "localhost:5000/a/b:1".parse().unwrap();
         (folder, journal, reference.repository().clone())
     }
 

@@ -4,12 +4,11 @@
 use bytes::Bytes;
 
 use super::chunks::Chunks;
-use super::error::RegistryError;
-use super::failure::Attempt;
 use super::journal::Entry;
-use super::retry::Tries;
 use super::session::{Session, Trouble};
-use super::upload::{Shown, Upload};
+use super::{Shown, Upload};
+use crate::registry::failure::{Attempt, RegistryError};
+use crate::registry::retry::Tries;
 
 /// A chunk's size, unless the registry wants larger ones: the least that object stores take as a
 /// part, so that little is sent again. Each blob that is under way holds one in memory.
@@ -59,7 +58,7 @@ impl<'a> Sending<'a> {
         session: Option<Session>,
     ) -> Self {
         let journal = match upload.descriptor.size > CHUNK_BYTES {
-            true => upload.shared.journal.as_ref(),
+            true => upload.journal,
             // It would be sent again in one request anyhow.
             false => None,
         };

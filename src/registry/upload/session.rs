@@ -8,9 +8,8 @@ use carafe_layers::oci::Descriptor;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, LOCATION, RANGE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
-use super::client::{Client, header};
-use super::error::RegistryError;
-use super::failure::Attempt;
+use crate::registry::failure::{Attempt, RegistryError};
+use crate::registry::wire::{Client, header};
 
 /// In which a registry says how large a chunk must be at least.
 const MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
@@ -18,17 +17,17 @@ const MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
 const STORED_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
 /// Where a blob is sent to.
-pub(super) struct Session {
+pub(in crate::registry) struct Session {
     /// May have a signed query.
     location: Secret,
     /// A chunk must have so many bytes, unless it is the last.
-    pub(super) min_chunk: u64,
+    pub(in crate::registry) min_chunk: u64,
     /// So many bytes are there; none when that is to be asked.
     pub(super) offset: Option<u64>,
 }
 
 /// What stands in the way of a request of a session.
-pub(super) enum Trouble {
+pub(in crate::registry) enum Trouble {
     /// The session is gone.
     Lost,
     /// The registry has more or less than we think.
@@ -58,7 +57,10 @@ impl Session {
 
 impl Client {
     /// Opens a session.
-    pub(super) async fn open_upload(&self, attempt: &Attempt<'_>) -> Result<Session, RegistryError> {
+    pub(in crate::registry) async fn open_upload(
+        &self,
+        attempt: &Attempt<'_>,
+    ) -> Result<Session, RegistryError> {
         let ask = |http: &reqwest::Client, url: &str| {
             http.post(format!("{url}/blobs/uploads/")).header(CONTENT_LENGTH, 0)
         };
@@ -83,7 +85,7 @@ impl Client {
     }
 
     /// Sends the bytes from the session's offset on, and moves it to where the registry is then.
-    pub(super) async fn send_chunk(
+    pub(in crate::registry) async fn send_chunk(
         &self,
         attempt: &Attempt<'_>,
         session: &mut Session,
@@ -154,7 +156,7 @@ impl Client {
     }
 
     /// Gives a session up.
-    pub(super) async fn cancel_upload(
+    pub(in crate::registry) async fn cancel_upload(
         &self,
         attempt: &Attempt<'_>,
         session: &Session,

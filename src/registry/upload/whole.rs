@@ -13,10 +13,8 @@ use reqwest::{Body, Response};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
-use super::error::RegistryError;
-use super::failure::Attempt;
-use super::session;
-use super::upload::{Shown, Upload};
+use super::{Shown, Upload, session};
+use crate::registry::failure::{Attempt, RegistryError};
 
 /// A blob is read and sent in pieces of this size.
 const PIECE_BYTES: usize = 256 << 10;

@@ -5,82 +5,24 @@
 //! repository to mount from, identity tokens are exchanged, and an open registry is asked for its
 //! challenge once and not before every request.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as STANDARD;
 use carafe_builder::secret::{Redactor, Secret};
-use reqwest::{RequestBuilder, StatusCode, Url};
+use reqwest::{StatusCode, Url};
 
-use super::RegistryOptions;
-use super::client::{read_text, refused};
-use super::credentials::{Credential, Identity};
-use super::error::RegistryError;
-use super::failure::{Asker, Attempt};
-use super::reference::Repository;
-use super::token::{Challenge, Grant, TokenRequest, parse_challenges, parse_token};
+use super::answer::{read_text, refused};
+use super::token::{Authorization, Challenge, Grant, TokenRequest, parse_challenges, parse_token};
 use super::transport::Transports;
-
-/// The rights that a request needs.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Access {
-    /// To read.
-    Pull,
-    /// To read and write, and to mount from these repositories of the same registry.
-    Push {
-        /// Their names.
-        mount_from: BTreeSet<String>,
-    },
-}
-
-impl Access {
-    pub(super) fn push(mount_from: impl IntoIterator<Item = String>) -> Self {
-        Self::Push { mount_from: mount_from.into_iter().collect() }
-    }
-
-    /// In the form of the token specification.
-    pub(super) fn scopes(&self, repository: &str) -> Vec<String> {
-        match self {
-            Self::Pull => vec![format!("repository:{repository}:pull")],
-            Self::Push { mount_from } => std::iter::once(format!("repository:{repository}:pull,push"))
-                .chain(mount_from.iter().map(|other| format!("repository:{other}:pull")))
-                .collect(),
-        }
-    }
-}
-
-/// What a request carries.
-#[derive(Clone, Debug)]
-pub(super) enum Authorization {
-    /// Nothing.
-    None,
-    /// A name and a password.
-    Basic(String, Secret),
-    /// A token.
-    Bearer(Secret),
-}
-
-impl Authorization {
-    /// A credential as it is shown; an identity token only ever to a token server.
-    fn of(credential: &Credential) -> Self {
-        match credential {
-            Credential::Password { user, password } => Self::Basic(user.clone(), password.clone()),
-            Credential::IdentityToken(token) => Self::Bearer(token.clone()),
-        }
-    }
-
-    pub(super) fn apply(&self, request: RequestBuilder) -> RequestBuilder {
-        match self {
-            Self::None => request,
-            Self::Basic(user, password) => request.basic_auth(user, Some(password.expose())),
-            Self::Bearer(token) => request.bearer_auth(token.expose()),
-        }
-    }
-}
+use crate::registry::failure::{Asker, Attempt, RegistryError};
+use crate::registry::identity::{Credential, Identity};
+use crate::registry::options::RegistryOptions;
+use crate::registry::reference::Repository;
 
 /// Holds what was found out about each registry.
-pub(super) struct Authenticator {
+pub(in crate::registry) struct Authenticator {
     transports: Arc<Transports>,
     options: RegistryOptions,
     challenges: tokio::sync::Mutex<BTreeMap<String, Challenge>>,
@@ -104,7 +46,10 @@ impl Authenticator {
     }
 
     /// The authorization for `attempt`, from an earlier exchange where that one still holds.
-    pub(super) async fn authorize(&self, attempt: &Attempt<'_>) -> Result<Authorization, RegistryError> {
+    pub(in crate::registry) async fn authorize(
+        &self,
+        attempt: &Attempt<'_>,
+    ) -> Result<Authorization, RegistryError> {
         let scopes = attempt.access.scopes(attempt.repository.name());
         let mut grants = self.grants.lock().await;
         let key = (attempt.repository.registry().to_owned(), scopes);
@@ -119,7 +64,7 @@ impl Authenticator {
     }
 
     /// Drops the token for `attempt`; false if it was not asked with one.
-    pub(super) async fn forget(&self, attempt: &Attempt<'_>) -> bool {
+    pub(in crate::registry) async fn forget(&self, attempt: &Attempt<'_>) -> bool {
         let scopes = attempt.access.scopes(attempt.repository.name());
         let key = (attempt.repository.registry().to_owned(), scopes);
         let mut grants = self.grants.lock().await;
@@ -128,7 +73,7 @@ impl Authenticator {
     }
 
     /// Whom the registry of `repository` sees.
-    pub(super) fn asker(&self, repository: &Repository) -> Asker {
+    pub(in crate::registry) fn asker(&self, repository: &Repository) -> Asker {
         let identity = Identity::describe(self.identity(repository).ok().flatten().as_ref());
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         Asker { identity, redactor: Redactor::new(shown.iter().cloned()) }
@@ -148,7 +93,10 @@ impl Authenticator {
     }
 
     /// The credential for `repository`; looked up once.
-    pub(super) fn identity(&self, repository: &Repository) -> Result<Option<Identity>, RegistryError> {
+    pub(in crate::registry) fn identity(
+        &self,
+        repository: &Repository,
+    ) -> Result<Option<Identity>, RegistryError> {
         let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = identities.get(repository) {
             return Ok(known.clone());
@@ -233,16 +181,5 @@ impl Authenticator {
         }
         let body = Secret::new(read_text(response).await);
         parse_token(body.expose()).ok_or_else(|| attempt.protocol("its token server sent no usable token"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mount_needs_a_scope_of_its_own() {
-        let access = Access::push(["base/debian".to_owned()]);
-        assert_eq!(access.scopes("erp"), ["repository:erp:pull,push", "repository:base/debian:pull"]);
     }
 }

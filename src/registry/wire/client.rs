@@ -1,35 +1,30 @@
 //! What every request of ours has in common; [`super::transport`] has the HTTP clients. What is asked
-//! is in [`super::blob`], [`super::manifest`], [`super::session`], [`super::whole`] and
-//! [`super::pull`]; `docs/adr/0006-requests-of-our-own.md` says why oci-client asks none of it.
+//! is in `upload/`, and beside this room in `manifest`, `referrers` and `pull`; `docs/adr/0006-requests-of-our-own.md` says why oci-client asks none of it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{HeaderName, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response};
 
-use super::RegistryOptions;
+use super::answer::refused;
 use super::auth::Authenticator;
-use super::error::RegistryError;
-use super::failure::{Asker, Attempt};
-use super::retry::RetryAfter;
 use super::tls;
 use super::transport::{Transport, Transports};
+use crate::registry::failure::{Attempt, RegistryError};
+use crate::registry::options::RegistryOptions;
 
 /// A chunk may take so many times as long to be sent as a server may be silent.
 const SILENCES_PER_CHUNK: u32 = 5;
-/// As much of an error's or a token's body as is read.
-const MAX_TEXT_BYTES: usize = 128 << 10;
 
-pub(super) struct Client {
-    pub(super) transports: Arc<Transports>,
+pub(in crate::registry) struct Client {
+    pub(in crate::registry) transports: Arc<Transports>,
     /// Within which a chunk must be sent and answered.
-    pub(super) sending_limit: Duration,
-    pub(super) auth: Authenticator,
+    pub(in crate::registry) sending_limit: Duration,
+    pub(in crate::registry) auth: Authenticator,
 }
 
 impl Client {
-    pub(super) fn new(options: RegistryOptions) -> Result<Self, RegistryError> {
+    pub(in crate::registry) fn new(options: RegistryOptions) -> Result<Self, RegistryError> {
         tls::install()?;
         let transports = Arc::new(Transports::new(&options)?);
         let sending_limit = options.patience.silence() * SILENCES_PER_CHUNK;
@@ -38,13 +33,13 @@ impl Client {
     }
 
     /// How the attempt's registry is connected to.
-    pub(super) fn transport(&self, attempt: &Attempt<'_>) -> Result<Transport, RegistryError> {
+    pub(in crate::registry) fn transport(&self, attempt: &Attempt<'_>) -> Result<Transport, RegistryError> {
         self.transports.of(attempt.repository.registry())
     }
 
     /// Sends a request; `build` gets the repository's URL, without a slash at its end.
     /// The answer may be any status.
-    pub(super) async fn send(
+    pub(in crate::registry) async fn send(
         &self,
         attempt: &Attempt<'_>,
         build: impl FnOnce(&reqwest::Client, &str) -> RequestBuilder,
@@ -57,34 +52,11 @@ impl Client {
     }
 
     /// An answer that is a refusal, as an error.
-    pub(super) async fn refused(&self, attempt: &Attempt<'_>, response: Response) -> RegistryError {
+    pub(in crate::registry) async fn refused(
+        &self,
+        attempt: &Attempt<'_>,
+        response: Response,
+    ) -> RegistryError {
         refused(attempt, self.auth.asker(attempt.repository), response).await
     }
-}
-
-/// An answer that is a refusal, as an error.
-pub(super) async fn refused(attempt: &Attempt<'_>, asker: Asker, response: Response) -> RegistryError {
-    let status = response.status();
-    let after = header(&response, &RETRY_AFTER).and_then(RetryAfter::parse);
-    let mut error = attempt.refusal(asker, status, &read_text(response).await);
-    if let RegistryError::Refused { retry_after, .. } = &mut error {
-        *retry_after = after;
-    }
-    error
-}
-
-/// A header's value, if it is there and is text.
-pub(super) fn header<'a>(response: &'a Response, name: &HeaderName) -> Option<&'a str> {
-    response.headers().get(name)?.to_str().ok()
-}
-
-/// The first bytes of a body as text; what cannot be read is left out.
-pub(super) async fn read_text(mut response: Response) -> String {
-    let mut bytes = Vec::new();
-    while bytes.len() < MAX_TEXT_BYTES
-        && let Ok(Some(piece)) = response.chunk().await
-    {
-        bytes.extend_from_slice(&piece[..piece.len().min(MAX_TEXT_BYTES - bytes.len())]);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }

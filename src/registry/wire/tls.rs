@@ -1,6 +1,6 @@
 //! The cryptography under TLS: graviola, which compiles no C, and needs a processor made for it.
 
-use super::error::RegistryError;
+use crate::registry::failure::RegistryError;
 
 /// Makes graviola the process's TLS provider, unless there is one already. Refuses a processor
 /// that lacks what graviola asserts at run time: it would panic in the middle of a handshake.

@@ -7,8 +7,7 @@ use http_auth::parser::ChallengeParser;
 use reqwest::{RequestBuilder, Url, header};
 use serde::Deserialize;
 
-use super::auth::Authorization;
-use super::credentials::Credential;
+use crate::registry::identity::Credential;
 
 /// What the specification says of a token that does not say how long it lasts.
 const DEFAULT_TOKEN_SECONDS: u64 = 60;
@@ -16,6 +15,35 @@ const DEFAULT_TOKEN_SECONDS: u64 = 60;
 const MAX_TOKEN_SECONDS: u64 = 3600;
 /// Harbor's tokens have a few kilobytes.
 const MAX_TOKEN_BYTES: usize = 64 << 10;
+
+/// What a request carries.
+#[derive(Clone, Debug)]
+pub(in crate::registry) enum Authorization {
+    /// Nothing.
+    None,
+    /// A name and a password.
+    Basic(String, Secret),
+    /// A token.
+    Bearer(Secret),
+}
+
+impl Authorization {
+    /// A credential as it is shown; an identity token only ever to a token server.
+    pub(super) fn of(credential: &Credential) -> Self {
+        match credential {
+            Credential::Password { user, password } => Self::Basic(user.clone(), password.clone()),
+            Credential::IdentityToken(token) => Self::Bearer(token.clone()),
+        }
+    }
+
+    pub(in crate::registry) fn apply(&self, request: RequestBuilder) -> RequestBuilder {
+        match self {
+            Self::None => request,
+            Self::Basic(user, password) => request.basic_auth(user, Some(password.expose())),
+            Self::Bearer(token) => request.bearer_auth(token.expose()),
+        }
+    }
+}
 
 /// How a registry wants to be asked.
 #[derive(Clone, Debug, PartialEq)]

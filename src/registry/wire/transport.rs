@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::{Certificate, ClientBuilder, Url, redirect};
+use reqwest::{Certificate, ClientBuilder, redirect};
 
-use super::RegistryOptions;
-use super::error::RegistryError;
-use super::places::Places;
-use super::trust::{self, CertificateFolders, TlsFiles};
+use crate::registry::failure::RegistryError;
+use crate::registry::identity::{CertificateFolders, TlsFiles, wrong_certificate};
+use crate::registry::options::RegistryOptions;
+use crate::registry::places::Places;
+use crate::registry::reference::is_host;
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,17 +24,17 @@ const HUB: (&str, &str) = ("docker.io", "index.docker.io");
 
 /// How one registry is connected to. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Transport {
-    pub(super) http: reqwest::Client,
+pub(in crate::registry) struct Transport {
+    pub(in crate::registry) http: reqwest::Client,
     /// For requests that carry bytes of a blob: the server is silent while we speak, and so these
     /// have a limit of their own.
-    pub(super) sending: reqwest::Client,
+    pub(in crate::registry) sending: reqwest::Client,
     /// For token servers: it is not redirected to another.
     pub(super) tokens: reqwest::Client,
 }
 
 /// How all registries are connected to.
-pub(super) struct Transports {
+pub(in crate::registry) struct Transports {
     insecure: BTreeSet<String>,
     places: Places,
     tls: BTreeMap<String, TlsFiles>,
@@ -58,19 +59,19 @@ impl Transports {
         })
     }
 
-    pub(super) fn is_insecure(&self, registry: &str) -> bool {
+    pub(in crate::registry) fn is_insecure(&self, registry: &str) -> bool {
         self.insecure.contains(registry) || self.places.is_insecure(registry)
     }
 
     /// Scheme and host.
-    pub(super) fn base(&self, registry: &str) -> String {
+    pub(in crate::registry) fn base(&self, registry: &str) -> String {
         let scheme = if self.is_insecure(registry) { "http" } else { "https" };
         let host = if registry == HUB.0 { HUB.1 } else { registry };
         format!("{scheme}://{host}")
     }
 
     /// The PEM files for `registry`: the ones that were named, else those in a folder.
-    pub(super) fn files(&self, registry: &str) -> Result<TlsFiles, RegistryError> {
+    pub(in crate::registry) fn files(&self, registry: &str) -> Result<TlsFiles, RegistryError> {
         self.tls.get(registry).map_or_else(|| self.folders.find(registry), |files| Ok(files.clone()))
     }
 
@@ -117,7 +118,7 @@ impl Transports {
             // What remains is our own certificate.
             (Err(_), Some((_, key))) => {
                 let reason = "it is no key of its certificate, or of a kind that is not supported";
-                Err(trust::wrong(registry, key, reason.to_owned()))
+                Err(wrong_certificate(registry, key, reason.to_owned()))
             }
             // The machine has no CAs of its own, and needs none.
             (Ok(transport), _) if !files.ca.is_empty() || self.is_insecure(registry) => Ok(transport),
@@ -136,14 +137,6 @@ fn within_one_origin() -> redirect::Policy {
             false => attempt.stop(),
         }
     })
-}
-
-/// Whether `text` is `host` or `host:port`, and nothing besides.
-pub(super) fn is_host(text: &str) -> bool {
-    let is_bare = |url: Url| url.path() == "/" && url.username().is_empty() && url.query().is_none();
-    !text.ends_with(['/', ':'])
-        && !text.contains('*')
-        && Url::parse(&format!("http://{text}")).is_ok_and(is_bare)
 }
 
 #[cfg(test)]

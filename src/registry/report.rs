@@ -1,0 +1,42 @@
+//! What a push did.
+
+use carafe_layers::digest::Digest;
+use carafe_layers::oci::Descriptor;
+
+use super::reference::Repository;
+
+/// What had to be done for a blob.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Delivery {
+    /// Its bytes were sent.
+    Sent,
+    /// The registry took it from another repository of its own.
+    Mounted {
+        /// From which.
+        from: Repository,
+    },
+    /// It was there.
+    Skipped,
+}
+
+/// What became of one blob.
+#[derive(Clone, Debug)]
+pub struct BlobReport {
+    /// The blob.
+    pub descriptor: Descriptor,
+    /// How it got there.
+    pub delivery: Delivery,
+}
+
+/// What a push did in one repository.
+#[derive(Clone, Debug)]
+pub struct PushReport {
+    /// Where.
+    pub target: Repository,
+    /// The root's digest: with `target` it names the image for ever.
+    pub digest: Digest,
+    /// Each blob once: the layers in the manifests' order, then the configs.
+    pub blobs: Vec<BlobReport>,
+    /// The tags that point at it now.
+    pub tags: Vec<String>,
+}

@@ -1,0 +1,44 @@
+//! The cheapest way of a blob: skipped where it is there, mounted where it is near, else sent.
+
+use super::blob::Mount;
+use super::send::{Sending, Sent};
+use super::{Shown, Upload};
+use crate::registry::failure::{Attempt, RegistryError};
+use crate::registry::reference::Repository;
+use crate::registry::report::Delivery;
+
+impl Upload<'_> {
+    /// Brings the blob there, in the cheapest way. Idempotent.
+    pub(in crate::registry) fn deliver(&self) -> Result<Delivery, RegistryError> {
+        let action = format!("push {} to {}", self.descriptor.digest, self.repository);
+        let attempt = Attempt::new(&action, self.repository, self.access).sized(self.descriptor.size);
+        if self.shared.persist(&attempt, || self.exists(&attempt))? {
+            return Ok(Delivery::Skipped);
+        }
+        let mut session = None;
+        for from in self.near {
+            match self.mount(&attempt, from)? {
+                Some(Mount::Done) => return Ok(Delivery::Mounted { from: from.clone() }),
+                Some(Mount::Send(opened)) => session = Some(opened),
+                None => {}
+            }
+        }
+        let shown = Shown::new(self.task);
+        if matches!(Sending::new(self, &attempt, &shown, session).run()?, Sent::NoChunks) {
+            self.shared.persist(&attempt, || self.send_whole(&attempt, &shown))?;
+        }
+        Ok(Delivery::Sent)
+    }
+
+    /// None where the registry refuses (mostly we may not read the other repository) or answers
+    /// something else: then the blob is sent.
+    fn mount(&self, attempt: &Attempt<'_>, from: &Repository) -> Result<Option<Mount>, RegistryError> {
+        let (shared, digest) = (self.shared, self.descriptor.digest);
+        let ask = || shared.block_on(shared.client.mount_blob(attempt, digest, from));
+        match shared.persist(attempt, ask) {
+            Ok(mount) => Ok(Some(mount)),
+            Err(error) if error.is_refusal() || matches!(error, RegistryError::Protocol { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
