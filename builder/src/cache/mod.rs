@@ -5,41 +5,20 @@
 //! for each entry makes parallel runs wait for each other instead of doing the work twice; the
 //! kernel drops the lock when its holder dies.
 
-use std::fs::{self, File, OpenOptions};
+mod error;
+mod lock;
+mod scratch;
+
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, IFlags, flock, ioctl_getflags, ioctl_setflags};
+use rustix::fs::{FlockOperation, IFlags, ioctl_getflags, ioctl_setflags};
 
-/// Why the store could not be used.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum CacheError {
-    /// There is no place for it.
-    #[error("failed to find a cache folder: neither CARAFE_CACHE_DIR, XDG_CACHE_HOME nor HOME is set")]
-    #[diagnostic(help("set CARAFE_CACHE_DIR to a folder that you may write to"))]
-    NoPlace,
-    /// A file operation failed.
-    #[error("failed to {verb} `{path}`")]
-    #[diagnostic(help(
-        "check that the folder exists, is yours, and that its disk has room; CARAFE_CACHE_DIR names another"
-    ))]
-    Io {
-        /// What was tried.
-        verb: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why it failed.
-        #[source]
-        source: io::Error,
-    },
-}
+use self::lock::open_locked;
 
-impl CacheError {
-    fn io(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { verb, path, source }
-    }
-}
+pub use self::error::CacheError;
+pub use self::scratch::{Scratch, remove_tree};
 
 /// The whole store.
 #[derive(Clone, Debug)]
@@ -77,7 +56,7 @@ impl Cache {
     /// A folder of this run's own, removed when dropped; those of dead runs are removed first.
     pub fn scratch(&self) -> Result<Scratch, CacheError> {
         let bucket = self.bucket("work", 1)?;
-        bucket.sweep();
+        Scratch::sweep(&bucket.path);
         Scratch::new(&bucket.path)
     }
 }
@@ -111,7 +90,7 @@ impl Bucket {
         if entry.is_dir() {
             return Ok(entry);
         }
-        self.sweep();
+        Scratch::sweep(&self.path);
         let scratch = Scratch::new(&self.path)?;
         let folder = scratch.path().join("entry");
         fs::create_dir(&folder).map_err(CacheError::io("create", &folder))?;
@@ -137,21 +116,6 @@ impl Bucket {
         let path = self.path.join(format!(".{key}.lock"));
         open_locked(&path, FlockOperation::LockExclusive).map_err(CacheError::io("lock", &path))
     }
-
-    /// Removes the scratch folders whose owner is dead. A failure to is no failure of the run.
-    fn sweep(&self) {
-        let Ok(entries) = fs::read_dir(&self.path) else { return };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            let is_scratch = entry.file_name().to_string_lossy().starts_with(Scratch::PREFIX);
-            if is_scratch
-                && path.is_dir()
-                && let Some(_lock) = Scratch::abandoned(&path)
-            {
-                let _ = remove_tree(&path);
-            }
-        }
-    }
 }
 
 /// An entry that is this run's own until dropped: see [`Bucket::claim`].
@@ -166,60 +130,6 @@ impl Claim {
     pub fn path(&self) -> &Path {
         &self.path
     }
-}
-
-/// A folder that is removed when dropped, or by the next run if this one is killed.
-#[derive(Debug)]
-pub struct Scratch {
-    path: PathBuf,
-    _lock: File,
-}
-
-impl Scratch {
-    const PREFIX: &str = ".scratch-";
-    const LOCK: &str = ".owner";
-
-    fn new(parent: &Path) -> Result<Self, CacheError> {
-        // Held until the new folder has an owner, so that no sweep takes it for a dead run's.
-        let _birth = Self::birth(parent).map_err(CacheError::io("lock", parent))?;
-        let folder = tempfile::Builder::new().prefix(Self::PREFIX).tempdir_in(parent);
-        let path = folder.map_err(CacheError::io("create a folder in", parent))?.keep();
-        let lock_path = path.join(Self::LOCK);
-        let lock = open_locked(&lock_path, FlockOperation::LockExclusive)
-            .map_err(CacheError::io("lock", &lock_path))?;
-        Ok(Self { path, _lock: lock })
-    }
-
-    /// The folder.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn birth(parent: &Path) -> io::Result<File> {
-        open_locked(&parent.join(".birth.lock"), FlockOperation::LockExclusive)
-    }
-
-    /// The lock of a scratch folder whose owner is gone.
-    fn abandoned(path: &Path) -> Option<File> {
-        let _birth = Self::birth(path.parent()?).ok()?;
-        // A run that was killed before it made the lock file left none.
-        let lock =
-            OpenOptions::new().create(true).truncate(false).write(true).open(path.join(Self::LOCK)).ok()?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).ok()?;
-        Some(lock)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = remove_tree(&self.path);
-    }
-}
-
-fn open_locked(path: &Path, operation: FlockOperation) -> io::Result<File> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
-    flock(&file, operation)?;
-    Ok(file)
 }
 
 /// Asks for the folders in `path` to lie apart on the disk (`T` of `chattr`), where the file system
@@ -238,28 +148,6 @@ fn spread(path: &Path) {
 fn sync(path: &Path) -> Result<(), CacheError> {
     let folder = File::open(path).map_err(CacheError::io("open", path))?;
     rustix::fs::syncfs(&folder).map_err(|error| CacheError::io("sync", path)(error.into()))
-}
-
-/// Removes a tree in which a build may have left folders that their owner may not even read.
-pub fn remove_tree(path: &Path) -> io::Result<()> {
-    if fs::remove_dir_all(path).is_ok() {
-        return Ok(());
-    }
-    open_up(path)?;
-    fs::remove_dir_all(path)
-}
-
-/// Lets the owner into every folder beneath.
-fn open_up(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            open_up(&entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -325,31 +213,5 @@ mod tests {
         assert!(!bucket.path.join("key").exists());
         let entry = bucket.entry::<CacheError>("key", |_| Ok(())).unwrap();
         assert!(!entry.join("half").exists());
-    }
-
-    #[test]
-    fn the_scratch_of_a_dead_run_is_swept_and_that_of_a_live_one_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::at(folder.path()).unwrap();
-        let live = cache.scratch().unwrap();
-        let dead = live.path().parent().unwrap().join(".scratch-dead");
-        fs::create_dir(&dead).unwrap();
-        fs::write(dead.join(Scratch::LOCK), "").unwrap();
-        let _next = cache.scratch().unwrap();
-        assert!(live.path().exists() && !dead.exists());
-    }
-
-    #[test]
-    fn read_only_folders_are_removed_too() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let inner = folder.path().join("a/b");
-        fs::create_dir_all(&inner).unwrap();
-        fs::write(inner.join("file"), "").unwrap();
-        fs::set_permissions(&inner, fs::Permissions::from_mode(0o555)).unwrap();
-        fs::create_dir(folder.path().join("a/c")).unwrap();
-        fs::set_permissions(folder.path().join("a/c"), fs::Permissions::from_mode(0o000)).unwrap();
-        remove_tree(&folder.path().join("a")).unwrap();
-        assert!(!folder.path().join("a").exists());
     }
 }
