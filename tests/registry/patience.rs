@@ -12,6 +12,7 @@ use crate::faulty::{Answer, FaultyServer, Request};
 use crate::images::Image;
 use crate::name;
 use crate::push::push;
+use crate::tokens::with_tokens_for;
 
 /// Keeps the warnings.
 #[derive(Default)]
@@ -146,24 +147,8 @@ fn a_host_that_was_never_reached_is_given_up_sooner() {
     assert_eq!(patient.clock.pauses().len(), 2);
 }
 
-/// A registry that takes the token which its token server gave last, and that one `uses` times.
 fn with_short_tokens(uses: usize) -> (FaultyServer, Patient) {
-    let (given, left) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let server = FaultyServer::start(move |request| {
-        if request.target.starts_with("/token?") {
-            left.store(uses, Ordering::Relaxed);
-            let token = given.fetch_add(1, Ordering::Relaxed) + 1;
-            return Some(Answer::status(200).body(format!(r#"{{"token":"t{token}","expires_in":300}}"#)));
-        }
-        let current = format!("Bearer t{}", given.load(Ordering::Relaxed));
-        let is_current = request.headers.get("authorization") == Some(&current);
-        let take = |left: usize| left.checked_sub(1);
-        if is_current && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
-            return None;
-        }
-        let challenge = format!(r#"Bearer realm="http://{}/token",service="s""#, request.headers["host"]);
-        Some(Answer::status(401).with("WWW-Authenticate", challenge))
-    });
+    let server = with_tokens_for(uses);
     let patient = Patient::of(server.address());
     (server, patient)
 }

@@ -1,5 +1,6 @@
 //! Token servers: scopes, short lives, robot accounts, identity tokens, and what may go wrong.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use carafe::registry::{Credential, KnownBlobs, Registry, RegistryOptions};
@@ -33,6 +34,26 @@ fn push(harbor: &Harbor, options: RegistryOptions, credential: Credential) -> Re
 
 fn quiet(harbor: &Harbor) -> RegistryOptions {
     options_for(&harbor.registry, &Done(0)).0
+}
+
+/// A registry that takes the token which its token server gave last, and that one `uses` times.
+pub fn with_tokens_for(uses: usize) -> FaultyServer {
+    let (given, left) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    FaultyServer::start(move |request| {
+        if request.target.starts_with("/token?") {
+            left.store(uses, Ordering::Relaxed);
+            let token = given.fetch_add(1, Ordering::Relaxed) + 1;
+            return Some(Answer::status(200).body(format!(r#"{{"token":"t{token}","expires_in":300}}"#)));
+        }
+        let current = format!("Bearer t{}", given.load(Ordering::Relaxed));
+        let is_current = request.headers.get("authorization") == Some(&current);
+        let take = |left: usize| left.checked_sub(1);
+        if is_current && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
+            return None;
+        }
+        let challenge = format!(r#"Bearer realm="http://{}/token",service="s""#, request.headers["host"]);
+        Some(Answer::status(401).with("WWW-Authenticate", challenge))
+    })
 }
 
 /// A fault of the token server; all else is well.

@@ -13,6 +13,7 @@ use crate::faulty::{Answer, Fault, FaultyServer};
 use crate::images::Image;
 use crate::name;
 use crate::table::{CHUNK, SIZE, every, image, nth, page};
+use crate::tokens::with_tokens_for;
 
 fn registry(server: &FaultyServer, folder: Option<&tempfile::TempDir>) -> Registry {
     let patience = Patience::default().with_clock(Arc::<QuickClock>::default());
@@ -185,22 +186,7 @@ fn an_upload_at_a_storage_is_not_noted_and_sees_no_password() {
 
 #[test]
 fn tokens_that_end_in_the_middle_of_a_blob_are_exchanged() {
-    let (given, left) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let server = FaultyServer::scripted(move |request| {
-        if request.target.starts_with("/token?") {
-            left.store(2, Ordering::Relaxed);
-            let token = format!(r#"{{"token":"t{}"}}"#, given.fetch_add(1, Ordering::Relaxed) + 1);
-            return Some(Fault::Say(Answer::status(200).body(token)));
-        }
-        let current = format!("Bearer t{}", given.load(Ordering::Relaxed));
-        let is_current = request.headers.get("authorization") == Some(&current);
-        let take = |left: usize| left.checked_sub(1);
-        if is_current && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
-            return None;
-        }
-        let challenge = format!(r#"Bearer realm="http://{}/token",service="s""#, request.headers["host"]);
-        Some(Fault::Say(Answer::status(401).with("WWW-Authenticate", challenge)))
-    });
+    let server = with_tokens_for(2);
     let config = image().resolved().manifest.config.size;
     // Each of the three chunks may meet an old token once.
     survives(&server, 3 * CHUNK + config);
