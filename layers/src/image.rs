@@ -319,4 +319,26 @@ mod tests {
         let late = ImageChanges { created: i64::MAX, ..changes() };
         assert!(matches!(derive(&base(true), &[], &late), Err(DeriveError::Time { .. })));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn variables_are_set_and_all_others_stay(
+            old in proptest::collection::btree_map("[A-C]{1,2}", "\\PC{0,6}", 0..6),
+            new in proptest::collection::vec(("[A-C]{1,2}", "\\PC{0,6}"), 0..6),
+        ) {
+            let mut base = base(true);
+            base.config.config.env = old.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let changes = ImageChanges { env: new.clone(), ..ImageChanges::default() };
+            let image = derive(&base, &[layer()], &changes).unwrap();
+            proptest::prop_assert_eq!(&derive(&base, &[layer()], &changes).unwrap().config, &image.config);
+            let config: ImageConfig = serde_json::from_slice(&image.config).unwrap();
+            proptest::prop_assert_eq!(&canonical_json(&config), &image.config);
+            let found: Vec<_> =
+                config.config.env.iter().map(|variable| variable.split_once('=').unwrap()).collect();
+            let mut wanted = old;
+            wanted.extend(new);
+            proptest::prop_assert_eq!(found.len(), wanted.len());
+            proptest::prop_assert!(found.iter().all(|(name, value)| wanted[*name] == **value));
+        }
+    }
 }

@@ -233,4 +233,44 @@ mod tests {
         let rules = [rule("none", None, LayerName::REST), rule("b", None, "b")];
         assert_eq!(show(&plan(&entries, &rules, MANY)), ["rest: a", "b: b"]);
     }
+
+    /// Files at these paths and the folders above them; a path below a file makes that a folder.
+    fn grown(paths: &BTreeSet<Vec<char>>) -> Vec<Entry> {
+        let folders: BTreeSet<&[char]> =
+            paths.iter().flat_map(|path| (1..path.len()).map(|end| &path[..end])).collect();
+        let all: BTreeSet<&[char]> = paths.iter().map(Vec::as_slice).chain(folders.iter().copied()).collect();
+        let line = |path: &&[char]| {
+            let name = path.iter().map(char::to_string).collect::<Vec<_>>().join("/");
+            if folders.contains(path) { format!("{name}/") } else { format!("{name}:{}", path.len()) }
+        };
+        tree(&all.iter().map(line).collect::<Vec<_>>().iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn each_file_is_in_one_layer_and_each_layer_stands_alone(
+            paths in proptest::collection::btree_set(
+                proptest::collection::vec(proptest::char::range('a', 'd'), 1..5), 0..24),
+            rules in proptest::collection::vec(("[a-d](/[a-d])?", "[x-z]"), 0..5),
+            most in 1usize..6,
+        ) {
+            let entries = grown(&paths);
+            let rules: Vec<_> = rules.iter().map(|(prefix, layer)| rule(prefix, None, layer)).collect();
+            let groups = plan(&entries, &rules, NonZeroUsize::new(most).unwrap());
+            proptest::prop_assert!(groups.len() <= most && groups.iter().all(|group| !group.entries.is_empty()));
+            for entry in &entries {
+                let layers = groups.iter().filter(|group| group.entries.contains(entry)).count();
+                let is_file = entry.kind != EntryKind::Directory;
+                proptest::prop_assert!(layers == 1 || (layers > 1 && !is_file), "{} in {layers}", entry.path);
+            }
+            for group in &groups {
+                let paths: Vec<&[u8]> = group.entries.iter().map(|entry| entry.path.as_bytes()).collect();
+                proptest::prop_assert!(paths.is_sorted_by(|one, next| one < next));
+                let has_parent = |entry: &Entry| {
+                    entry.path.parent().is_none_or(|parent| parent.is_empty() || paths.contains(&parent))
+                };
+                proptest::prop_assert!(group.entries.iter().all(has_parent), "{}", group.name);
+            }
+        }
+    }
 }
