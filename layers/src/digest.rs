@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::path::excerpt;
+
 /// The sha256 of a blob's bytes, as the OCI image-spec writes it: `sha256:` and 64 lower-case
 /// hexadecimal digits. Other algorithms are refused when parsed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,7 +60,7 @@ impl FromStr for Digest {
     type Err = ParseDigestError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse_hex(text).map(Self).ok_or_else(|| ParseDigestError { text: shorten(text) })
+        parse_hex(text).map(Self).ok_or_else(|| ParseDigestError { text: excerpt(text) })
     }
 }
 
@@ -80,12 +82,6 @@ fn nibble(digit: u8) -> Option<u8> {
         b'a'..=b'f' => Some(digit - b'a' + 10),
         _ => None,
     }
-}
-
-/// An error message never carries more of a hostile string than a person would read, and nothing
-/// that a terminal would obey.
-fn shorten(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(100).collect()
 }
 
 impl Serialize for Digest {

@@ -131,6 +131,12 @@ pub fn printable(bytes: &[u8]) -> String {
     text
 }
 
+/// For the error of what cannot be parsed: no more of a hostile string than a person would read, and
+/// nothing that a terminal would obey.
+pub(crate) fn excerpt(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(100).collect()
+}
+
 /// [`printable`] for a path on this machine: what lies in a tree is named by whoever built it.
 pub fn shown(path: &Path) -> String {
     printable(path.as_os_str().as_bytes())

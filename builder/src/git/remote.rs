@@ -1,8 +1,10 @@
 //! Where a repository is, apart from what opens it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
 use super::credential::Credential;
@@ -234,21 +236,17 @@ fn percent_decode_path(raw: &str, path: &str) -> Result<PathBuf, RemoteError> {
 
 /// `None` when it is not UTF-8 or a `%` is not followed by two hexadecimal digits.
 fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        let digit = |b: u8| (b as char).to_digit(16);
-        bytes.push(match byte {
-            b'%' => (digit(rest.next()?)? * 16 + digit(rest.next()?)?) as u8,
-            plain => plain,
-        });
+    let is_escape = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    match text.split('%').skip(1).all(is_escape) {
+        true => percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned),
+        false => None,
     }
-    String::from_utf8(bytes).ok()
 }
 
+/// Encodes all but the characters that RFC 3986 calls unreserved.
 fn percent_encode(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, &RESERVED).to_string()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::path::printable;
+use crate::path::{excerpt, printable};
 
 /// Operating system and architecture in Go's names, such as `linux/amd64` or `linux/arm64/v8`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -78,8 +78,7 @@ impl std::str::FromStr for Platform {
             [_, _, variant] => Ok(Some((*variant).to_owned())),
             _ => Err(()),
         };
-        let shorten = || text.chars().filter(|c| !c.is_control()).take(100).collect();
-        let variant = variant.map_err(|()| ParsePlatformError { text: shorten() })?;
+        let variant = variant.map_err(|()| ParsePlatformError { text: excerpt(text) })?;
         let (os, architecture) = (parts[0].to_owned(), parts[1].to_owned());
         Ok(Self { architecture, os, variant, extra: BTreeMap::new() })
     }
