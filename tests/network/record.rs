@@ -32,6 +32,25 @@ fn a_recording_is_replayed_when_every_host_is_gone() {
     assert_eq!(world.build(&["--offline"]).digest, first.digest);
 }
 
+#[test]
+fn a_lock_and_its_record_are_enough_elsewhere_after_new_releases() {
+    let (world, first) = World::recorded();
+    let record = world.read("carafe.record");
+    assert!(record.contains(r#""last-modified":"Fri, 02 Jan 2026 00:00:01 GMT""#), "{record}");
+    world.hosts().publish(&["python:lantern:1.1.0", "python:setuptools:99.1"]);
+    let elsewhere = |arguments: &[&str], cache: &str| {
+        let mut build = world.carafe(&[&["build"], arguments].concat());
+        build.env("CARAFE_CACHE_DIR", world.path(cache));
+        said(&mut build)
+    };
+    let again = elsewhere(&[], "cold");
+    assert_eq!(again.digest, first.digest, "{}", again.stderr);
+    assert_eq!(world.read("carafe.record"), record);
+    // The releases were there to be had.
+    elsewhere(&["--update"], "newest");
+    assert!(has(&world.image(), "lantern 1.1.0,"));
+}
+
 /// The record's digest in a lock, as the cache names it.
 fn digest_of(lock: &str) -> &str {
     lock.lines().find_map(|line| line.strip_prefix("record = \"sha256:")).unwrap().trim_end_matches('"')

@@ -45,11 +45,7 @@ pub enum DoorError {
     },
     /// A step asked for what could not be had from outside.
     #[error("failed to fetch {} for the build:{}", count(failures.len(), "address"), lines(failures))]
-    #[diagnostic(help(
-        "what failed is in no record, so a replay could not answer it: build again when the server \
-         is well, give another by `[mirrors]`, or name a host that the build can do without in \
-         `refused-hosts` of `[network]`"
-    ))]
+    #[diagnostic(help("{}", Failure::help(failures)))]
     Failed {
         /// What failed for good, in order.
         failures: Vec<Failure>,

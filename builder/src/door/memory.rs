@@ -38,7 +38,7 @@ pub(super) struct Memory {
     redactor: Redactor,
     progress: Progress,
     slots: Mutex<BTreeMap<Request, Slot>>,
-    failures: Mutex<BTreeMap<Request, String>>,
+    failures: Mutex<BTreeMap<Request, Failure>>,
     fetches: Semaphore,
     tries_again: AtomicU64,
     bytes_fetched: AtomicU64,
@@ -90,7 +90,7 @@ impl Memory {
         if self.client.upstream.refused_hosts.contains(request.url.host()) {
             return Ok(slot.get_or_init(async || absent::answer()).await.clone());
         }
-        slot.get_or_try_init(|| self.fetch(question)).await.cloned()
+        slot.get_or_try_init(|| self.fetch(question, None)).await.cloned()
     }
 
     /// What the record that was given says, unless it is to be asked anew.
@@ -118,7 +118,8 @@ impl Memory {
         Ok(slot)
     }
 
-    async fn fetch(&self, question: &Question) -> Result<Answer, Denied> {
+    /// From outside; with an answer that was `recorded`, its body and no other.
+    async fn fetch(&self, question: &Question, recorded: Option<&Answer>) -> Result<Answer, Denied> {
         let _turn = self.fetches.acquire().await;
         let request = &question.request;
         let again = |reason: String| {
@@ -126,7 +127,7 @@ impl Memory {
             let message = format!("failed to fetch {}: {reason}", request.url);
             self.progress.warn(self.redactor.redact(&message));
         };
-        let fetched = self.client.fetch(question, &self.bodies, &again).await;
+        let fetched = self.client.fetch(question, recorded, &self.bodies, &again).await;
         let has_secret =
             |answer: &Answer| answer.headers.values().any(|value| self.redactor.redact(value) != *value);
         let fetched = match fetched {
@@ -149,7 +150,13 @@ impl Memory {
                     NoAnswer::Failed(reason) | NoAnswer::Private(reason) => reason,
                 };
                 let reason = self.shown(&reason);
-                failures.insert(request.clone(), reason.clone());
+                let failure = Failure {
+                    method: request.method.to_string(),
+                    url: self.redactor.redact(request.url.as_str()),
+                    reason: reason.clone(),
+                    is_recorded: recorded.is_some(),
+                };
+                failures.insert(request.clone(), failure);
                 Err(Denied::Failed(reason))
             }
         }
@@ -163,16 +170,7 @@ impl Memory {
         if self.client.upstream.offline {
             return Err(Denied::Refused(Reason::NoBody { body: answer.body }));
         }
-        let fetched = self.fetch(question).await?;
-        if (fetched.body, fetched.status) != (answer.body, answer.status) {
-            let reason = format!(
-                "the record has {} with status {}, the server now sends {} with status {}",
-                answer.body, answer.status, fetched.body, fetched.status
-            );
-            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-            failures.insert(question.request.clone(), reason.clone());
-            return Err(Denied::Failed(reason));
-        }
+        self.fetch(question, Some(answer)).await?;
         let gone = || Denied::Failed(format!("the store lost the body {}", answer.body));
         self.open(answer).await?.ok_or_else(gone)
     }
@@ -218,12 +216,7 @@ impl Memory {
     /// What failed for good so far.
     pub fn failures(&self) -> Vec<Failure> {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let failure = |(request, reason): (&Request, &String)| Failure {
-            method: request.method.to_string(),
-            url: self.redactor.redact(request.url.as_str()),
-            reason: reason.clone(),
-        };
-        failures.iter().map(failure).collect()
+        failures.values().cloned().collect()
     }
 
     /// What a server or the network said, for people.

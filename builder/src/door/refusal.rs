@@ -1,7 +1,10 @@
 //! What did not go through the door, and who had asked.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
+
+use super::public_url::PublicUrl;
 
 /// So many are kept; a hostile build may ask without end.
 const MOST_KEPT: usize = 1000;
@@ -134,6 +137,40 @@ pub struct Failure {
     pub url: String,
     /// What happened last, without secrets.
     pub reason: String,
+    /// Whether the record has the answer, and only its body was missing here.
+    pub is_recorded: bool,
+}
+
+impl Failure {
+    /// What to do about these, each advice once. Empty if there are none.
+    pub fn help(failures: &[Self]) -> String {
+        let (recorded, new): (Vec<_>, Vec<_>) = failures.iter().partition(|failure| failure.is_recorded);
+        let mut advice = Vec::new();
+        if !recorded.is_empty() {
+            let hosts: BTreeSet<_> = recorded.iter().filter_map(|failure| failure.host()).collect();
+            let updates: Vec<_> = hosts.iter().map(|host| format!("`--update={host}`")).collect();
+            advice.push(format!(
+                "the record has the digests of these, and this machine not their bodies: build again when \
+                 the server is well; where it has moved on, take them from the machine that recorded, as \
+                 a bundle (`carafe bundle` there, `carafe build --bundle` here) or in its cache \
+                 (CARAFE_CACHE_DIR), or record anew on purpose with {}",
+                updates.join(", ")
+            ));
+        }
+        if !new.is_empty() {
+            advice.push(
+                "what failed is in no record, so a replay could not answer it: build again when the \
+                 server is well, give another by `[mirrors]`, or name a host that the build can do \
+                 without in `refused-hosts` of `[network]`"
+                    .to_owned(),
+            );
+        }
+        advice.join("; ")
+    }
+
+    fn host(&self) -> Option<String> {
+        self.url.parse::<PublicUrl>().ok().map(|url| url.host().to_owned())
+    }
 }
 
 impl fmt::Display for Failure {

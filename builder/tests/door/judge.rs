@@ -98,8 +98,12 @@ mod tests {
     }
 
     fn failed() -> Traces {
-        let failure =
-            Failure { method: "GET".to_owned(), url: URL.to_owned(), reason: "it broke off".to_owned() };
+        let failure = Failure {
+            method: "GET".to_owned(),
+            url: URL.to_owned(),
+            reason: "it broke off".to_owned(),
+            is_recorded: false,
+        };
         Traces { record: Record::default(), failures: vec![failure], store: BTreeMap::new() }
     }
 

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod clients;
+mod cold;
 mod faults;
 mod judge;
 mod recording;

@@ -1,5 +1,6 @@
 //! One answer from outside: asked for until it is whole, or given up.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use carafe_layers::digest::Digest;
@@ -14,7 +15,7 @@ use super::client::{Client, Place, reason};
 use super::partial::Partial;
 use super::plausible::objection;
 use super::private::IsPrivate;
-use super::{Mirror, packets};
+use super::{Mirror, changed, index_page, packets};
 use crate::retry::{RetryAfter, backoff};
 
 /// What of an answer's head is worth keeping: what a client acts upon. Not there: whatever is
@@ -78,11 +79,13 @@ impl From<BodiesError> for Trouble {
 }
 
 impl Client {
-    /// The answer to `question`, its body whole in `bodies`. `again` hears of each failure that
-    /// is followed by a further try.
+    /// The answer to `question`, its body whole in `bodies`. With one that was `recorded`, only an
+    /// answer with that status and body: replicas may differ for a moment, so another one is a
+    /// failure that may pass. `again` hears of each failure that is followed by a further try.
     pub async fn fetch(
         &self,
         question: &Question,
+        recorded: Option<&Answer>,
         bodies: &Bodies,
         again: &(dyn Fn(String) + Sync),
     ) -> Result<Answer, NoAnswer> {
@@ -94,7 +97,7 @@ impl Client {
         let patience = self.upstream.patience;
         let mut failures = 0;
         loop {
-            let trouble = match self.attempt(&place, question, bodies, &mut partial).await {
+            let trouble = match self.attempt(&place, question, recorded, bodies, &mut partial).await {
                 Ok((answer, true)) => return Ok(answer),
                 Ok((answer, false)) if unconfirmed == Some(answer.body) => return Ok(answer),
                 Ok((answer, false)) => {
@@ -125,11 +128,13 @@ impl Client {
         }
     }
 
-    /// One request. The flag says whether the end of the body was marked.
+    /// One request. The flag says whether the body is known to be whole: its end was marked, or
+    /// it is the one that was recorded.
     async fn attempt(
         &self,
         place: &Place<'_>,
         question: &Question,
+        recorded: Option<&Answer>,
         bodies: &Bodies,
         partial: &mut Partial,
     ) -> Result<(Answer, bool), Trouble> {
@@ -154,24 +159,16 @@ impl Client {
                 return Err(trouble);
             }
         }
-        if packets::is_fetch(&question.request) {
-            spool = packets::settle(spool, bodies)?;
-        }
-        let (body, size) = (spool.digest(), spool.written());
-        let answer = Answer { status, headers: kept, body, size };
-        if let Some(objection) = objection(&question.request, &answer, spool.file()) {
-            return Err(Trouble::passing(objection));
-        }
-        spool.keep()?;
-        Ok((answer, marked))
+        let answer = accept(&question.request, recorded, (status, kept), spool, bodies)?;
+        Ok((answer, marked || recorded.is_some()))
     }
 
     fn kept_headers(
         &self,
         place: &Place<'_>,
         headers: &HeaderMap,
-    ) -> Result<std::collections::BTreeMap<String, String>, Trouble> {
-        let mut kept = std::collections::BTreeMap::new();
+    ) -> Result<BTreeMap<String, String>, Trouble> {
+        let mut kept = BTreeMap::new();
         for name in &KEPT_HEADERS {
             let values: Vec<_> =
                 headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
@@ -255,6 +252,34 @@ async fn receive(response: &mut Response, spool: &mut Spool) -> Result<(), Troub
             Err(error) => return Err(Trouble::passing(format!("it broke off: {}", reason(&error)))),
         }
     }
+}
+
+/// Puts what came into the form that is recorded, and keeps it if it is what it should be: the
+/// answer that was `recorded`, else one that is plausible.
+fn accept(
+    request: &Request,
+    recorded: Option<&Answer>,
+    (status, mut headers): (u16, BTreeMap<String, String>),
+    mut spool: Spool,
+    bodies: &Bodies,
+) -> Result<Answer, Trouble> {
+    if packets::is_fetch(request) {
+        spool = packets::settle(spool, bodies)?;
+    }
+    if index_page::is_one(request, status, &headers) {
+        spool = index_page::settle(spool, &mut headers, recorded, bodies)?;
+    }
+    let (body, size) = (spool.digest(), spool.written());
+    let answer = Answer { status, headers, body, size };
+    let objection = match recorded {
+        Some(recorded) => changed::difference(recorded, &answer),
+        None => objection(request, &answer, spool.file()),
+    };
+    if let Some(objection) = objection {
+        return Err(Trouble::passing(objection));
+    }
+    spool.keep()?;
+    Ok(answer)
 }
 
 /// Whether a body that was cut short would be noticed: not if closing the connection ends it.

@@ -1,8 +1,10 @@
 //! The outside: where an address is fetched from, with which credential, and what is off limits.
 
+mod changed;
 mod client;
 mod credential;
 mod fetch;
+mod index_page;
 mod mirror;
 mod packets;
 mod partial;

@@ -25,7 +25,7 @@ def look_around():
     # uv builds in folders with random names.
     environment = {name: text for name, text in sorted(os.environ.items()) if "builds-v0" not in text}
     seen = {"environment": environment}
-    with urllib.request.urlopen("https://pypi.org/simple/lantern/") as answer:
+    with urllib.request.urlopen("https://pypi.org/simple/wheel/") as answer:
         seen["date"] = answer.headers["Date"]
     try:
         urllib.request.urlopen("https://optional.carafe.test/pyproject.toml")
