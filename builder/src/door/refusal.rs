@@ -208,3 +208,27 @@ impl<T: Clone + PartialEq> Collected<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(url: &str, is_recorded: bool) -> Failure {
+        let (method, reason) = ("GET".to_owned(), "it answers 503".to_owned());
+        Failure { method, url: url.to_owned(), reason, is_recorded }
+    }
+
+    #[test]
+    fn what_is_recorded_and_what_is_not_get_advice_of_their_own() {
+        let recorded = ["https://b.example/1", "https://a.example:8080/2", "https://b.example/3"];
+        let mut failures: Vec<_> = recorded.iter().map(|url| failure(url, true)).collect();
+        let help = Failure::help(&failures);
+        assert!(help.ends_with("on purpose with `--update=a.example`, `--update=b.example`"), "{help}");
+        assert!(!help.contains("`refused-hosts`"), "{help}");
+        failures.push(failure("https://c.example/", false));
+        let both = Failure::help(&failures);
+        assert!(both.starts_with(&help) && both.contains("`refused-hosts`") && !both.contains("c.example"));
+        assert!(!Failure::help(&failures[3..]).contains("--update"));
+        assert_eq!(Failure::help(&[]), "");
+    }
+}

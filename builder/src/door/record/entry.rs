@@ -52,7 +52,7 @@ pub struct Answer {
     /// The headers that matter to a client, names in lower case; neither dates nor identifiers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// The digest of its body as it was sent, `content-encoding` included.
+    /// The digest of its body as clients get it, `content-encoding` included.
     pub body: Digest,
     /// The body's length in bytes.
     pub size: u64,

@@ -18,7 +18,7 @@ use super::super::record::{Answer, Method, Request};
 
 /// The type of a project's page in JSON (PEP 691).
 const PAGE: &str = "application/vnd.pypi.simple.v1+json";
-/// Bytes of the largest page that is written anew; PyPI's largest are a third of it.
+/// Bytes of the largest page that is written anew, held in memory meanwhile. numpy's has 2 MB.
 const LARGEST_PAGE: u64 = 32 << 20;
 /// The version of the form without the list of versions, which 1.1 asks for.
 const API_VERSION: &str = "1.0";
@@ -270,6 +270,17 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn whatever_is_damaged_stays_as_it_is_or_has_a_form_that_lasts(
+            edits in proptest::collection::vec((0..PAGE_OF_LAMP.len(), proptest::num::u8::ANY), 0..4),
+        ) {
+            let mut damaged = PAGE_OF_LAMP.as_bytes().to_vec();
+            edits.into_iter().for_each(|(at, byte)| damaged[at] = byte);
+            if let Some((page, as_of)) = lasting(&damaged, None) {
+                proptest::prop_assert_eq!(lasting(&page, Some(as_of)), Some((page, as_of)));
+            }
+        }
+
         #[test]
         fn whatever_is_added_later_and_wherever_is_cut_off(
             times in proptest::collection::vec(0..4_000_000_000_000_000_u64, 1..20),
