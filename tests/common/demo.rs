@@ -10,6 +10,10 @@ use super::registry::RegistryServer;
 /// What the git server wants to see, and nothing may ever show.
 pub const TOKEN: &str = "tok-5f2c9e71b0a84d";
 
+/// Whom builds of the example apps ask for packages.
+const PACKAGE_HOSTS: [&str; 4] =
+    ["pypi.org", "files.pythonhosted.org", "registry.npmjs.org", "registry.yarnpkg.com"];
+
 /// One test's folder, with the spec in it, and the servers that all tests share.
 pub struct Demo {
     folder: tempfile::TempDir,
@@ -105,6 +109,20 @@ fn git_server() -> &'static str {
     &SERVER.get_or_init(|| serve_git(repositories())).1
 }
 
+/// Where the tests of one program find public packages: what is downloaded for one is the same for all.
+fn package_mirror() -> &'static str {
+    static SERVER: OnceLock<(Child, String)> = OnceLock::new();
+    let start = || start_server(&mut Command::new(root().join("tests/support/package-mirror")));
+    &SERVER.get_or_init(start).1
+}
+
+/// The table `[mirrors]` that leads there.
+fn mirrors() -> String {
+    let mirror =
+        |host: &&str| format!("\"https://{host}/\" = \"http://127.0.0.1:{}/{host}/\"\n", package_mirror());
+    format!("[mirrors]\n{}", PACKAGE_HOSTS.iter().map(mirror).collect::<String>())
+}
+
 impl Demo {
     /// With the example's spec: the three apps, the token in each URL.
     pub fn new() -> Self {
@@ -123,8 +141,9 @@ impl Demo {
              build-image = \"oci:{0}/build-image\"\nbase-image = \"oci:{0}/base-image\"\n\
              [frappe]\nurl = \"{frappe}\"\nbranch = \"main\"\n{apps}\
              [build]\ntimeout = \"10m\"\nmemory = \"3GiB\"\n\
-             [registry.\"{registry}\"]\ninsecure = true\n",
-            bases.display()
+             [registry.\"{registry}\"]\ninsecure = true\n{1}",
+            bases.display(),
+            mirrors()
         )
     }
 
