@@ -21,7 +21,7 @@ use carafe_layers::pack::PackedLayer;
 use crate::bundle::Bundle;
 use crate::context::Context;
 use crate::images::ImageName;
-use crate::registry::{PushReport, Reference};
+use crate::registry::{BegunPush, PushReport, Reference};
 use crate::stages;
 use crate::stages::copy::Parcel;
 use crate::stages::door::Traffic;
@@ -46,36 +46,48 @@ pub struct Built {
     pub traffic: Option<Traffic>,
 }
 
+/// Where an image goes while it is being made.
+#[derive(Clone, Copy, Default)]
+pub struct Outlet<'a> {
+    /// An OCI layout, which gets the base image's blobs too and is complete. Without it, our own
+    /// blobs lie in a folder of this run, enough for a push.
+    pub layout: Option<&'a Path>,
+    /// A push that gets each blob as soon as its bytes are there.
+    pub push: Option<&'a BegunPush>,
+}
+
 /// From a spec to an image in an OCI layout.
-///
-/// The layout is written to `output` with the base image's blobs, complete; or, without
-/// `output`, to a folder of this run with our own blobs alone, enough for a push.
 pub fn build(
     spec: &Spec,
     options: &LockOptions,
-    output: Option<&Path>,
+    outlet: Outlet<'_>,
     scratch: &Scratch,
     context: &Context,
 ) -> miette::Result<Built> {
     let locked = stages::lock::obtain(spec, options, context)?;
-    build_locked(spec, locked, output, scratch, context)
+    build_locked(spec, locked, outlet, scratch, context)
 }
 
 /// The same from a lock that is at hand.
 pub fn build_locked(
     spec: &Spec,
     Locked { lock, apps, network }: Locked,
-    output: Option<&Path>,
+    Outlet { layout, push }: Outlet<'_>,
     scratch: &Scratch,
     context: &Context,
 ) -> miette::Result<Built> {
+    push.map(BegunPush::check).transpose()?;
     let sources = stages::fetch::fetch(spec, &lock, apps, context)?;
+    if let Some(push) = push {
+        stages::push::send_base(push, &sources, &lock.base_image);
+    }
     let Network { mode, keep } = network;
     let (tree, traffic) = stages::bench::build(spec, &lock, &sources, mode, scratch, context)?;
     let lock = stages::record::settle(lock, traffic.as_ref(), &keep, context)?;
-    let layout = output.map_or_else(|| scratch.path().join("layout"), Path::to_owned);
-    let layers = stages::pack::pack(&tree, &lock, &spec.redactor(), &layout, context)?;
-    if output.is_some() {
+    let is_kept = layout.is_some();
+    let layout = layout.map_or_else(|| scratch.path().join("layout"), Path::to_owned);
+    let layers = stages::pack::pack(&tree, &lock, &spec.redactor(), &layout, push, context)?;
+    if is_kept {
         stages::assemble::add_base(&sources, &layout, context)?;
     }
     let image = stages::assemble::assemble(&lock, &tree, &layers, &sources, &layout, &spec.tags)?;
@@ -86,12 +98,12 @@ pub fn build_locked(
 pub fn build_bundle(
     spec: &Spec,
     bundle: &Bundle,
-    output: Option<&Path>,
+    outlet: Outlet<'_>,
     scratch: &Scratch,
     context: &Context,
 ) -> miette::Result<Built> {
     let locked = stages::bundle::unpack(bundle, context)?;
-    build_locked(spec, locked, output, scratch, context)
+    build_locked(spec, locked, outlet, scratch, context)
 }
 
 /// Builds again the image that says so itself. The client caches are left alone: what is in them
@@ -109,15 +121,16 @@ pub fn rebuild(
             Locked { lock: claims.lock.clone(), apps: None, network }
         }
     };
-    build_locked(&claims.spec, locked, output, scratch, context)
+    build_locked(&claims.spec, locked, Outlet { layout: output, push: None }, scratch, context)
 }
 
-/// Brings a finished image to every target. An archive for Docker that has no name of its own is
-/// named `tags`. Its record goes along if it is to be attached.
+/// Brings a finished image to every target on this machine, then ends its push. An archive for
+/// Docker that has no name of its own is named `tags`. Its record goes along if it is to be attached.
 pub fn deliver(
     built: &Built,
     tags: &[Reference],
     targets: &[ImageName],
+    push: BegunPush,
     attach_record: bool,
     context: &Context,
 ) -> miette::Result<Vec<PushReport>> {
@@ -128,7 +141,9 @@ pub fn deliver(
     }
     let is_there = |target: &&ImageName| matches!(target, ImageName::Layout { path, reference: None } if *path == built.layout);
     let targets: Vec<_> = targets.iter().filter(|target| !is_there(target)).cloned().collect();
-    Parcel { names: tags.to_vec(), ..parcel }.deliver(&targets, context)
+    let parcel = Parcel { names: tags.to_vec(), ..parcel };
+    parcel.write(&targets, context)?;
+    parcel.push(push)
 }
 
 /// Pins everything in the spec and writes the lock to `path`.

@@ -50,6 +50,13 @@ pub enum Event {
         /** Of the numbers. */
         unit: Unit,
     },
+    /// There is more to do than was known: the total grows by `amount`.
+    Extended {
+        /** Which. */
+        task: TaskId,
+        /** How much more. */
+        amount: u64,
+    },
     /// A task moved on by `amount`.
     Advanced {
         /** Which. */
@@ -135,6 +142,11 @@ impl Task {
     /// Moves on by `amount`.
     pub fn advance(&self, amount: u64) {
         self.sink.event(Event::Advanced { task: self.id, amount });
+    }
+
+    /// There is `amount` more to do than was said.
+    pub fn extend(&self, amount: u64) {
+        self.sink.event(Event::Extended { task: self.id, amount });
     }
 
     /// A way to move this task on from somewhere that outlives no borrow of it.

@@ -15,7 +15,7 @@ use super::exit;
 use super::inputs::{RunArguments, SandboxArguments, SpecArguments};
 use crate::context::Context;
 use crate::images::ImageName;
-use crate::pipeline::{self, Built};
+use crate::pipeline::{self, Built, Outlet};
 use crate::registry::{PushReport, Reference};
 use crate::report::{self, LayerRow};
 use crate::stages;
@@ -92,19 +92,19 @@ pub fn run(arguments: &BuildArguments) -> miette::Result<u8> {
     let context = Context { offline: arguments.offline, commits, ..context };
     let scratch = context.cache.scratch()?;
     let folder = output.as_ref().and_then(ImageName::folder);
+    let pushed_to = if arguments.push { &targets[..] } else { &[] };
+    let push = context.registry.begin_push(pushed_to, &context.progress)?;
+    let outlet = Outlet { layout: folder, push: Some(&push) };
     let built = match &context.bundle {
-        Some(bundle) => pipeline::build_bundle(&spec, bundle, folder, &scratch, &context)?,
-        None => pipeline::build(&spec, &options, folder, &scratch, &context)?,
+        Some(bundle) => pipeline::build_bundle(&spec, bundle, outlet, &scratch, &context)?,
+        None => pipeline::build(&spec, &options, outlet, &scratch, &context)?,
     };
-    let delivered = match arguments.push {
-        true => output.iter().cloned().chain(targets.iter().cloned().map(ImageName::Registry)).collect(),
-        false => Vec::from_iter(output.clone()),
-    };
-    let settled =
-        Settled::of(pipeline::deliver(&built, &targets, &delivered, arguments.attach_record, &context))?;
+    let local = Vec::from_iter(output);
+    let attach = arguments.attach_record;
+    let settled = Settled::of(pipeline::deliver(&built, &targets, &local, push, attach, &context))?;
     let names = match arguments.push {
         true => report::pushed_names(&settled.pushed),
-        false => settled.names(built.image.descriptor.digest, &delivered),
+        false => settled.names(built.image.descriptor.digest, &local),
     };
     show(arguments, &built, &settled.pushed, names, since.elapsed());
     settled.end(exit::DONE)

@@ -11,9 +11,12 @@
 //! it: `failure` what went wrong, `places` where an image really is, `identity` who is who, `wire`
 //! one request, `upload` one blob. `docs/registry.md` says what is supported.
 
+mod ahead;
+mod destination;
 mod doctor;
 mod failure;
 mod identity;
+mod known;
 mod manifest;
 mod options;
 mod patience;
@@ -40,11 +43,12 @@ use self::upload::Journal;
 pub use self::doctor::Patient;
 pub use self::failure::{RegistryError, Rule};
 pub use self::identity::{CertificateFolders, Credential, CredentialFiles, TlsFiles};
+pub use self::known::KnownBlobs;
 pub use self::options::RegistryOptions;
 pub use self::patience::{Clock, Patience};
 pub use self::places::Places;
 pub use self::pull::RegistrySource;
-pub use self::push::{KnownBlobs, UPLOADS_AT_ONCE};
+pub use self::push::{BegunPush, UPLOADS_AT_ONCE};
 pub use self::reference::{ParseReferenceError, Reference, Repository};
 pub use self::report::{BlobReport, Delivery, PushReport};
 pub use self::wire::missing_processor_features;

@@ -4,55 +4,30 @@
 //! by their digests, each after all that it names, and each is asked for again. When every
 //! repository of a registry has the root, and not before, the tags there move.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::io::Read;
+use std::sync::Arc;
 
-use carafe_builder::progress::{Progress, Stage, Task, Unit};
+use carafe_builder::progress::{Progress, Stage, Unit};
 use carafe_layers::digest::Digest;
-use carafe_layers::graph::{Document, Graph};
+use carafe_layers::graph::Graph;
 use carafe_layers::oci::{Descriptor, total_size};
-use carafe_layers::referrers::Referrer;
-use carafe_layers::source::{ImageSource, ResolvedImage};
+use carafe_layers::source::{ImageSource, ResolvedImage, SourceError};
 
 use super::Registry;
-use super::failure::{Access, Attempt, RegistryError, Rule};
-use super::places::Places;
+use super::ahead::{Ahead, Arrivals, ReadyBlob};
+use super::destination::{Courier, Destination};
+use super::failure::RegistryError;
+use super::known::KnownBlobs;
 use super::reference::{Reference, Repository};
 use super::report::{BlobReport, Delivery, PushReport};
-use super::shared::Shared;
-use super::upload::{Journal, Upload};
 use crate::parallel;
 
 /// So many blobs are on their way to one repository at the same time.
 pub const UPLOADS_AT_ONCE: usize = 4;
 /// So many registries are pushed to at the same time.
 const REGISTRIES_AT_ONCE: usize = 4;
-
-/// Where blobs are known to be: a base's layers in the base's repository. A registry takes them
-/// from there instead of being sent them again.
-#[derive(Clone, Debug, Default)]
-pub struct KnownBlobs(BTreeMap<Digest, BTreeSet<Repository>>);
-
-impl KnownBlobs {
-    /// Notes that `repository` has these blobs. If that is wrong, they are sent.
-    pub fn add(&mut self, repository: &Repository, digests: impl IntoIterator<Item = Digest>) {
-        for digest in digests {
-            self.0.entry(digest).or_default().insert(repository.clone());
-        }
-    }
-
-    /// In the mirrors of those repositories too.
-    fn everywhere(&self, places: &Places) -> Self {
-        let copies = |all: &BTreeSet<Repository>| all.iter().flat_map(|one| places.copies(one)).collect();
-        Self(self.0.iter().map(|(digest, all)| (*digest, copies(all))).collect())
-    }
-
-    /// Other repositories of `target`'s registry that have `digest`.
-    fn near(&self, target: &Repository, digest: Digest) -> Vec<Repository> {
-        let known = self.0.get(&digest).into_iter().flatten();
-        known.filter(|other| other.registry() == target.registry() && *other != target).cloned().collect()
-    }
-}
 
 impl Registry {
     /// Pushes one image; see [`Self::push_graph`].
@@ -67,15 +42,8 @@ impl Registry {
         self.push_graph(&Graph::of(image), blobs, targets, known, progress)
     }
 
-    /// Pushes all of `graph` (an image, an index over several, an artifact), its blobs read from
-    /// `blobs` where they have to be sent, to all `targets`; one report for each repository, in
-    /// the order in which they were named. Several names in one repository get their blobs once.
-    ///
-    /// Registries are pushed to at the same time. In each, no tag moves unless all of its
-    /// repositories have all of the graph; one that fails does not hold the others up
-    /// ([`RegistryError::Partly`]). A failure leaves blobs behind that no name points at; the next
-    /// push of the same skips them. Fails before anything is sent if a target names another digest
-    /// than the root's.
+    /// Pushes all of `graph` (an image, an index over several, an artifact) to all `targets`; see
+    /// [`BegunPush::finish`].
     pub fn push_graph(
         &self,
         graph: &Graph,
@@ -84,23 +52,91 @@ impl Registry {
         known: &KnownBlobs,
         progress: &Progress,
     ) -> Result<Vec<PushReport>, RegistryError> {
+        self.begin_push(targets, progress)?.finish(graph, blobs, known)
+    }
+
+    /// Begins a push to all `targets` before it is known what they will name. Asks nothing yet.
+    pub fn begin_push(&self, targets: &[Reference], progress: &Progress) -> Result<BegunPush, RegistryError> {
         let locate = |target: &Reference| Ok(target.at(self.shared.places.locate(target.repository())?));
-        let targets = &targets.iter().map(locate).collect::<Result<Vec<_>, RegistryError>>()?;
-        let known = &known.everywhere(&self.shared.places);
-        let destinations = group(graph.root.descriptor.digest, targets)?;
-        let mut registries: Vec<Vec<&Destination>> = Vec::new();
-        for one in &destinations {
-            let same = |others: &&mut Vec<&Destination>| others[0].0.registry() == one.0.registry();
+        let targets = targets.iter().map(locate).collect::<Result<Vec<_>, RegistryError>>()?;
+        let mut registries: Vec<Vec<Destination>> = Vec::new();
+        for one in Destination::group(&targets) {
+            let same =
+                |others: &&mut Vec<Destination>| others[0].repository.registry() == one.repository.registry();
             match registries.iter_mut().find(same) {
                 Some(others) => others.push(one),
                 None => registries.push(vec![one]),
             }
         }
-        let count = registries.len();
-        let push = |registry: Vec<&Destination>| {
-            Ok::<_, Infallible>(self.push_to_one(graph, blobs, &registry, known, progress))
+        let ahead = registries.into_iter().map(|destinations| Ahead::new(self, destinations, progress));
+        Ok(BegunPush { registry: self.clone(), ahead: ahead.collect(), targets, progress: progress.clone() })
+    }
+}
+
+/// A push whose image may still be in the making. Its blobs can go ahead, so that little is left to
+/// send when the image is there. Dropped before it is finished, it begins nothing further, and
+/// leaves blobs behind that no name points at.
+pub struct BegunPush {
+    registry: Registry,
+    targets: Vec<Reference>,
+    ahead: Vec<Ahead>,
+    progress: Progress,
+}
+
+impl BegunPush {
+    /// Whether all that is pushed to can be reached and may be written to; leaves nothing there.
+    /// Whoever is refused should hear it before an image is made for hours.
+    pub fn check(&self) -> Result<(), RegistryError> {
+        let known = KnownBlobs::default();
+        let check = |ahead: &Ahead| {
+            ahead.destinations.iter().try_for_each(|one| {
+                Courier::new(&self.registry, &one.repository, &known, std::iter::empty()).check()
+            })
         };
-        let Ok(results) = parallel::map(registries, REGISTRIES_AT_ONCE, push);
+        parallel::map(self.ahead.iter().collect(), REGISTRIES_AT_ONCE, check).map(drop)
+    }
+
+    /// Sends a blob of the image to come, in the background, and returns at once. `open` opens its
+    /// bytes, if they have to be sent.
+    ///
+    /// Nothing depends on it: what fails is a warning, after which no further blob goes ahead to
+    /// that registry, and what did not arrive is sent by [`Self::finish`].
+    pub fn send(
+        &self,
+        descriptor: &Descriptor,
+        known: &KnownBlobs,
+        open: impl Fn() -> Result<Box<dyn Read + Send>, SourceError> + Send + Sync + 'static,
+    ) {
+        let known = known.everywhere(&self.registry.shared.places);
+        let blob = ReadyBlob { descriptor: descriptor.clone(), open: Arc::new(open), known };
+        self.ahead.iter().for_each(|ahead| ahead.send(blob.clone()));
+    }
+
+    /// Pushes all of `graph`, its blobs read from `blobs` where they have to be sent; one report for
+    /// each repository, in the order in which they were named. Several names in one repository get
+    /// their blobs once. What was sent ahead is asked for again, and reported as it was brought.
+    ///
+    /// Registries are pushed to at the same time. In each, no tag moves unless all of its
+    /// repositories have all of the graph; one that fails does not hold the others up
+    /// ([`RegistryError::Partly`]). A failure leaves blobs behind that no name points at; the next
+    /// push of the same skips them. Fails before a manifest is sent if a target names another digest
+    /// than the root's.
+    pub fn finish(
+        self,
+        graph: &Graph,
+        blobs: &dyn ImageSource,
+        known: &KnownBlobs,
+    ) -> Result<Vec<PushReport>, RegistryError> {
+        let Self { registry, targets, ahead, progress } = self;
+        check_digests(graph.root.descriptor.digest, &targets)?;
+        let known = &known.everywhere(&registry.shared.places);
+        let count = ahead.len();
+        let push = |mut ahead: Ahead| {
+            let arrivals = ahead.arrive();
+            let pushing = Pushing { registry: &registry, graph, blobs, progress: &progress };
+            Ok::<_, Infallible>(pushing.to_one(&ahead.destinations, known, arrivals))
+        };
+        let Ok(results) = parallel::map(ahead, REGISTRIES_AT_ONCE, push);
         let (mut done, mut failed) = (Vec::new(), Vec::new());
         for result in results {
             match result {
@@ -110,7 +146,8 @@ impl Registry {
         }
         match failed.pop() {
             None => {
-                let place = |report: &PushReport| destinations.iter().position(|one| one.0 == report.target);
+                let place =
+                    |report: &PushReport| targets.iter().position(|one| *one.repository() == report.target);
                 done.sort_by_key(place);
                 Ok(done)
             }
@@ -121,36 +158,90 @@ impl Registry {
             }
         }
     }
+}
 
-    /// The same to repositories of one registry: all or nothing.
-    fn push_to_one(
+/// A target may name the digest that it wants.
+fn check_digests(digest: Digest, targets: &[Reference]) -> Result<(), RegistryError> {
+    for target in targets {
+        if let Some(wanted) = target.digest().filter(|wanted| *wanted != digest) {
+            let action = format!("push the image as {target}");
+            return Err(RegistryError::DigestMismatch { action, wanted, got: digest });
+        }
+    }
+    Ok(())
+}
+
+/// A graph on its way.
+struct Pushing<'a> {
+    registry: &'a Registry,
+    graph: &'a Graph,
+    blobs: &'a dyn ImageSource,
+    progress: &'a Progress,
+}
+
+impl Pushing<'_> {
+    /// To all repositories of one registry, or to none.
+    fn to_one(
         &self,
-        graph: &Graph,
-        blobs: &dyn ImageSource,
-        destinations: &[&Destination],
+        destinations: &[Destination],
         known: &KnownBlobs,
-        progress: &Progress,
+        mut arrivals: BTreeMap<Repository, Arrivals>,
     ) -> Result<Vec<PushReport>, RegistryError> {
         let (mut known, mut reports) = (known.clone(), Vec::new());
-        for (repository, tags) in destinations {
-            let push = Push::new(self, graph, repository, &known);
-            let delivered = push.blobs(blobs, &known, progress)?;
-            graph.documents().try_for_each(|document| push.document(document))?;
+        let root = &self.graph.root;
+        for Destination { repository, tags } in destinations {
+            let arrived = arrivals.remove(repository).unwrap_or_default();
+            let courier = Courier::new(self.registry, repository, &known, self.graph.blobs());
+            let delivered = self.bring(&courier, repository, arrived)?;
+            self.graph.documents().try_for_each(|document| courier.document(document))?;
             known.add(repository, delivered.iter().map(|blob| blob.descriptor.digest));
-            let (target, digest) = (repository.clone(), graph.root.descriptor.digest);
+            let (target, digest) = (repository.clone(), root.descriptor.digest);
             reports.push(PushReport { target, digest, blobs: delivered, tags: tags.clone() });
         }
-        for (repository, tags) in destinations {
-            let push = Push::new(self, graph, repository, &known);
-            tags.iter().try_for_each(|tag| push.tag(tag))?;
+        for Destination { repository, tags } in destinations {
+            let courier = Courier::new(self.registry, repository, &known, self.graph.blobs());
+            tags.iter().try_for_each(|tag| courier.tag(tag, root))?;
         }
         Ok(reports)
     }
+
+    /// The layers, several at once, then the configs.
+    fn bring(
+        &self,
+        courier: &Courier<'_>,
+        repository: &Repository,
+        arrived: Arrivals,
+    ) -> Result<Vec<BlobReport>, RegistryError> {
+        let Arrivals { deliveries, task } = arrived;
+        let total = total_size(self.graph.blobs());
+        let task = match task.and_then(|(task, known)| Some((Arc::into_inner(task)?, known))) {
+            Some((task, known)) => {
+                task.extend(total.saturating_sub(known));
+                task
+            }
+            None => self.progress.task(Stage::Push, repository.to_string(), Some(total), Unit::Bytes),
+        };
+        let mut reports = Vec::new();
+        for blobs in [&self.graph.layers, &self.graph.configs] {
+            reports.extend(parallel::map(blobs.iter().collect(), UPLOADS_AT_ONCE, |blob: &Descriptor| {
+                let delivery = match (
+                    courier.blob(blob, &|| self.blobs.blob(blob), &task)?,
+                    deliveries.get(&blob.digest),
+                ) {
+                    (Delivery::Skipped, Some(ahead)) => ahead.clone(),
+                    (Delivery::Sent, _) => Delivery::Sent,
+                    (delivery, _) => {
+                        task.advance(blob.size);
+                        delivery
+                    }
+                };
+                Ok(BlobReport { descriptor: blob.clone(), delivery })
+            })?);
+        }
+        task.finish(summary(&reports));
+        Ok(reports)
+    }
 }
-
-/// A repository and the tags in it.
-type Destination = (Repository, Vec<String>);
-
 /// What became of all blobs, in a few words.
 fn summary(reports: &[BlobReport]) -> String {
     let count = |is: fn(&Delivery) -> bool| reports.iter().filter(|blob| is(&blob.delivery)).count();
@@ -165,144 +256,4 @@ fn summary(reports: &[BlobReport]) -> String {
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
     words.join(", ")
-}
-
-/// The repositories in the order in which they were named, and the tags in each.
-fn group(digest: Digest, targets: &[Reference]) -> Result<Vec<Destination>, RegistryError> {
-    let mut groups: Vec<Destination> = Vec::new();
-    for target in targets {
-        if let Some(wanted) = target.digest().filter(|wanted| *wanted != digest) {
-            let action = format!("push the image as {target}");
-            return Err(RegistryError::DigestMismatch { action, wanted, got: digest });
-        }
-        let position = groups.iter().position(|(repository, _)| repository == target.repository());
-        let index = position.unwrap_or_else(|| {
-            groups.push((target.repository().clone(), Vec::new()));
-            groups.len() - 1
-        });
-        let tags = &mut groups[index].1;
-        if let Some(tag) = target.tag().filter(|tag| !tags.iter().any(|known| known == tag)) {
-            tags.push(tag.to_owned());
-        }
-    }
-    Ok(groups)
-}
-
-/// A graph on its way to one repository.
-struct Push<'a> {
-    shared: &'a Shared,
-    journal: Option<&'a Journal>,
-    graph: &'a Graph,
-    repository: &'a Repository,
-    access: Access,
-}
-
-impl<'a> Push<'a> {
-    fn new(registry: &'a Registry, graph: &'a Graph, repository: &'a Repository, known: &KnownBlobs) -> Self {
-        let near = graph.blobs().flat_map(|blob| known.near(repository, blob.digest));
-        let access = Access::push(near.map(|other| other.name().to_owned()));
-        let (shared, journal) = (&registry.shared, registry.journal.as_deref());
-        Self { shared, journal, graph, repository, access }
-    }
-
-    /// The layers, several at once, then the configs.
-    fn blobs(
-        &self,
-        source: &dyn ImageSource,
-        known: &KnownBlobs,
-        progress: &Progress,
-    ) -> Result<Vec<BlobReport>, RegistryError> {
-        let total = total_size(self.graph.blobs());
-        let task = progress.task(Stage::Push, self.repository.to_string(), Some(total), Unit::Bytes);
-        let mut reports = Vec::new();
-        for blobs in [&self.graph.layers, &self.graph.configs] {
-            reports.extend(parallel::map(blobs.iter().collect(), UPLOADS_AT_ONCE, |blob: &Descriptor| {
-                self.blob(blob, source, known, &task)
-            })?);
-        }
-        task.finish(summary(&reports));
-        Ok(reports)
-    }
-
-    fn blob(
-        &self,
-        descriptor: &Descriptor,
-        source: &dyn ImageSource,
-        known: &KnownBlobs,
-        task: &Task,
-    ) -> Result<BlobReport, RegistryError> {
-        let near = known.near(self.repository, descriptor.digest);
-        let upload = Upload {
-            shared: self.shared,
-            journal: self.journal,
-            repository: self.repository,
-            access: &self.access,
-            descriptor,
-            near: &near,
-            open: &|| source.blob(descriptor),
-            task,
-        };
-        let delivery = upload.deliver()?;
-        if delivery != Delivery::Sent {
-            task.advance(descriptor.size);
-        }
-        Ok(BlobReport { descriptor: descriptor.clone(), delivery })
-    }
-
-    /// A manifest by its digest, and the registry's word that it has it.
-    fn document(&self, document: &Document) -> Result<(), RegistryError> {
-        let wanted = document.descriptor.digest;
-        let name = wanted.to_string();
-        let action = format!("push the manifest {name} to {}", self.repository);
-        let attempt = self.attempt(&action, document);
-        let keeps_track = self.put(&attempt, &name, document)?;
-        let found = match self.find(&attempt, &name) {
-            // Harbor has it, and gives out no image that it has not scanned or takes for vulnerable.
-            Err(RegistryError::Refused { status: 412, .. }) => return Ok(()),
-            found => found?,
-        };
-        match found {
-            Some(found) if found.digest == wanted => match Referrer::of(document) {
-                Some(referrer) if !keeps_track => {
-                    self.shared.list_referrer(self.repository, &self.access, referrer)
-                }
-                _ => Ok(()),
-            },
-            Some(found) => {
-                Err(RegistryError::DigestMismatch { action: action.clone(), wanted, got: found.digest })
-            }
-            None => Err(attempt.protocol("it took the manifest and does not have it")),
-        }
-    }
-
-    fn tag(&self, tag: &str) -> Result<(), RegistryError> {
-        let root = &self.graph.root;
-        let action = format!("move the tag `{tag}` of {} to {}", self.repository, root.descriptor.digest);
-        let attempt = self.attempt(&action, root);
-        match self.put(&attempt, tag, root) {
-            // Pushed again: it need not move.
-            Err(error @ RegistryError::Ruled { rule: Rule::ImmutableTag, .. }) => {
-                let found = self.find(&attempt, tag).ok().flatten();
-                let is_there = found.is_some_and(|found| found.digest == root.descriptor.digest);
-                if is_there { Ok(()) } else { Err(error) }
-            }
-            result => result.map(drop),
-        }
-    }
-
-    fn attempt<'b>(&'b self, action: &'b str, document: &Document) -> Attempt<'b> {
-        Attempt::new(action, self.repository, &self.access).sized(document.bytes.len() as u64)
-    }
-
-    fn find(&self, attempt: &Attempt<'_>, name: &str) -> Result<Option<Descriptor>, RegistryError> {
-        let find = || self.shared.block_on(self.shared.client.find_manifest(attempt, name));
-        self.shared.persist(attempt, find)
-    }
-
-    /// Whether the registry keeps track of the document's subject.
-    fn put(&self, attempt: &Attempt<'_>, name: &str, document: &Document) -> Result<bool, RegistryError> {
-        let (descriptor, bytes) = (&document.descriptor, &document.bytes);
-        let put = || self.shared.block_on(self.shared.client.put_manifest(attempt, name, descriptor, bytes));
-        self.shared.persist(attempt, put)
-    }
 }

@@ -65,6 +65,9 @@ impl Sink for Json {
                 };
                 json!({"event": "started", "task": task.0, "stage": label(stage), "name": name, "total": total, "unit": unit})
             }
+            Event::Extended { task, amount } => {
+                json!({"event": "extended", "task": task.0, "amount": amount})
+            }
             Event::Advanced { task, amount } => match self.step(task, amount) {
                 Some(amount) => advanced(task, amount),
                 None => return,

@@ -47,6 +47,12 @@ impl Plain {
             }
             Event::Finished { task, summary } => running.remove(&task).map(|task| task.ended(&summary)),
             Event::Abandoned { task } => running.remove(&task).map(|task| task.ended("stopped")),
+            Event::Extended { task, amount } => {
+                if let Some(task) = running.get_mut(&task) {
+                    task.total = Some(task.total.unwrap_or(0) + amount);
+                }
+                None
+            }
             Event::Advanced { task, amount } => running.get_mut(&task).and_then(|task| task.advance(amount)),
             Event::Output { line, .. } => (!line.trim().is_empty()).then(|| format!("      | {line}")),
             Event::Warning { .. } => None,

@@ -74,6 +74,11 @@ impl Terminal {
             Event::Started { task, stage, name, total, unit } => {
                 running.insert(task, self.start(stage, &name, total, unit));
             }
+            Event::Extended { task, amount } => {
+                if let Some(task) = running.get(&task) {
+                    task.bar.inc_length(amount);
+                }
+            }
             Event::Advanced { task, amount } => {
                 if let Some(task) = running.get(&task) {
                     task.bar.inc(amount);

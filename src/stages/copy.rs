@@ -17,7 +17,7 @@ use miette::miette;
 use crate::context::Context;
 use crate::images::{ArchiveKind, ImageName, base_layers};
 use crate::parallel;
-use crate::registry::{KnownBlobs, PushReport, Reference, UPLOADS_AT_ONCE};
+use crate::registry::{BegunPush, KnownBlobs, PushReport, Reference, UPLOADS_AT_ONCE};
 
 /// How much of an image is taken along.
 #[derive(Clone, Debug, Default)]
@@ -83,10 +83,21 @@ impl Parcel {
     /// Brings it to every target: first what is on this machine, then all registries at the same
     /// time. What the registries did is reported.
     pub fn deliver(&self, targets: &[ImageName], context: &Context) -> miette::Result<Vec<PushReport>> {
-        let mut references = Vec::new();
+        self.write(targets, context)?;
+        let references: Vec<Reference> = targets.iter().filter_map(ImageName::reference).cloned().collect();
+        self.push(context.registry.begin_push(&references, &context.progress)?)
+    }
+
+    /// Ends a push that was begun with it.
+    pub fn push(&self, push: BegunPush) -> miette::Result<Vec<PushReport>> {
+        Ok(push.finish(&self.graph, &*self.source, &self.known)?)
+    }
+
+    /// Brings it to the targets that are on this machine.
+    pub fn write(&self, targets: &[ImageName], context: &Context) -> miette::Result<()> {
         for target in targets {
             match target {
-                ImageName::Registry(reference) => references.push(reference.clone()),
+                ImageName::Registry(_) => {}
                 ImageName::Layout { path, reference } => {
                     self.write_layout(path, reference.as_deref(), context)?;
                 }
@@ -98,11 +109,7 @@ impl Parcel {
                 }
             }
         }
-        if references.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (graph, source) = (&self.graph, &*self.source);
-        Ok(context.registry.push_graph(graph, source, &references, &self.known, &context.progress)?)
+        Ok(())
     }
 
     fn write_layout(&self, path: &Path, name: Option<&str>, context: &Context) -> miette::Result<()> {

@@ -14,17 +14,21 @@ use carafe_layers::pack::{PackOptions, PackedLayer, pack as pack_layer};
 use carafe_layers::plan::{Group, plan};
 use carafe_layers::walk::walk;
 
+use super::push::send_layer;
 use crate::context::Context;
+use crate::registry::BegunPush;
 
 /// Layers that we put on top of the base at most. The base has its own, and 127 is the end.
 const MAX_OWN_LAYERS: NonZeroUsize = NonZeroUsize::new(60).unwrap();
 
-/// Packs the tree into layers of `layout`, bottom first. A secret in any of them is an error.
+/// Packs the tree into layers of `layout`, bottom first; each goes ahead with `push` as soon as it
+/// lies there. A secret in any of them is an error.
 pub fn pack(
     tree: &BuiltTree,
     lock: &Lock,
     redactor: &Redactor,
     layout: &Path,
+    push: Option<&BegunPush>,
     context: &Context,
 ) -> miette::Result<Vec<PackedLayer>> {
     let writer = LayoutWriter::create(layout)?;
@@ -51,6 +55,9 @@ pub fn pack(
             format_bytes(packed.uncompressed),
             format_bytes(packed.descriptor.size)
         ));
+        if let Some(push) = push {
+            send_layer(push, &packed.descriptor, &writer);
+        }
         Ok(packed)
     };
     groups.iter().map(pack_one).collect()

@@ -1,16 +1,42 @@
-//! Image → Pushed.
+//! Image → Pushed: blobs go ahead as soon as their bytes are there, the image's documents last.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
+use carafe_builder::lock::LockedImage;
 use carafe_layers::image::Image;
-use carafe_layers::layout::LayoutSource;
-use carafe_layers::source::resolve;
+use carafe_layers::layout::{LayoutSource, LayoutWriter};
+use carafe_layers::oci::Descriptor;
+use carafe_layers::source::{SourceError, resolve};
 
 use super::copy::Parcel;
 use super::fetch::Sources;
 use crate::context::Context;
-use crate::images::Layered;
+use crate::images::{ImageName, Layered};
+use crate::registry::{BegunPush, KnownBlobs};
+
+/// Sends the base's layers ahead: they are at hand before bench runs.
+pub fn send_base(push: &BegunPush, sources: &Sources, locked: &LockedImage) {
+    let layers = &sources.base.manifest.layers;
+    let mut known = KnownBlobs::default();
+    if let Ok(ImageName::Registry(base)) = locked.reference.parse() {
+        known.add(base.repository(), layers.iter().map(|layer| layer.digest));
+    }
+    for layer in layers {
+        let (source, blob) = (Arc::clone(&sources.base_source), layer.clone());
+        push.send(layer, &known, move || source.blob(&blob));
+    }
+}
+
+/// Sends a layer of our own ahead, which lies in `layout`.
+pub fn send_layer(push: &BegunPush, layer: &Descriptor, layout: &LayoutWriter) {
+    let path = layout.blob_path(&layer.digest);
+    push.send(layer, &KnownBlobs::default(), move || match File::open(&path) {
+        Ok(file) => Ok(Box::new(file)),
+        Err(source) => Err(SourceError::Io { path: path.display().to_string(), source }),
+    });
+}
 
 /// An image that was just built, ready to be brought somewhere: our blobs from the layout, the
 /// base's from where it is, or mounted where the target's registry has them.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::demo::Demo;
+use crate::registry::{RegistryServer, Setup};
 use crate::variants;
 
 #[test]
@@ -20,6 +21,20 @@ fn a_failing_build_shows_its_last_lines_and_names_its_log() {
     let log = std::fs::read_to_string(log.split('`').next().unwrap()).unwrap();
     let last = stderr.lines().find(|line| line.contains("ERROR: Expected identifier")).unwrap();
     assert!(log.contains(last.trim_start_matches(['│', ' '])), "{log}");
+}
+
+#[test]
+fn a_push_that_would_be_refused_ends_a_build_before_it_begins() {
+    let demo = Demo::new();
+    demo.run(&["lock", "--quiet"]);
+    let closed = RegistryServer::with(Setup { login: Some(("builder", "pass-3b8e")), ..Setup::default() });
+    let (tag, address) = (closed.image("erp:1"), closed.address());
+    let stderr = demo.fail(1, &["build", "--push", "-t", &tag, "--insecure-registry", address]);
+    assert!(
+        stderr.contains(&format!("failed to push to {address}/erp: `{address}` wants other credentials")),
+        "{stderr}"
+    );
+    assert!(!stderr.contains("bench"), "{stderr}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod demo;
 mod judges;
 mod kill;
+mod push;
 #[path = "../common/registry.rs"]
 mod registry;
 mod reproducible;

@@ -160,6 +160,11 @@ impl FaultyServer {
         self.state.store.lock().unwrap().put(name, bytes);
     }
 
+    /// Loses what is stored under the last part of its path.
+    pub fn forget(&self, name: &str) {
+        self.state.store.lock().unwrap().forget(name);
+    }
+
     /// The blob that is stored under this digest.
     pub fn stored(&self, digest: &str) -> Option<Vec<u8>> {
         self.state.store.lock().unwrap().stored(digest)

@@ -1,5 +1,6 @@
 //! The registry client against Debian's docker-registry, and against a stand-in that misbehaves.
 
+mod ahead;
 mod auth;
 #[path = "../common/certificates.rs"]
 mod certificates;

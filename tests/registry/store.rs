@@ -23,6 +23,10 @@ impl Store {
         self.stored.insert(name.to_owned(), bytes.to_owned());
     }
 
+    pub fn forget(&mut self, name: &str) {
+        self.stored.remove(name);
+    }
+
     pub fn answer(&mut self, request: &Request) -> Answer {
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
         let last = path.rsplit('/').next().unwrap_or_default();

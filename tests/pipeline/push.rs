@@ -1,0 +1,44 @@
+//! A push that runs beside the build.
+
+use serde_json::Value;
+
+use crate::demo::Demo;
+
+/// What `carafe build --push --json` tells, in order.
+fn events(stdout: &str) -> Vec<Value> {
+    stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_blobs_upload_begins_when_its_bytes_are_ready() {
+    let demo = Demo::new();
+    demo.run(&["lock", "--quiet"]);
+    let events = events(&demo.run(&["build", "--push", "--json"]));
+    let started = |stage: &str| -> Vec<(usize, &Value)> {
+        let of_stage = |event: &Value| event["event"] == "started" && event["stage"] == stage;
+        let all = events.iter().enumerate().filter(|(_, event)| of_stage(event));
+        all.map(|(place, event)| (place, &event["task"])).collect()
+    };
+    // The base's blobs are at hand before bench runs.
+    let (push, task) = started("push")[0];
+    assert!(push < started("build")[0].0);
+    assert_eq!(started("push").len(), 1, "one task from the first blob to the last");
+
+    // Each layer of our own goes before the next one is packed.
+    let ready = |event: &Value| event["event"] == "extended" && event["task"] == *task;
+    let packed: Vec<usize> = started("pack").into_iter().map(|(place, _)| place).collect();
+    assert!(packed.len() > 4, "{packed:?}");
+    for pair in packed.windows(2) {
+        assert_eq!(events[pair[0]..pair[1]].iter().filter(|event| ready(event)).count(), 1, "{pair:?}");
+    }
+
+    // All that was announced was delivered, and told as it was.
+    let sum = |name: &str| -> u64 {
+        let of_push = events.iter().filter(|event| event["event"] == name && event["task"] == *task);
+        of_push.map(|event| event["amount"].as_u64().unwrap()).sum()
+    };
+    assert_eq!(sum("extended"), sum("advanced"));
+    let blobs = events.last().unwrap()["pushed"][0]["blobs"].as_array().unwrap();
+    assert_eq!(blobs.len(), packed.len() + 2, "the base's layer and the config too");
+    assert!(blobs.iter().all(|blob| blob["delivery"] == "sent"), "{blobs:?}");
+}
