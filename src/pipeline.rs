@@ -6,7 +6,8 @@
 //!    it downloads; what it left is settled ([`BuiltTree`](carafe_builder::runtime::BuiltTree)).
 //! 4. [`stages::pack`]: the tree becomes layers ([`PackedLayer`]) in an OCI layout.
 //! 5. [`stages::assemble`]: the base and the layers become one image ([`Built`]).
-//! 6. [`stages::push`]: blobs, then the manifest, then the tags ([`PushReport`]).
+//! 6. [`stages::push`]: blobs, then the manifest, then the tags ([`PushReport`]). It begins beside 3
+//!    and 4: a blob goes as soon as its bytes are there.
 //!
 //! Each arrow is one function from one value to the next, so that the types keep the order.
 

@@ -177,13 +177,13 @@ fn change(config: &mut RuntimeConfig, changes: &ImageChanges) {
     }
 }
 
+/// In the place of the first one of this name. A base may have several: which of them counts is up to
+/// the program that reads them.
 fn set_variable(env: &mut Vec<String>, name: &str, value: &str) {
-    let variable = format!("{name}={value}");
-    let is_it = |old: &&mut String| old.split('=').next() == Some(name);
-    match env.iter_mut().find(is_it) {
-        Some(old) => *old = variable,
-        None => env.push(variable),
-    }
+    let is_it = |old: &String| old.split('=').next() == Some(name);
+    let place = env.iter().position(is_it).unwrap_or(env.len());
+    env.retain(|old| !is_it(old));
+    env.insert(place, format!("{name}={value}"));
 }
 
 /// The base's history, if it has one entry for each layer. Otherwise readers could not tell which
@@ -340,5 +340,17 @@ mod tests {
             proptest::prop_assert_eq!(found.len(), wanted.len());
             proptest::prop_assert!(found.iter().all(|(name, value)| wanted[*name] == **value));
         }
+    }
+
+    #[test]
+    fn a_variable_is_set_once_however_often_the_base_sets_it() {
+        let set = |env: &[&str], name| {
+            let mut env = env.iter().map(|&pair| pair.to_owned()).collect();
+            set_variable(&mut env, name, "new");
+            env.join(" ")
+        };
+        assert_eq!(set(&["A=1", "B=2", "A=3", "AB=4"], "A"), "A=new B=2 AB=4");
+        assert_eq!(set(&["A=1", "B=2"], "C"), "A=1 B=2 C=new");
+        assert_eq!(set(&["A", "B=2"], "A"), "A=new B=2");
     }
 }

@@ -4,12 +4,13 @@
 //! [`carafe_layers::source::ImageSource`]; [`Registry::push`] writes one. Outside everything is
 //! blocking and may be called from many threads at once; inside is one runtime.
 //!
-//! Here is what one does with a registry: `pull` (`route`: from which mirror), `push` (`report`:
-//! what it did), `manifest`, `referrers`, `doctor`, which tries all of it; and what all of them go
-//! by: `reference` the names, `options` what is set, `shared` what is held, `patience` and `retry`
-//! what is waited out. The folders are rooms, each of which knows those before it and none after
-//! it: `failure` what went wrong, `places` where an image really is, `identity` who is who, `wire`
-//! one request, `upload` one blob. `docs/registry.md` says what is supported.
+//! Here is what one does with a registry: `pull` (`route`: from which mirror), `push` (`ahead`: blobs
+//! before their image is known; `destination`: what one repository is brought; `report`: what it
+//! did), `manifest`, `referrers`, `doctor`, which tries all of it; and what all of them go by:
+//! `reference` the names, `known` where blobs are, `options` what is set, `shared` what is held,
+//! `patience` and `retry` what is waited out. The folders are rooms, each of which knows those before
+//! it and none after it: `failure` what went wrong, `places` where an image really is, `identity` who
+//! is who, `wire` one request, `upload` one blob. `docs/registry.md` says what is supported.
 
 mod ahead;
 mod destination;
