@@ -207,3 +207,11 @@ fn base64_that_is_none() {
     help: make it with `base64 -w0 apps.json`
     ");
 }
+
+#[test]
+fn a_strangers_key_cannot_speak_to_the_terminal() {
+    let demo = Demo::new();
+    demo.write("carafe.toml", &format!("\"\\u001b[2J\\u001b]0;x\" = 1\n{}", demo.spec("")));
+    let stderr = demo.fail(1, &["lock"]);
+    assert!(stderr.contains("unknown field") && !stderr.contains('\u{1b}'), "{stderr:?}");
+}
