@@ -14,7 +14,7 @@ pub const TOKEN: &str = "tok-5f2c9e71b0a84d";
 const PACKAGE_HOSTS: [&str; 4] =
     ["pypi.org", "files.pythonhosted.org", "registry.npmjs.org", "registry.yarnpkg.com"];
 
-/// One test's folder, with the spec in it, and the servers that all tests share.
+/// One test's folder, with the spec and the user's config in it, and the servers that all tests share.
 pub struct Demo {
     folder: tempfile::TempDir,
     /// Where the example apps are: `http://127.0.0.1:port`.
@@ -116,7 +116,7 @@ fn package_mirror() -> &'static str {
     &SERVER.get_or_init(start).1
 }
 
-/// The table `[mirrors]` that leads there.
+/// The user's config: a table `[mirrors]` that leads there.
 fn mirrors() -> String {
     let mirror =
         |host: &&str| format!("\"https://{host}/\" = \"http://127.0.0.1:{}/{host}/\"\n", package_mirror());
@@ -129,6 +129,7 @@ impl Demo {
         let folder = tempfile::tempdir_in(scratch()).unwrap();
         let demo = Self { folder, git: git_server().to_owned(), registry: RegistryServer::start() };
         demo.write("carafe.toml", &demo.spec(&demo.app("greetings", "main")));
+        demo.write("config/carafe/config.toml", &mirrors());
         demo
     }
 
@@ -141,9 +142,8 @@ impl Demo {
              build-image = \"oci:{0}/build-image\"\nbase-image = \"oci:{0}/base-image\"\n\
              [frappe]\nurl = \"{frappe}\"\nbranch = \"main\"\n{apps}\
              [build]\ntimeout = \"10m\"\nmemory = \"3GiB\"\n\
-             [registry.\"{registry}\"]\ninsecure = true\n{1}",
-            bases.display(),
-            mirrors()
+             [registry.\"{registry}\"]\ninsecure = true\n",
+            bases.display()
         )
     }
 
@@ -176,6 +176,7 @@ impl Demo {
         let keep = ["PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"];
         command.envs(std::env::vars().filter(|(name, _)| keep.contains(&name.as_str())));
         command.env("CARAFE_CACHE_DIR", shared_cache()).env("NO_COLOR", "1").stdin(Stdio::null());
+        command.env("XDG_CONFIG_HOME", self.path("config"));
         command
     }
 

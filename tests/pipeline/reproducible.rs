@@ -43,7 +43,11 @@ fn another_user_umask_time_zone_and_a_cold_cache_give_the_same_digest() {
     command.arg(env!("CARGO_BIN_EXE_carafe")).args(["build", "--quiet"]).current_dir(&elsewhere).env_clear();
     let keep = ["PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"];
     command.envs(std::env::vars().filter(|(name, _)| keep.contains(&name.as_str())));
-    command.env("HOME", elsewhere.join("home")).env("TZ", "Asia/Tokyo").env("LANG", "de_DE.UTF-8");
+    command
+        .env("XDG_CONFIG_HOME", demo.path("config"))
+        .env("HOME", elsewhere.join("home"))
+        .env("TZ", "Asia/Tokyo")
+        .env("LANG", "de_DE.UTF-8");
     let second = succeed(&mut command);
     assert_eq!(digest(&first), digest(&second));
 }
