@@ -1,14 +1,15 @@
 //! What is remembered: each request is asked outside once, whoever asks it again and when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use super::absent;
 use super::bodies::Bodies;
+use super::public_url::PublicUrl;
 use super::record::{Answer, MOST_ENTRIES, Record, Request};
 use super::refusal::{Failure, Reason};
 use super::upstream::{Client, NoAnswer, Question, reason};
@@ -18,6 +19,8 @@ use crate::secret::Redactor;
 
 /// Requests that are under way outside at once.
 const MOST_FETCHES: usize = 64;
+/// Redirects that are followed to see where one leads; clients follow no more.
+const MOST_REDIRECTS: usize = 50;
 
 /// Why a request got no answer.
 #[derive(Clone, Debug)]
@@ -28,7 +31,14 @@ pub(super) enum Denied {
     Failed(String),
 }
 
-type Slot = Arc<OnceCell<Answer>>;
+/// One request of this build.
+#[derive(Default)]
+struct Slot {
+    answer: OnceCell<Answer>,
+    /// Taken by whoever fetches the body that was recorded. Has why it is not to be had, if that
+    /// will not pass: clients ask again after a failure.
+    moved: tokio::sync::Mutex<Option<Denied>>,
+}
 
 /// Answers requests from a record, from outside, or from what it was told a moment ago.
 pub(super) struct Memory {
@@ -37,7 +47,7 @@ pub(super) struct Memory {
     bodies: Bodies,
     redactor: Redactor,
     progress: Progress,
-    slots: Mutex<BTreeMap<Request, Slot>>,
+    slots: Mutex<BTreeMap<Request, Arc<Slot>>>,
     failures: Mutex<BTreeMap<Request, Failure>>,
     fetches: Semaphore,
     tries_again: AtomicU64,
@@ -80,7 +90,8 @@ impl Memory {
     async fn recall(&self, question: &Question) -> Result<Answer, Denied> {
         let request = &question.request;
         if let Some(answer) = self.remembered(request) {
-            self.slot(request)?.set(answer.clone()).ok();
+            self.slot(request)?.answer.set(answer.clone()).ok();
+            self.refresh(question, &answer).await?;
             return Ok(answer);
         }
         if matches!(self.mode, Mode::Replay(_)) || self.client.upstream.offline {
@@ -88,23 +99,56 @@ impl Memory {
         }
         let slot = self.slot(request)?;
         if self.client.upstream.refused_hosts.contains(request.url.host()) {
-            return Ok(slot.get_or_init(async || absent::answer()).await.clone());
+            return Ok(slot.answer.get_or_init(async || absent::answer()).await.clone());
         }
-        slot.get_or_try_init(|| self.fetch(question, None)).await.cloned()
+        let fetched = slot.answer.get_or_try_init(|| self.fetch(question, None)).await.cloned();
+        fetched.map_err(|error| self.denied(question, error, false))
     }
 
     /// What the record that was given says, unless it is to be asked anew.
     fn remembered(&self, request: &Request) -> Option<Answer> {
+        self.past(&request.url)?.get(request).cloned()
+    }
+
+    /// The record that was given, if what it says of `url` counts.
+    fn past(&self, url: &PublicUrl) -> Option<&Record> {
         match &self.mode {
-            Mode::Replay(record) => record.get(request).cloned(),
-            Mode::Record { previous, update } => {
-                let previous = previous.as_ref().filter(|_| !update.includes(&request.url))?;
-                previous.get(request).cloned()
-            }
+            Mode::Replay(record) => Some(record),
+            Mode::Record { previous, update } => previous.as_ref().filter(|_| !update.includes(url)),
         }
     }
 
-    fn slot(&self, request: &Request) -> Result<Slot, Denied> {
+    /// Asks a recorded redirect again if what it leads to must be fetched: its signature is not in
+    /// the record. Where that fails, the target shows whether it can be had without.
+    async fn refresh(&self, question: &Question, answer: &Answer) -> Result<(), Denied> {
+        let may_ask = !self.client.upstream.offline;
+        if may_ask && self.leads_outside(question, answer).await? && self.open(answer).await?.is_some() {
+            self.fetch(question, Some(answer)).await.ok();
+        }
+        Ok(())
+    }
+
+    /// Whether this redirect, or one that it leads to, leads to what is not here.
+    async fn leads_outside(&self, question: &Question, answer: &Answer) -> Result<bool, Denied> {
+        let mut next: Vec<_> = answer.redirects_to(&question.request.url).into_iter().collect();
+        let mut seen = BTreeSet::new();
+        while let Some(url) = next.pop().filter(|_| seen.len() < MOST_REDIRECTS) {
+            let known: Vec<_> = self.past(&url).into_iter().flat_map(|past| past.answers_of(&url)).collect();
+            if known.is_empty() && matches!(self.mode, Mode::Record { .. }) {
+                return Ok(true);
+            }
+            for answer in known {
+                if self.open(answer).await?.is_none() {
+                    return Ok(true);
+                }
+                next.extend(answer.redirects_to(&url).filter(|url| !seen.contains(url)));
+            }
+            seen.insert(url);
+        }
+        Ok(false)
+    }
+
+    fn slot(&self, request: &Request) -> Result<Arc<Slot>, Denied> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = slots.get(request) {
             return Ok(Arc::clone(slot));
@@ -113,53 +157,45 @@ impl Memory {
             let reason = format!("a build asks for at most {MOST_ENTRIES} addresses");
             return Err(Denied::Refused(Reason::Malformed { reason }));
         }
-        let slot = Slot::default();
+        let slot = Arc::<Slot>::default();
         slots.insert(request.clone(), Arc::clone(&slot));
         Ok(slot)
     }
 
     /// From outside; with an answer that was `recorded`, its body and no other.
-    async fn fetch(&self, question: &Question, recorded: Option<&Answer>) -> Result<Answer, Denied> {
+    async fn fetch(&self, question: &Question, recorded: Option<&Answer>) -> Result<Answer, NoAnswer> {
         let _turn = self.fetches.acquire().await;
-        let request = &question.request;
         let again = |reason: String| {
             self.tries_again.fetch_add(1, Ordering::Relaxed);
-            let message = format!("failed to fetch {}: {reason}", request.url);
+            let message = format!("failed to fetch {}: {reason}", question.request.url);
             self.progress.warn(self.redactor.redact(&message));
         };
-        let fetched = self.client.fetch(question, recorded, &self.bodies, &again).await;
-        let has_secret =
-            |answer: &Answer| answer.headers.values().any(|value| self.redactor.redact(value) != *value);
-        let fetched = match fetched {
-            Ok(answer) if has_secret(&answer) => {
-                Err(NoAnswer::Failed("its answer has a secret of yours in its headers".to_owned()))
-            }
-            fetched => fetched,
-        };
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        match fetched {
-            Ok(answer) => {
-                failures.remove(request);
-                self.bytes_fetched.fetch_add(answer.size, Ordering::Relaxed);
-                Ok(answer)
-            }
-            Err(NoAnswer::Private(address)) => Err(Denied::Refused(Reason::Private { address })),
-            Err(error) => {
-                let reason = match error {
-                    NoAnswer::Store(error) => reason(&error),
-                    NoAnswer::Failed(reason) | NoAnswer::Private(reason) => reason,
-                };
-                let reason = self.shown(&reason);
-                let failure = Failure {
-                    method: request.method.to_string(),
-                    url: self.redactor.redact(request.url.as_str()),
-                    reason: reason.clone(),
-                    is_recorded: recorded.is_some(),
-                };
-                failures.insert(request.clone(), failure);
-                Err(Denied::Failed(reason))
-            }
+        let answer = self.client.fetch(question, recorded, &self.bodies, &again).await?;
+        if answer.headers.values().any(|value| self.redactor.redact(value) != *value) {
+            return Err(NoAnswer::Failed("its answer has a secret of yours in its headers".to_owned()));
         }
+        self.failures_now().remove(&question.request);
+        self.bytes_fetched.fetch_add(answer.size, Ordering::Relaxed);
+        Ok(answer)
+    }
+
+    /// Keeps in mind what could not be fetched.
+    fn denied(&self, question: &Question, error: NoAnswer, is_recorded: bool) -> Denied {
+        let request = &question.request;
+        let reason = match error {
+            NoAnswer::Private(address) => return Denied::Refused(Reason::Private { address }),
+            NoAnswer::Store(error) => reason(&error),
+            NoAnswer::Failed(reason) | NoAnswer::Moved(reason) => reason,
+        };
+        let reason = self.shown(&reason);
+        let failure = Failure {
+            method: request.method.to_string(),
+            url: self.redactor.redact(request.url.as_str()),
+            reason: reason.clone(),
+            is_recorded,
+        };
+        self.failures_now().insert(request.clone(), failure);
+        Denied::Failed(reason)
     }
 
     /// The body of a recorded answer: from the store, else from outside if it is still the same.
@@ -170,7 +206,21 @@ impl Memory {
         if self.client.upstream.offline {
             return Err(Denied::Refused(Reason::NoBody { body: answer.body }));
         }
-        self.fetch(question, Some(answer)).await?;
+        let slot = self.slot(&question.request)?;
+        let mut moved = slot.moved.lock().await;
+        if let Some(denied) = &*moved {
+            return Err(denied.clone());
+        }
+        // Another client may have asked for it meanwhile.
+        if let Some(file) = self.open(answer).await? {
+            return Ok(file);
+        }
+        if let Err(error) = self.fetch(question, Some(answer)).await {
+            let is_moved = matches!(error, NoAnswer::Moved(_));
+            let denied = self.denied(question, error, true);
+            *moved = is_moved.then(|| denied.clone());
+            return Err(denied);
+        }
         let gone = || Denied::Failed(format!("the store lost the body {}", answer.body));
         self.open(answer).await?.ok_or_else(gone)
     }
@@ -205,7 +255,7 @@ impl Memory {
         };
         let mut record = Record::default();
         for (request, slot) in self.slots.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            if let Some(answer) = slot.get() {
+            if let Some(answer) = slot.answer.get() {
                 record.insert(request.clone(), answer.clone());
             }
         }
@@ -215,8 +265,11 @@ impl Memory {
 
     /// What failed for good so far.
     pub fn failures(&self) -> Vec<Failure> {
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.values().cloned().collect()
+        self.failures_now().values().cloned().collect()
+    }
+
+    fn failures_now(&self) -> MutexGuard<'_, BTreeMap<Request, Failure>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a server or the network said, for people.

@@ -1,9 +1,9 @@
 //! A record on a machine that has none of its bodies, while the servers have moved on.
 
-use carafe_builder::door::{DoorError, Passed, Record};
+use carafe_builder::door::{DoorError, Passed, Patience, Record, Upstream};
 use carafe_layers::digest::Digest;
 
-use crate::support::{Act, Asked, Got, Inside, Standin, answer, upstream};
+use crate::support::{Act, Asked, Got, Inside, Standin, answer, impatient, upstream};
 
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 
@@ -131,6 +131,89 @@ fn a_replica_that_is_wrong_for_a_moment_is_asked_again() {
         assert_eq!((second.status, second.body), (200, first.body));
         assert_eq!((passed.tries_again, passed.failures.len()), (1, 0));
     }
+}
+
+fn patient() -> Upstream {
+    Upstream { patience: Patience { tries: 9, ..impatient() }, ..upstream() }
+}
+
+#[test]
+fn another_body_is_asked_for_three_times_and_then_no_more() {
+    let standin = moving(answer(200, &[], b"then"), answer(200, &[], b"now"));
+    let (_, record) = record(&standin);
+    let cache = tempfile::tempdir().unwrap();
+    let inside = Inside::replaying(cache.path(), patient(), &record);
+    let told = ask(&inside, &standin);
+    assert!(told.status == 502 && told.text().ends_with("(3 tries)\n"), "{}", told.text());
+    for _ in 0..3 {
+        let again = ask(&inside, &standin);
+        assert_eq!((again.status, again.text()), (502, told.text()));
+    }
+    assert_eq!(standin.asked().len(), 1 + 3);
+    assert_eq!(inside.close().failures.len(), 1);
+}
+
+#[test]
+fn what_may_pass_is_asked_for_whenever_a_client_asks() {
+    let cut = b"HTTP/1.1 200 Fine\r\n\r\nth".to_vec();
+    for wrong in [answer(403, &[], b"expired"), vec![Act::Send(cut), Act::Close]] {
+        let standin = Standin::new(move |asked: &Asked| match asked.before {
+            1..=3 => wrong.clone(),
+            _ => answer(200, &[], b"then"),
+        });
+        let (_, record) = record(&standin);
+        let cache = tempfile::tempdir().unwrap();
+        let inside = Inside::replaying(cache.path(), patient(), &record);
+        let statuses = [(); 3].map(|()| ask(&inside, &standin).status);
+        assert_eq!(statuses, [502, 200, 200]);
+        assert_eq!(standin.asked().len(), 1 + 3 + 1);
+        assert_eq!(inside.close().failures, []);
+    }
+}
+
+#[test]
+fn a_body_that_is_gone_is_fetched_once_for_many_clients() {
+    let standin = Standin::new(|_| answer(200, &[], b"object"));
+    let (_, record) = record(&standin);
+    let cache = tempfile::tempdir().unwrap();
+    let inside = Inside::replaying(cache.path(), upstream(), &record);
+    std::thread::scope(|scope| {
+        let clients = [(); 8].map(|()| scope.spawn(|| ask(&inside, &standin).text()));
+        clients.into_iter().for_each(|client| assert_eq!(client.join().unwrap(), "object"));
+    });
+    assert_eq!(standin.asked().len(), 1 + 1);
+}
+
+const HTML: (&str, &str) = ("Content-Type", "text/html; charset=UTF-8");
+
+#[test]
+fn a_page_that_comes_in_html_although_json_is_preferred_is_asked_for_once_more() {
+    let accept = format!("Accept: {JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01");
+    let html = answer(200, &[HTML], b"<a>lamp</a>");
+    for (then, expected, requests) in [
+        (json(&page(1, &[FIRST])), "application/vnd.pypi.simple.v1+json", 2),
+        (html.clone(), "text/html; charset=UTF-8", 2),
+        (answer(503, &[], b""), "text/html; charset=UTF-8", 3),
+    ] {
+        let first = html.clone();
+        let standin = Standin::new(move |asked: &Asked| match asked.before {
+            1 => then.clone(),
+            _ => first.clone(),
+        });
+        let cache = tempfile::tempdir().unwrap();
+        let inside = Inside::recording(cache.path(), upstream());
+        let got = inside.curl(&["--header", &accept, &standin.url("/simple/lamp/")]);
+        assert_eq!((got.status, &*got.header("content-type").unwrap()), (200, expected));
+        assert_eq!(standin.asked().len(), requests);
+        inside.close().complete().unwrap();
+    }
+    let standin = moving(html.clone(), html);
+    let cache = tempfile::tempdir().unwrap();
+    let inside = Inside::recording(cache.path(), upstream());
+    for header in ["Accept: text/html", &format!("Accept: {JSON}, text/html")] {
+        assert_eq!(inside.curl(&["--header", header, &standin.url("/simple/lamp/")]).status, 200);
+    }
+    assert_eq!(standin.asked().len(), 2, "html is as good here");
 }
 
 #[test]

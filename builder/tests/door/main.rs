@@ -7,4 +7,5 @@ mod faults;
 mod judge;
 mod recording;
 mod replaying;
+mod signed;
 mod support;

@@ -58,6 +58,14 @@ pub struct Answer {
     pub size: u64,
 }
 
+impl Answer {
+    /// Where it redirects to whoever asked `url`; `None` if it is no redirect.
+    pub fn redirects_to(&self, url: &PublicUrl) -> Option<PublicUrl> {
+        let location = self.headers.get("location").filter(|_| matches!(self.status, 300..=399))?;
+        PublicUrl::new(url.as_url().join(location).ok()?).ok()
+    }
+}
+
 /// A line of a record.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use carafe_layers::digest::Digest;
 use serde::{Deserialize, Serialize};
 
+use super::public_url::PublicUrl;
+
 pub use entry::{Answer, Entry, Method, Request};
 
 /// Bytes of the largest record.
@@ -69,6 +71,13 @@ impl Record {
     /// The answer to `request`.
     pub fn get(&self, request: &Request) -> Option<&Answer> {
         self.answers.get(request)
+    }
+
+    /// All answers of `url`, however it was asked.
+    pub fn answers_of(&self, url: &PublicUrl) -> impl Iterator<Item = &Answer> {
+        let first = Request { url: url.clone(), method: Method::Get, headers: BTreeMap::new(), body: None };
+        let from = self.answers.range(first..);
+        from.take_while(move |(request, _)| request.url == *url).map(|(_, answer)| answer)
     }
 
     /// Adds an answer; the one that was there before is returned.

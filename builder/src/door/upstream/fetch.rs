@@ -1,37 +1,20 @@
 //! One answer from outside: asked for until it is whole, or given up.
 
-use std::collections::BTreeMap;
-use std::time::SystemTime;
-
-use carafe_layers::digest::Digest;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::Response;
 
 use super::super::bodies::{Bodies, BodiesError, Spool};
-use super::super::public_url::PublicUrl;
 use super::super::record::{Answer, Method, Request};
 use super::client::{Client, Place, reason};
+use super::doubt::{Doubt, is_second_best};
+use super::head::Head;
 use super::partial::Partial;
 use super::plausible::objection;
 use super::private::IsPrivate;
-use super::{Mirror, changed, index_page, packets};
-use crate::retry::{RetryAfter, backoff};
-
-/// What of an answer's head is worth keeping: what a client acts upon. Not there: whatever is
-/// another one each time (dates, identifiers, entity tags, cookies).
-const KEPT_HEADERS: [HeaderName; 8] = [
-    header::CONTENT_DISPOSITION,
-    header::CONTENT_ENCODING,
-    header::CONTENT_LANGUAGE,
-    header::CONTENT_TYPE,
-    header::LINK,
-    header::LOCATION,
-    header::VARY,
-    header::WWW_AUTHENTICATE,
-];
-/// Bytes of all these headers together.
-const LARGEST_HEAD: usize = 64 * 1024;
+use super::trouble::{Tries, Trouble};
+use super::{changed, index_page, packets};
+use crate::retry::RetryAfter;
 
 /// A request, with what is sent besides what decides its answer.
 pub(in super::super) struct Question {
@@ -49,33 +32,10 @@ pub(in super::super) enum NoAnswer {
     Private(String),
     /// All tries failed, or one that made further ones useless. Not redacted.
     Failed(String),
+    /// The server has another body now than the one that was recorded, try after try. Not redacted.
+    Moved(String),
     /// The store could not keep it.
     Store(BodiesError),
-}
-
-/// Why one try brought no answer.
-pub(super) enum Trouble {
-    Passing { reason: String, after: Option<RetryAfter> },
-    Lasting(NoAnswer),
-}
-
-impl Trouble {
-    pub(super) fn passing(reason: impl Into<String>) -> Self {
-        Self::Passing { reason: reason.into(), after: None }
-    }
-
-    fn lasting(reason: impl Into<String>) -> Self {
-        Self::Lasting(NoAnswer::Failed(reason.into()))
-    }
-}
-
-impl From<BodiesError> for Trouble {
-    fn from(error: BodiesError) -> Self {
-        match error {
-            BodiesError::TooLarge => Self::lasting(error.to_string()),
-            error => Self::Lasting(NoAnswer::Store(error)),
-        }
-    }
 }
 
 impl Client {
@@ -92,38 +52,22 @@ impl Client {
         let private = |IsPrivate(address)| NoAnswer::Private(address);
         let place = self.place(&question.request.url).map_err(private)?;
         let mut partial = Partial::default();
-        // The digest of a body whose end nothing marked, until a second one confirms it.
-        let mut unconfirmed: Option<Digest> = None;
-        let patience = self.upstream.patience;
-        let mut failures = 0;
+        let mut doubt = Doubt::default();
+        let mut tries = Tries::new(self.upstream.patience);
         loop {
             let trouble = match self.attempt(&place, question, recorded, bodies, &mut partial).await {
-                Ok((answer, true)) => return Ok(answer),
-                Ok((answer, false)) if unconfirmed == Some(answer.body) => return Ok(answer),
-                Ok((answer, false)) => {
-                    let is_first = unconfirmed.replace(answer.body).is_none();
-                    if is_first {
-                        continue;
+                Ok((answer, is_whole)) => {
+                    let is_second_best = recorded.is_none() && is_second_best(&question.request, &answer);
+                    match doubt.believes(&answer, is_whole, is_second_best) {
+                        Ok(true) => return Ok(answer),
+                        Ok(false) => continue,
+                        Err(trouble) => trouble,
                     }
-                    Trouble::passing("it marks no end of what it sends, and sends another length each time")
                 }
                 Err(trouble) => trouble,
             };
-            let (reason, after) = match trouble {
-                Trouble::Lasting(error) => return Err(error),
-                Trouble::Passing { reason, after } => (reason, after),
-            };
-            failures += 1;
-            if failures >= patience.tries {
-                return Err(NoAnswer::Failed(format!("{reason} ({failures} tries)")));
-            }
-            let asked = after.map(|after| after.pause(SystemTime::now())).unwrap_or_default();
-            if asked > patience.longest_pause {
-                let seconds = asked.as_secs();
-                return Err(NoAnswer::Failed(format!("{reason}; it wants to be left alone for {seconds} s")));
-            }
-            let pause = backoff(failures, patience.first_pause, patience.longest_pause).max(asked);
-            again(format!("{reason}; trying again in {:.1} s", pause.as_secs_f32()));
+            let (message, pause) = tries.after(trouble)?;
+            again(message);
             tokio::time::sleep(pause).await;
         }
     }
@@ -150,8 +94,8 @@ impl Client {
             Some(spool) => (spool, 200),
             None => (bodies.spool()?, status),
         };
-        let marked = is_end_marked(&response);
-        let kept = self.kept_headers(place, response.headers())?;
+        let head = Head { status, ..self.head(place, &response)? };
+        let is_whole = head.is_end_marked || recorded.is_some();
         match receive(&mut response, &mut spool).await {
             Ok(()) => {}
             Err(trouble) => {
@@ -159,43 +103,7 @@ impl Client {
                 return Err(trouble);
             }
         }
-        let answer = accept(&question.request, recorded, (status, kept), spool, bodies)?;
-        Ok((answer, marked || recorded.is_some()))
-    }
-
-    fn kept_headers(
-        &self,
-        place: &Place<'_>,
-        headers: &HeaderMap,
-    ) -> Result<BTreeMap<String, String>, Trouble> {
-        let mut kept = BTreeMap::new();
-        for name in &KEPT_HEADERS {
-            let values: Vec<_> =
-                headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-            if values.is_empty() {
-                continue;
-            }
-            let mut value = values.join(", ");
-            if *name == header::LOCATION {
-                value = self.location(place, value);
-            }
-            kept.insert(name.as_str().to_owned(), value);
-        }
-        if kept.values().map(String::len).sum::<usize>() > LARGEST_HEAD {
-            return Err(Trouble::lasting("the headers of its answer are larger than 64 KiB"));
-        }
-        Ok(kept)
-    }
-
-    /// Where a redirect leads, as a record may say it: not to a mirror, and without a signature.
-    fn location(&self, place: &Place<'_>, text: String) -> String {
-        let absolute = place.url.as_url().join(&text).ok();
-        let Some(absolute) = absolute.and_then(|url| PublicUrl::new(url).ok()) else { return text };
-        let published = Mirror::publish(&self.upstream.mirrors, &absolute);
-        let location = if published == absolute { self.signed.hide(published) } else { published };
-        // As the server wrote it where there is nothing to hide: it may be relative. Only to a
-        // mirror's own pages that means something else.
-        if location == absolute && !place.is_mirror { text } else { location.to_string() }
+        Ok((accept(&question.request, recorded, head, spool, bodies)?, is_whole))
     }
 }
 
@@ -259,10 +167,15 @@ async fn receive(response: &mut Response, spool: &mut Spool) -> Result<(), Troub
 fn accept(
     request: &Request,
     recorded: Option<&Answer>,
-    (status, mut headers): (u16, BTreeMap<String, String>),
+    head: Head,
     mut spool: Spool,
     bodies: &Bodies,
 ) -> Result<Answer, Trouble> {
+    let Head { status, mut headers, is_end_marked, is_signed } = head;
+    // Such a body says the address too, or nothing.
+    if is_signed && recorded.is_none_or(|answer| answer.size == 0) {
+        spool = bodies.spool()?;
+    }
     if packets::is_fetch(request) {
         spool = packets::settle(spool, bodies)?;
     }
@@ -271,24 +184,18 @@ fn accept(
     }
     let (body, size) = (spool.digest(), spool.written());
     let answer = Answer { status, headers, body, size };
-    let objection = match recorded {
-        Some(recorded) => changed::difference(recorded, &answer),
-        None => objection(request, &answer, spool.file()),
+    let trouble = match recorded {
+        Some(recorded) => changed::difference(recorded, &answer).map(|reason| {
+            let is_moved = is_end_marked && recorded.status == status;
+            Trouble::Another { reason, is_moved }
+        }),
+        None => objection(request, &answer, spool.file()).map(Trouble::passing),
     };
-    if let Some(objection) = objection {
-        return Err(Trouble::passing(objection));
+    if let Some(trouble) = trouble {
+        return Err(trouble);
     }
     spool.keep()?;
     Ok(answer)
-}
-
-/// Whether a body that was cut short would be noticed: not if closing the connection ends it.
-fn is_end_marked(response: &Response) -> bool {
-    let headers = response.headers();
-    response.version() >= hyper::Version::HTTP_2
-        || headers.contains_key(header::CONTENT_LENGTH)
-        || headers.contains_key(header::TRANSFER_ENCODING)
-        || matches!(response.status().as_u16(), 204 | 205 | 304)
 }
 
 fn sorted(error: &reqwest::Error) -> Trouble {

@@ -17,7 +17,7 @@ use super::super::bodies::{Bodies, BodiesError, Spool};
 use super::super::record::{Answer, Method, Request};
 
 /// The type of a project's page in JSON (PEP 691).
-const PAGE: &str = "application/vnd.pypi.simple.v1+json";
+pub(super) const PAGE: &str = "application/vnd.pypi.simple.v1+json";
 /// Bytes of the largest page that is written anew, held in memory meanwhile. numpy's has 2 MB.
 const LARGEST_PAGE: u64 = 32 << 20;
 /// The version of the form without the list of versions, which 1.1 asks for.

@@ -3,7 +3,9 @@
 mod changed;
 mod client;
 mod credential;
+mod doubt;
 mod fetch;
+mod head;
 mod index_page;
 mod mirror;
 mod packets;
@@ -12,6 +14,7 @@ mod plausible;
 mod private;
 mod proxies;
 mod signed;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

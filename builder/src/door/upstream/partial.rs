@@ -4,7 +4,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use reqwest::Response;
 
 use super::super::bodies::Spool;
-use super::fetch::Trouble;
+use super::trouble::Trouble;
 
 /// Less than this is asked for from its start.
 const WORTH_KEEPING: u64 = 4 << 20;
