@@ -77,10 +77,10 @@ pub fn build_locked(
     scratch: &Scratch,
     context: &Context,
 ) -> miette::Result<Built> {
-    push.map(BegunPush::check).transpose()?;
     let sources = stages::fetch::fetch(spec, &lock, apps, context)?;
-    if let Some(push) = push {
-        stages::push::send_base(push, &sources, &lock.base_image);
+    // Where the base is copied here anyway, it is read once, and sent from here.
+    if let (Some(push), None) = (push, layout) {
+        stages::push::send_base(push, &sources, &lock.base_image, None);
     }
     let Network { mode, keep } = network;
     let (tree, traffic) = stages::bench::build(spec, &lock, &sources, mode, scratch, context)?;
@@ -89,7 +89,10 @@ pub fn build_locked(
     let layout = layout.map_or_else(|| scratch.path().join("layout"), Path::to_owned);
     let layers = stages::pack::pack(&tree, &lock, &spec.redactor(), &layout, push, context)?;
     if is_kept {
-        stages::assemble::add_base(&sources, &layout, context)?;
+        let layout = stages::assemble::add_base(&sources, &layout, context)?;
+        if let Some(push) = push {
+            stages::push::send_base(push, &sources, &lock.base_image, Some(&layout));
+        }
     }
     let image = stages::assemble::assemble(&lock, &tree, &layers, &sources, &layout, &spec.tags)?;
     Ok(Built { lock, image, layers, sources, layout, traffic })

@@ -57,6 +57,11 @@ pub enum Event {
         /** How much more. */
         amount: u64,
     },
+    /// What ran beside other things is waited for from here on: its time counts from now.
+    Awaited {
+        /** Which. */
+        task: TaskId,
+    },
     /// A task moved on by `amount`.
     Advanced {
         /** Which. */
@@ -141,12 +146,17 @@ pub struct Task {
 impl Task {
     /// Moves on by `amount`.
     pub fn advance(&self, amount: u64) {
-        self.sink.event(Event::Advanced { task: self.id, amount });
+        self.meter().advance(amount);
     }
 
     /// There is `amount` more to do than was said.
     pub fn extend(&self, amount: u64) {
-        self.sink.event(Event::Extended { task: self.id, amount });
+        self.meter().extend(amount);
+    }
+
+    /// From here on somebody waits for it, and its time counts.
+    pub fn awaited(&self) {
+        self.sink.event(Event::Awaited { task: self.id });
     }
 
     /// A way to move this task on from somewhere that outlives no borrow of it.
@@ -166,7 +176,8 @@ impl Task {
     }
 }
 
-/// Moves a task on, and can do nothing else with it; cheap to clone.
+/// Moves a task on, and can do nothing else with it; cheap to clone. What it says of a task that
+/// has ended is not heard.
 #[derive(Clone)]
 pub struct Meter {
     sink: Arc<dyn Sink>,
@@ -177,6 +188,11 @@ impl Meter {
     /// Moves on by `amount`.
     pub fn advance(&self, amount: u64) {
         self.sink.event(Event::Advanced { task: self.id, amount });
+    }
+
+    /// There is `amount` more to do than was said.
+    pub fn extend(&self, amount: u64) {
+        self.sink.event(Event::Extended { task: self.id, amount });
     }
 }
 

@@ -94,6 +94,7 @@ pub fn run(arguments: &BuildArguments) -> miette::Result<u8> {
     let folder = output.as_ref().and_then(ImageName::folder);
     let pushed_to = if arguments.push { &targets[..] } else { &[] };
     let push = context.registry.begin_push(pushed_to, &context.progress)?;
+    push.check()?;
     let outlet = Outlet { layout: folder, push: Some(&push) };
     let built = match &context.bundle {
         Some(bundle) => pipeline::build_bundle(&spec, bundle, outlet, &scratch, &context)?,

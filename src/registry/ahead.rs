@@ -6,16 +6,16 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::{Builder, JoinHandle};
 
-use carafe_builder::progress::{Progress, Stage, Task, Unit};
+use carafe_builder::progress::{Meter, Progress, Stage, Task, Unit};
 use carafe_layers::digest::Digest;
 use carafe_layers::oci::Descriptor;
 use carafe_layers::source::SourceError;
 
 use super::Registry;
 use super::destination::{Courier, Destination};
-use super::failure::RegistryError;
+use super::failure::{RegistryError, in_one_line};
 use super::known::KnownBlobs;
 use super::push::UPLOADS_AT_ONCE;
 use super::reference::Repository;
@@ -32,50 +32,56 @@ pub(super) struct ReadyBlob {
     pub known: KnownBlobs,
 }
 
-/// What is sent ahead to one registry's repositories. Dropped, it begins nothing further; what is
-/// under way ends by itself.
+/// Sends what is ready to one registry's repositories. Dropped, it begins nothing further; what is
+/// under way ends by itself, and nobody hears of it.
 pub(super) struct Ahead {
     pub destinations: Vec<Destination>,
-    way: Arc<Way>,
+    board: Arc<Board>,
     queue: Option<Sender<ReadyBlob>>,
     waiting: Arc<Mutex<Receiver<ReadyBlob>>>,
     workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// What the workers share.
-struct Way {
+struct Board {
     registry: Registry,
     progress: Progress,
     repositories: Vec<Repository>,
     asked: Mutex<BTreeSet<Digest>>,
-    arrivals: Mutex<BTreeMap<Repository, Arrivals>>,
+    arrived: Mutex<BTreeMap<Repository, Arrived>>,
     is_over: AtomicBool,
 }
 
 /// What came to one repository so far.
 #[derive(Default)]
-pub(super) struct Arrivals {
+pub(super) struct Arrived {
     /// How.
     pub deliveries: BTreeMap<Digest, Delivery>,
-    /// Who is told of the push, and of how many bytes he knows.
-    pub task: Option<(Arc<Task>, u64)>,
+    /// Who is told of the push.
+    pub told: Option<Told>,
+}
+
+/// A push's task, and the total that it knows of.
+pub(super) struct Told {
+    pub task: Task,
+    pub total: u64,
 }
 
 impl Ahead {
     /// Asks nothing yet.
     pub fn new(registry: &Registry, destinations: Vec<Destination>, progress: &Progress) -> Self {
         let (queue, waiting) = mpsc::channel();
-        let way = Way {
+        let board = Board {
             registry: registry.clone(),
             progress: progress.clone(),
             repositories: destinations.iter().map(|one| one.repository.clone()).collect(),
             asked: Mutex::default(),
-            arrivals: Mutex::default(),
+            arrived: Mutex::default(),
             is_over: AtomicBool::new(false),
         };
         Self {
             destinations,
-            way: Arc::new(way),
+            board: Arc::new(board),
             queue: Some(queue),
             waiting: Arc::new(Mutex::new(waiting)),
             workers: Mutex::default(),
@@ -84,50 +90,66 @@ impl Ahead {
 
     /// Sends it as soon as there is a turn for it, and returns at once.
     pub fn send(&self, blob: ReadyBlob) {
-        if !lock(&self.way.asked).insert(blob.descriptor.digest) {
+        if self.board.is_over() || !lock(&self.board.asked).insert(blob.descriptor.digest) {
             return;
         }
-        self.way.announce(blob.descriptor.size);
+        self.board.announce(blob.descriptor.size);
         let Some(queue) = &self.queue else { return };
-        // It fails only when all workers are gone, and each holds the other end.
+        // It fails only when nobody holds the other end, and we do.
         let _ = queue.send(blob);
         let mut workers = lock(&self.workers);
         if workers.len() < UPLOADS_AT_ONCE {
-            let (way, waiting) = (Arc::clone(&self.way), Arc::clone(&self.waiting));
-            workers.push(thread::spawn(move || way.work(&waiting)));
+            let (board, waiting) = (Arc::clone(&self.board), Arc::clone(&self.waiting));
+            // Where no thread is to be had, it is sent with the image.
+            workers.extend(Builder::new().spawn(move || board.work(&waiting)));
         }
     }
 
+    /// Sends nothing further; says why.
+    pub fn give_up(&self, error: &RegistryError) {
+        self.board.give_up(error);
+    }
+
     /// Waits until all that was to be sent has arrived or failed, and tells what arrived.
-    pub fn arrive(&mut self) -> BTreeMap<Repository, Arrivals> {
+    pub fn join(&mut self) -> BTreeMap<Repository, Arrived> {
         self.queue = None;
         for worker in lock(&self.workers).drain(..) {
             // One that panicked has sent less.
             let _ = worker.join();
         }
-        mem::take(&mut lock(&self.way.arrivals))
+        mem::take(&mut lock(&self.board.arrived))
     }
 }
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        self.way.is_over.store(true, Ordering::Relaxed);
-        lock(&self.way.arrivals).clear();
+        self.board.is_over.store(true, Ordering::Relaxed);
+        lock(&self.board.arrived).clear();
     }
 }
 
-impl Way {
+impl Board {
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    fn give_up(&self, error: &RegistryError) {
+        if !self.is_over.swap(true, Ordering::Relaxed) {
+            let message = format!("{}; it is tried again when the image is done", in_one_line(error));
+            self.progress.warn(message);
+        }
+    }
+
     /// Tells every repository's task that so many bytes more are to come.
     fn announce(&self, bytes: u64) {
-        let mut arrivals = lock(&self.arrivals);
+        let mut arrived = lock(&self.arrived);
         for repository in &self.repositories {
-            let (task, total) =
-                arrivals.entry(repository.clone()).or_default().task.get_or_insert_with(|| {
-                    let task = self.progress.task(Stage::Push, repository.to_string(), Some(0), Unit::Bytes);
-                    (Arc::new(task), 0)
-                });
-            task.extend(bytes);
-            *total += bytes;
+            let told = arrived.entry(repository.clone()).or_default().told.get_or_insert_with(|| Told {
+                task: self.progress.task(Stage::Push, repository.to_string(), Some(0), Unit::Bytes),
+                total: 0,
+            });
+            told.task.extend(bytes);
+            told.total = told.total.saturating_add(bytes);
         }
     }
 
@@ -135,35 +157,34 @@ impl Way {
         loop {
             let next = lock(waiting).recv();
             let Ok(blob) = next else { return };
-            if !self.is_over.load(Ordering::Relaxed)
+            if !self.is_over()
                 && let Err(error) = self.bring(blob)
-                && !self.is_over.swap(true, Ordering::Relaxed)
             {
-                let message = format!("{error}; when the image is done, this is tried again");
-                self.progress.warn(message);
+                self.give_up(&error);
             }
         }
     }
 
     /// To one repository after the other: the second takes it from the first.
-    fn bring(&self, blob: ReadyBlob) -> Result<(), RegistryError> {
-        let (digest, mut known) = (blob.descriptor.digest, blob.known);
+    fn bring(&self, ReadyBlob { descriptor, open, mut known }: ReadyBlob) -> Result<(), RegistryError> {
         for repository in &self.repositories {
-            let task = lock(&self.arrivals).get(repository).and_then(|all| all.task.clone());
-            // None when nobody waits for it any more.
-            let Some((task, _)) = task else { return Ok(()) };
-            let courier = Courier::new(&self.registry, repository, &known, [&blob.descriptor].into_iter());
-            let delivery = courier.blob(&blob.descriptor, &*blob.open, &task)?;
+            let Some(meter) = self.meter(repository) else { return Ok(()) };
+            let courier = Courier::new(&self.registry, repository, &known, [&descriptor].into_iter());
+            let delivery = courier.blob(&descriptor, &*open, &meter)?;
             if delivery != Delivery::Sent {
-                task.advance(blob.descriptor.size);
+                meter.advance(descriptor.size);
             }
-            drop(task);
-            if let Some(arrivals) = lock(&self.arrivals).get_mut(repository) {
-                arrivals.deliveries.insert(digest, delivery);
+            if let Some(arrived) = lock(&self.arrived).get_mut(repository) {
+                arrived.deliveries.insert(descriptor.digest, delivery);
             }
-            known.add(repository, [digest]);
+            known.add(repository, [descriptor.digest]);
         }
         Ok(())
+    }
+
+    /// None when nobody waits for the push any more.
+    fn meter(&self, repository: &Repository) -> Option<Meter> {
+        Some(lock(&self.arrived).get(repository)?.told.as_ref()?.task.meter())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use carafe_builder::progress::Task;
+use carafe_builder::progress::Meter;
 use carafe_layers::graph::Document;
 use carafe_layers::oci::Descriptor;
 use carafe_layers::referrers::Referrer;
@@ -61,22 +61,30 @@ impl<'a> Courier<'a> {
     }
 
     /// Whether we may: an upload is opened, and cancelled. Registries that know no cancelling drop
-    /// it by themselves.
+    /// it by themselves. One that is busy now is not waited for: it says nothing about later.
     pub fn check(&self) -> Result<(), RegistryError> {
         let shared = &self.registry.shared;
         let action = format!("push to {}", self.repository);
         let attempt = Attempt::new(&action, self.repository, &self.access);
-        let session = shared.persist(&attempt, || shared.block_on(shared.client.open_upload(&attempt)))?;
-        let _ = shared.block_on(shared.client.cancel_upload(&attempt, &session));
+        let open = || match shared.block_on(shared.client.open_upload(&attempt)) {
+            Err(error) if error.is_passing() && !matches!(error, RegistryError::Unreachable { .. }) => {
+                Ok(None)
+            }
+            opened => opened.map(Some),
+        };
+        if let Some(session) = shared.persist(&attempt, open)? {
+            let _ = shared.block_on(shared.client.cancel_upload(&attempt, &session));
+        }
         Ok(())
     }
 
-    /// A blob, in the cheapest way. `task` is told of the bytes that are sent.
+    /// A blob, in the cheapest way. `meter` is told of the bytes that are sent, and takes them back
+    /// where that fails.
     pub fn blob(
         &self,
         descriptor: &Descriptor,
         open: &OpenBlob<'_>,
-        task: &Task,
+        meter: &Meter,
     ) -> Result<Delivery, RegistryError> {
         let near = self.known.near(self.repository, descriptor.digest);
         let upload = Upload {
@@ -87,7 +95,7 @@ impl<'a> Courier<'a> {
             descriptor,
             near: &near,
             open,
-            task,
+            meter,
         };
         upload.deliver()
     }

@@ -7,21 +7,22 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::Read;
+use std::iter;
 use std::sync::Arc;
 
-use carafe_builder::progress::{Progress, Stage, Unit};
+use carafe_builder::progress::{Meter, Progress, Stage, Unit};
 use carafe_layers::digest::Digest;
 use carafe_layers::graph::Graph;
 use carafe_layers::oci::{Descriptor, total_size};
 use carafe_layers::source::{ImageSource, ResolvedImage, SourceError};
 
 use super::Registry;
-use super::ahead::{Ahead, Arrivals, ReadyBlob};
+use super::ahead::{Ahead, Arrived, ReadyBlob, Told};
 use super::destination::{Courier, Destination};
 use super::failure::RegistryError;
 use super::known::KnownBlobs;
 use super::reference::{Reference, Repository};
-use super::report::{BlobReport, Delivery, PushReport};
+use super::report::{BlobReport, Delivery, PushReport, summary};
 use crate::parallel;
 
 /// So many blobs are on their way to one repository at the same time.
@@ -84,16 +85,26 @@ pub struct BegunPush {
 }
 
 impl BegunPush {
-    /// Whether all that is pushed to can be reached and may be written to; leaves nothing there.
-    /// Whoever is refused should hear it before an image is made for hours.
+    /// Whether the registries can be reached, and may be written to; leaves nothing there. Fails if
+    /// none of them can: that should be heard before an image is made for hours. Where only some
+    /// cannot, that is a warning, and [`Self::finish`] tries them again. One that is busy now may
+    /// not be later.
     pub fn check(&self) -> Result<(), RegistryError> {
         let known = KnownBlobs::default();
         let check = |ahead: &Ahead| {
-            ahead.destinations.iter().try_for_each(|one| {
-                Courier::new(&self.registry, &one.repository, &known, std::iter::empty()).check()
-            })
+            let mut couriers = ahead
+                .destinations
+                .iter()
+                .map(|one| Courier::new(&self.registry, &one.repository, &known, iter::empty()));
+            Ok::<_, Infallible>(couriers.try_for_each(|courier| courier.check()).err())
         };
-        parallel::map(self.ahead.iter().collect(), REGISTRIES_AT_ONCE, check).map(drop)
+        let Ok(errors) = parallel::map(self.ahead.iter().collect(), REGISTRIES_AT_ONCE, check);
+        let can_some = errors.iter().any(Option::is_none);
+        let mut failed: Vec<_> =
+            self.ahead.iter().zip(errors).filter_map(|(ahead, error)| Some((ahead, error?))).collect();
+        let last = if can_some { None } else { failed.pop() };
+        failed.iter().for_each(|(ahead, error)| ahead.give_up(error));
+        last.map_or(Ok(()), |(_, error)| Err(error))
     }
 
     /// Sends a blob of the image to come, in the background, and returns at once. `open` opens its
@@ -132,9 +143,9 @@ impl BegunPush {
         let known = &known.everywhere(&registry.shared.places);
         let count = ahead.len();
         let push = |mut ahead: Ahead| {
-            let arrivals = ahead.arrive();
+            let arrived = ahead.join();
             let pushing = Pushing { registry: &registry, graph, blobs, progress: &progress };
-            Ok::<_, Infallible>(pushing.to_one(&ahead.destinations, known, arrivals))
+            Ok::<_, Infallible>(pushing.to_one(&ahead.destinations, known, arrived))
         };
         let Ok(results) = parallel::map(ahead, REGISTRIES_AT_ONCE, push);
         let (mut done, mut failed) = (Vec::new(), Vec::new());
@@ -185,14 +196,14 @@ impl Pushing<'_> {
         &self,
         destinations: &[Destination],
         known: &KnownBlobs,
-        mut arrivals: BTreeMap<Repository, Arrivals>,
+        mut arrived: BTreeMap<Repository, Arrived>,
     ) -> Result<Vec<PushReport>, RegistryError> {
         let (mut known, mut reports) = (known.clone(), Vec::new());
         let root = &self.graph.root;
         for Destination { repository, tags } in destinations {
-            let arrived = arrivals.remove(repository).unwrap_or_default();
             let courier = Courier::new(self.registry, repository, &known, self.graph.blobs());
-            let delivered = self.bring(&courier, repository, arrived)?;
+            let ahead = arrived.remove(repository).unwrap_or_default();
+            let delivered = self.bring(&courier, repository, ahead)?;
             self.graph.documents().try_for_each(|document| courier.document(document))?;
             known.add(repository, delivered.iter().map(|blob| blob.descriptor.digest));
             let (target, digest) = (repository.clone(), root.descriptor.digest);
@@ -205,36 +216,29 @@ impl Pushing<'_> {
         Ok(reports)
     }
 
-    /// The layers, several at once, then the configs.
+    /// The layers, several at once, then the configs. Those that went `ahead` are asked for again.
     fn bring(
         &self,
         courier: &Courier<'_>,
         repository: &Repository,
-        arrived: Arrivals,
+        ahead: Arrived,
     ) -> Result<Vec<BlobReport>, RegistryError> {
-        let Arrivals { deliveries, task } = arrived;
+        let Arrived { deliveries, told } = ahead;
         let total = total_size(self.graph.blobs());
-        let task = match task.and_then(|(task, known)| Some((Arc::into_inner(task)?, known))) {
-            Some((task, known)) => {
+        let task = match told {
+            Some(Told { task, total: known }) => {
                 task.extend(total.saturating_sub(known));
+                task.awaited();
                 task
             }
             None => self.progress.task(Stage::Push, repository.to_string(), Some(total), Unit::Bytes),
         };
+        let meter = task.meter();
         let mut reports = Vec::new();
         for blobs in [&self.graph.layers, &self.graph.configs] {
             reports.extend(parallel::map(blobs.iter().collect(), UPLOADS_AT_ONCE, |blob: &Descriptor| {
-                let delivery = match (
-                    courier.blob(blob, &|| self.blobs.blob(blob), &task)?,
-                    deliveries.get(&blob.digest),
-                ) {
-                    (Delivery::Skipped, Some(ahead)) => ahead.clone(),
-                    (Delivery::Sent, _) => Delivery::Sent,
-                    (delivery, _) => {
-                        task.advance(blob.size);
-                        delivery
-                    }
-                };
+                let now = courier.blob(blob, &|| self.blobs.blob(blob), &meter)?;
+                let delivery = as_brought(now, deliveries.get(&blob.digest), blob.size, &meter);
                 Ok(BlobReport { descriptor: blob.clone(), delivery })
             })?);
         }
@@ -242,18 +246,24 @@ impl Pushing<'_> {
         Ok(reports)
     }
 }
-/// What became of all blobs, in a few words.
-fn summary(reports: &[BlobReport]) -> String {
-    let count = |is: fn(&Delivery) -> bool| reports.iter().filter(|blob| is(&blob.delivery)).count();
-    let counts = [
-        (count(|delivery| *delivery == Delivery::Sent), "sent"),
-        (count(|delivery| matches!(delivery, Delivery::Mounted { .. })), "mounted"),
-        (count(|delivery| *delivery == Delivery::Skipped), "skipped"),
-    ];
-    let words: Vec<_> = counts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
-        .collect();
-    words.join(", ")
+
+/// How a blob got there, of which it is known how it was brought `now`, and `ahead`. The meter has
+/// heard of what was sent each time, and of all that arrived ahead.
+fn as_brought(now: Delivery, ahead: Option<&Delivery>, size: u64, meter: &Meter) -> Delivery {
+    match (now, ahead) {
+        (Delivery::Skipped, Some(ahead)) => ahead.clone(),
+        (now, Some(_)) => {
+            // It was gone, and came once more.
+            meter.extend(size);
+            if now != Delivery::Sent {
+                meter.advance(size);
+            }
+            now
+        }
+        (Delivery::Sent, None) => Delivery::Sent,
+        (now, None) => {
+            meter.advance(size);
+            now
+        }
+    }
 }

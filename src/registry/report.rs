@@ -40,3 +40,19 @@ pub struct PushReport {
     /// The tags that point at it now.
     pub tags: Vec<String>,
 }
+
+/// What became of all blobs, in a few words.
+pub(super) fn summary(reports: &[BlobReport]) -> String {
+    let count = |is: fn(&Delivery) -> bool| reports.iter().filter(|blob| is(&blob.delivery)).count();
+    let counts = [
+        (count(|delivery| *delivery == Delivery::Sent), "sent"),
+        (count(|delivery| matches!(delivery, Delivery::Mounted { .. })), "mounted"),
+        (count(|delivery| *delivery == Delivery::Skipped), "skipped"),
+    ];
+    let words: Vec<_> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    words.join(", ")
+}

@@ -27,11 +27,20 @@ struct Steps {
 }
 
 impl Json {
-    /// Takes a step in, and returns what is to be told now, if anything.
+    fn begin(&self, task: TaskId) {
+        let steps = Steps { amount: 0, told: Instant::now() };
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).insert(task, steps);
+    }
+
+    fn is_running(&self, task: TaskId) -> bool {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&task)
+    }
+
+    /// Takes a step of a running task in, and returns what is to be told now, if anything.
     fn step(&self, task: TaskId, amount: u64) -> Option<u64> {
         let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        let steps = steps.entry(task).or_insert_with(|| Steps { amount: 0, told: Instant::now() });
-        steps.amount += amount;
+        let steps = steps.get_mut(&task)?;
+        steps.amount = steps.amount.saturating_add(amount);
         if steps.told.elapsed() < INTERVAL {
             return None;
         }
@@ -52,6 +61,9 @@ fn advanced(task: TaskId, amount: u64) -> serde_json::Value {
 
 impl Sink for Json {
     fn event(&self, event: Event) {
+        if let Event::Started { task, .. } = &event {
+            self.begin(*task);
+        }
         if let Event::Finished { task, .. } | Event::Abandoned { task } = &event
             && let Some(amount) = self.rest(*task)
         {
@@ -65,9 +77,11 @@ impl Sink for Json {
                 };
                 json!({"event": "started", "task": task.0, "stage": label(stage), "name": name, "total": total, "unit": unit})
             }
-            Event::Extended { task, amount } => {
+            Event::Extended { task, amount } if self.is_running(task) => {
                 json!({"event": "extended", "task": task.0, "amount": amount})
             }
+            Event::Extended { .. } => return,
+            Event::Awaited { task } => json!({"event": "awaited", "task": task.0}),
             Event::Advanced { task, amount } => match self.step(task, amount) {
                 Some(amount) => advanced(task, amount),
                 None => return,
@@ -97,6 +111,8 @@ mod tests {
     #[test]
     fn no_step_is_lost_and_few_are_told() {
         let (json, task) = (Json::default(), TaskId(1));
+        assert_eq!(json.step(task, 5), None, "of a task that is not there");
+        json.begin(task);
         let told: Vec<u64> = (0..1000).filter_map(|_| json.step(task, 3)).collect();
         let rest = json.rest(task).unwrap_or_default();
         assert_eq!(told.iter().sum::<u64>() + rest, 3000);

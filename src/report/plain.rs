@@ -49,7 +49,13 @@ impl Plain {
             Event::Abandoned { task } => running.remove(&task).map(|task| task.ended("stopped")),
             Event::Extended { task, amount } => {
                 if let Some(task) = running.get_mut(&task) {
-                    task.total = Some(task.total.unwrap_or(0) + amount);
+                    task.total = Some(task.total.unwrap_or(0).saturating_add(amount));
+                }
+                None
+            }
+            Event::Awaited { task } => {
+                if let Some(task) = running.get_mut(&task) {
+                    task.since = Instant::now();
                 }
                 None
             }
@@ -66,7 +72,7 @@ impl Running {
     }
 
     fn advance(&mut self, amount: u64) -> Option<String> {
-        self.done += amount;
+        self.done = self.done.saturating_add(amount);
         if self.told.elapsed() < SIGN_OF_LIFE {
             return None;
         }

@@ -79,6 +79,11 @@ impl Terminal {
                     task.bar.inc_length(amount);
                 }
             }
+            Event::Awaited { task } => {
+                if let Some(task) = running.get(&task) {
+                    task.bar.reset_elapsed();
+                }
+            }
             Event::Advanced { task, amount } => {
                 if let Some(task) = running.get(&task) {
                     task.bar.inc(amount);

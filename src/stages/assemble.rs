@@ -54,8 +54,8 @@ fn with_lock(mut changes: ImageChanges, lock: &Lock) -> miette::Result<ImageChan
     Ok(changes)
 }
 
-/// Copies the base image's layers into the layout, so that it is complete.
-pub fn add_base(sources: &Sources, layout: &Path, context: &Context) -> miette::Result<()> {
+/// Copies the base image's layers into the layout, so that it is complete, and returns it.
+pub fn add_base(sources: &Sources, layout: &Path, context: &Context) -> miette::Result<LayoutWriter> {
     let writer = LayoutWriter::create(layout)?;
     let layers = &sources.base.manifest.layers;
     let total = total_size(layers);
@@ -71,5 +71,5 @@ pub fn add_base(sources: &Sources, layout: &Path, context: &Context) -> miette::
         task.advance(layer.size);
     }
     task.finish(format!("{} layers", layers.len()));
-    Ok(())
+    Ok(writer)
 }

@@ -16,23 +16,32 @@ use crate::context::Context;
 use crate::images::{ImageName, Layered};
 use crate::registry::{BegunPush, KnownBlobs};
 
-/// Sends the base's layers ahead: they are at hand before bench runs.
-pub fn send_base(push: &BegunPush, sources: &Sources, locked: &LockedImage) {
+/// Sends the base's layers ahead, from where the base is, or from `layout` that has them too.
+pub fn send_base(push: &BegunPush, sources: &Sources, locked: &LockedImage, layout: Option<&LayoutWriter>) {
     let layers = &sources.base.manifest.layers;
     let mut known = KnownBlobs::default();
     if let Ok(ImageName::Registry(base)) = locked.reference.parse() {
         known.add(base.repository(), layers.iter().map(|layer| layer.digest));
     }
     for layer in layers {
-        let (source, blob) = (Arc::clone(&sources.base_source), layer.clone());
-        push.send(layer, &known, move || source.blob(&blob));
+        match layout {
+            Some(layout) => send_file(push, layer, &known, layout),
+            None => {
+                let (source, blob) = (Arc::clone(&sources.base_source), layer.clone());
+                push.send(layer, &known, move || source.blob(&blob));
+            }
+        }
     }
 }
 
 /// Sends a layer of our own ahead, which lies in `layout`.
 pub fn send_layer(push: &BegunPush, layer: &Descriptor, layout: &LayoutWriter) {
+    send_file(push, layer, &KnownBlobs::default(), layout);
+}
+
+fn send_file(push: &BegunPush, layer: &Descriptor, known: &KnownBlobs, layout: &LayoutWriter) {
     let path = layout.blob_path(&layer.digest);
-    push.send(layer, &KnownBlobs::default(), move || match File::open(&path) {
+    push.send(layer, known, move || match File::open(&path) {
         Ok(file) => Ok(Box::new(file)),
         Err(source) => Err(SourceError::Io { path: path.display().to_string(), source }),
     });

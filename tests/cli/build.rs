@@ -26,15 +26,14 @@ fn a_failing_build_shows_its_last_lines_and_names_its_log() {
 #[test]
 fn a_push_that_would_be_refused_ends_a_build_before_it_begins() {
     let demo = Demo::new();
-    demo.run(&["lock", "--quiet"]);
     let closed = RegistryServer::with(Setup { login: Some(("builder", "pass-3b8e")), ..Setup::default() });
     let (tag, address) = (closed.image("erp:1"), closed.address());
-    let stderr = demo.fail(1, &["build", "--push", "-t", &tag, "--insecure-registry", address]);
+    let stderr = demo.fail(1, &["build", "--lock", "--push", "-t", &tag, "--insecure-registry", address]);
     assert!(
         stderr.contains(&format!("failed to push to {address}/erp: `{address}` wants other credentials")),
         "{stderr}"
     );
-    assert!(!stderr.contains("bench"), "{stderr}");
+    assert!(!stderr.contains("fetch") && !demo.path("carafe.lock").exists(), "{stderr}");
 }
 
 #[test]

@@ -13,7 +13,15 @@ fn events(stdout: &str) -> Vec<Value> {
 fn a_blobs_upload_begins_when_its_bytes_are_ready() {
     let demo = Demo::new();
     demo.run(&["lock", "--quiet"]);
-    let events = events(&demo.run(&["build", "--push", "--json"]));
+    // Nobody is at the second registry, which does not hold the first one up.
+    let (here, nowhere) = (demo.registry.image("demo/greetings:1"), "127.0.0.1:9/demo/greetings:1");
+    let both =
+        ["build", "--push", "--json", "-t", &here, "-t", nowhere, "--insecure-registry", "127.0.0.1:9"];
+    let output = demo.carafe(&both).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("127.0.0.1:9") && stderr.contains("the others have all of it"), "{stderr}");
+    let events = events(&String::from_utf8(output.stdout).unwrap());
     let started = |stage: &str| -> Vec<(usize, &Value)> {
         let of_stage = |event: &Value| event["event"] == "started" && event["stage"] == stage;
         let all = events.iter().enumerate().filter(|(_, event)| of_stage(event));
@@ -22,7 +30,7 @@ fn a_blobs_upload_begins_when_its_bytes_are_ready() {
     // The base's blobs are at hand before bench runs.
     let (push, task) = started("push")[0];
     assert!(push < started("build")[0].0);
-    assert_eq!(started("push").len(), 1, "one task from the first blob to the last");
+    assert_eq!(started("push").len(), 2, "one task for each registry, from the first blob to the last");
 
     // Each layer of our own goes before the next one is packed.
     let ready = |event: &Value| event["event"] == "extended" && event["task"] == *task;

@@ -160,6 +160,11 @@ impl FaultyServer {
         self.state.store.lock().unwrap().put(name, bytes);
     }
 
+    /// Uploads that were opened, and neither finished nor cancelled.
+    pub fn open_uploads(&self) -> usize {
+        self.state.store.lock().unwrap().open_uploads()
+    }
+
     /// Loses what is stored under the last part of its path.
     pub fn forget(&self, name: &str) {
         self.state.store.lock().unwrap().forget(name);

@@ -19,6 +19,11 @@ impl Store {
         self.stored.get(name).cloned()
     }
 
+    /// Uploads that were opened, and neither finished nor cancelled.
+    pub fn open_uploads(&self) -> usize {
+        self.sessions.len()
+    }
+
     pub fn put(&mut self, name: &str, bytes: &[u8]) {
         self.stored.insert(name.to_owned(), bytes.to_owned());
     }
@@ -56,6 +61,10 @@ impl Store {
         }
         let Some(bytes) = self.sessions.get_mut(id) else { return Answer::status(404) };
         match request.method.as_str() {
+            "DELETE" => {
+                self.sessions.remove(id);
+                Answer::status(204)
+            }
             "PATCH" => {
                 let range = request.headers.get("content-range").and_then(|range| range.split_once('-'));
                 if range.is_some_and(|(start, _)| start.parse() != Ok(bytes.len())) {

@@ -134,7 +134,8 @@ fn a_client_certificate_is_shown_where_it_is_wanted() {
     let ours = Some((file("client.pem"), file("client.key")));
     assert!(is_spoken_to(&with_files(address, &[file("ca.pem")], ours), address));
     let text = shown(resolve(&with_files(address, &[file("ca.pem")], None), address));
-    assert!(text.contains("wants a client certificate") && text.contains("client-cert"), "{text}");
+    // The server closes right after the handshake; whether its alert is read is a race.
+    assert!(text.contains("client certificate") && text.contains("`client-cert`"), "{text}");
     let mixed = Some((file("client.pem"), file("server.key")));
     let text = shown(resolve(&with_files(address, &[file("ca.pem")], mixed), address));
     assert!(text.contains("server.key") && text.contains("no key of its certificate"), "{text}");

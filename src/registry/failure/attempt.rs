@@ -65,7 +65,7 @@ impl<'a> Attempt<'a> {
     /// The exchange did not end as it should, and may well when it is tried again.
     pub(in crate::registry) fn broken(&self, source: Box<dyn StdError + Send + Sync>) -> RegistryError {
         let (action, registry) = self.names();
-        RegistryError::Broken { action, registry, source }
+        RegistryError::Broken { action, registry, hint: "", source }
     }
 
     /// No whole answer came.
@@ -82,7 +82,10 @@ impl<'a> Attempt<'a> {
                 RegistryError::Untrusted { action, registry, reason: scrub(&reason.to_string()), hint }
             }
             _ if error.is_connect() => RegistryError::Unreachable { action, registry, source: error },
-            _ => RegistryError::Broken { action, registry, source: Box::new(error) },
+            _ => {
+                let hint = closing_hint(&error);
+                RegistryError::Broken { action, registry, hint, source: Box::new(error) }
+            }
         }
     }
 
@@ -135,6 +138,16 @@ fn certificate_alert(error: &(dyn StdError + 'static)) -> Option<String> {
     let mut texts = std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string);
     let alert = texts.find_map(|text| Some(text.split_once("received fatal alert: ")?.1.to_owned()))?;
     ALERTS.into_iter().find(|known| alert.starts_with(known)).map(str::to_owned)
+}
+
+/// For a connection that was closed before it took a request. A server that wants a client
+/// certificate does that, and its alert is lost where ours is not the faster side.
+fn closing_hint(error: &(dyn StdError + 'static)) -> &'static str {
+    let mut chain = std::iter::successors(Some(error), |&error| error.source());
+    match chain.any(|error| error.to_string() == "channel closed") {
+        true => "; if it does so each time, it may want a client certificate: `client-cert` and `client-key`",
+        false => "",
+    }
 }
 
 /// nginx's answer where it wants a client certificate.

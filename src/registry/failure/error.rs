@@ -137,13 +137,15 @@ pub enum RegistryError {
     /// The connection broke, or an answer could not be read.
     #[error("failed to {action}: the exchange with `{registry}` broke off")]
     #[diagnostic(help(
-        "run the same command again: what the registry already has is not sent a second time"
+        "run the same command again: what the registry already has is not sent a second time{hint}"
     ))]
     Broken {
         /// What was tried.
         action: String,
         /// The registry's host.
         registry: String,
+        /// What else may help.
+        hint: &'static str,
         /// Why.
         #[source]
         source: Box<dyn StdError + Send + Sync>,

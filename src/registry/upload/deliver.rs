@@ -2,7 +2,7 @@
 
 use super::blob::Mount;
 use super::send::{Sending, Sent};
-use super::{Shown, Upload};
+use super::{Session, Shown, Upload};
 use crate::registry::failure::{Attempt, RegistryError};
 use crate::registry::reference::Repository;
 use crate::registry::report::Delivery;
@@ -23,11 +23,21 @@ impl Upload<'_> {
                 None => {}
             }
         }
-        let shown = Shown::new(self.task);
-        if matches!(Sending::new(self, &attempt, &shown, session).run()?, Sent::NoChunks) {
-            self.shared.persist(&attempt, || self.send_whole(&attempt, &shown))?;
-        }
+        let shown = Shown::new(self.meter);
+        self.send(&attempt, &shown, session).inspect_err(|_| shown.undo())?;
         Ok(Delivery::Sent)
+    }
+
+    fn send(
+        &self,
+        attempt: &Attempt<'_>,
+        shown: &Shown<'_>,
+        session: Option<Session>,
+    ) -> Result<(), RegistryError> {
+        match Sending::new(self, attempt, shown, session).run()? {
+            Sent::Stored => Ok(()),
+            Sent::NoChunks => self.shared.persist(attempt, || self.send_whole(attempt, shown)),
+        }
     }
 
     /// None where the registry refuses (mostly we may not read the other repository) or answers

@@ -13,7 +13,7 @@ mod whole;
 use std::cell::Cell;
 use std::io::Read;
 
-use carafe_builder::progress::Task;
+use carafe_builder::progress::Meter;
 use carafe_layers::oci::Descriptor;
 use carafe_layers::source::SourceError;
 
@@ -39,7 +39,7 @@ pub(super) struct Upload<'a> {
     /// Repositories of the same registry that are known to have it.
     pub(super) near: &'a [Repository],
     pub(super) open: &'a OpenBlob<'a>,
-    pub(super) task: &'a Task,
+    pub(super) meter: &'a Meter,
 }
 
 impl Upload<'_> {
@@ -50,19 +50,24 @@ impl Upload<'_> {
 
 /// How much of a blob a progress bar was told of. It never goes back.
 struct Shown<'a> {
-    task: &'a Task,
+    meter: &'a Meter,
     reached: Cell<u64>,
 }
 
 impl<'a> Shown<'a> {
-    fn new(task: &'a Task) -> Self {
-        Self { task, reached: Cell::new(0) }
+    fn new(meter: &'a Meter) -> Self {
+        Self { meter, reached: Cell::new(0) }
     }
 
     fn reach(&self, offset: u64) {
         let reached = self.reached.replace(self.reached.get().max(offset));
         if offset > reached {
-            self.task.advance(offset - reached);
+            self.meter.advance(offset - reached);
         }
+    }
+
+    /// All that was told of is to be done once more.
+    fn undo(&self) {
+        self.meter.extend(self.reached.take());
     }
 }

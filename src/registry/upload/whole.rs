@@ -164,7 +164,7 @@ mod tests {
     fn fed(bytes: &[u8], descriptor: &Descriptor) -> (bool, Vec<Piece>) {
         let (sender, mut receiver) = mpsc::channel(PIECES_AHEAD);
         let task = Progress::silent().task(Stage::Push, "blob", None, Unit::Bytes);
-        let is_sound = feed(bytes, descriptor, &sender, &Shown::new(&task)).is_ok();
+        let is_sound = feed(bytes, descriptor, &sender, &Shown::new(&task.meter())).is_ok();
         drop(sender);
         (is_sound, std::iter::from_fn(|| receiver.blocking_recv()).collect())
     }
