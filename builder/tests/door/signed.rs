@@ -105,6 +105,22 @@ fn a_page_that_has_the_signature_is_not_recorded() {
 }
 
 #[test]
+fn what_is_no_redirect_keeps_its_body_whatever_it_says_of_a_location() {
+    let standin = Standin::new(|asked: &Asked| {
+        let status = asked.path.trim_start_matches('/').parse().unwrap();
+        answer(status, &[("Location", &format!("/object?{KEY}"))], b"a body")
+    });
+    let cache = tempfile::tempdir().unwrap();
+    let inside = Inside::recording(cache.path(), upstream());
+    for status in [200, 201, 404] {
+        let got = inside.get(&standin.url(&format!("/{status}")));
+        assert_eq!((got.status, got.text()), (status, "a body".to_owned()));
+    }
+    let record = inside.close().complete().unwrap();
+    assert!(!String::from_utf8(record.to_bytes()).unwrap().contains("s1gnature"));
+}
+
+#[test]
 fn a_target_may_be_asked_for_many_times_in_one_run() {
     let standin = storage();
     let cache = tempfile::tempdir().unwrap();

@@ -53,7 +53,9 @@ impl Client {
             }
             let mut value = values.join(", ");
             if *name == header::LOCATION {
-                (value, head.is_signed) = self.location(place, value);
+                let (location, is_signed) = self.location(place, value);
+                head.is_signed = is_signed && response.status().is_redirection();
+                value = location;
             }
             head.headers.insert(name.as_str().to_owned(), value);
         }
