@@ -35,6 +35,8 @@ pub(super) enum Denied {
 #[derive(Default)]
 struct Slot {
     answer: OnceCell<Answer>,
+    /// Set once this recorded redirect was asked again for its signature.
+    refreshed: OnceCell<()>,
     /// Taken by whoever fetches the body that was recorded. Has why it is not to be had, if that
     /// will not pass: clients ask again after a failure.
     moved: tokio::sync::Mutex<Option<Denied>>,
@@ -90,8 +92,12 @@ impl Memory {
     async fn recall(&self, question: &Question) -> Result<Answer, Denied> {
         let request = &question.request;
         if let Some(answer) = self.remembered(request) {
-            self.slot(request)?.answer.set(answer.clone()).ok();
-            self.refresh(question, &answer).await?;
+            let slot = self.slot(request)?;
+            slot.answer.set(answer.clone()).ok();
+            if !self.client.upstream.offline {
+                // Where this fails, the target shows whether it can be had without.
+                slot.refreshed.get_or_try_init(|| self.refresh(question, &answer)).await.ok();
+            }
             return Ok(answer);
         }
         if matches!(self.mode, Mode::Replay(_)) || self.client.upstream.offline {
@@ -101,8 +107,12 @@ impl Memory {
         if self.client.upstream.refused_hosts.contains(request.url.host()) {
             return Ok(slot.answer.get_or_init(async || absent::answer()).await.clone());
         }
-        let fetched = slot.answer.get_or_try_init(|| self.fetch(question, None)).await.cloned();
-        fetched.map_err(|error| self.denied(question, error, false))
+        let fetch = async || {
+            let fetched = self.fetch(question, None).await;
+            // Before another client's turn, which may take the failure back.
+            fetched.map_err(|error| self.denied(question, error, false))
+        };
+        slot.answer.get_or_try_init(fetch).await.cloned()
     }
 
     /// What the record that was given says, unless it is to be asked anew.
@@ -119,33 +129,33 @@ impl Memory {
     }
 
     /// Asks a recorded redirect again if what it leads to must be fetched: its signature is not in
-    /// the record. Where that fails, the target shows whether it can be had without.
-    async fn refresh(&self, question: &Question, answer: &Answer) -> Result<(), Denied> {
-        let may_ask = !self.client.upstream.offline;
-        if may_ask && self.leads_outside(question, answer).await? && self.open(answer).await?.is_some() {
-            self.fetch(question, Some(answer)).await.ok();
+    /// the record. An error if it was not asked, or in vain: then the next client may need it.
+    async fn refresh(&self, question: &Question, answer: &Answer) -> Result<(), ()> {
+        let is_here = matches!(self.open(answer).await, Ok(Some(_)));
+        if !is_here || !self.leads_outside(question, answer).await {
+            return Err(());
         }
-        Ok(())
+        self.fetch(question, Some(answer)).await.map(drop).map_err(drop)
     }
 
-    /// Whether this redirect, or one that it leads to, leads to what is not here.
-    async fn leads_outside(&self, question: &Question, answer: &Answer) -> Result<bool, Denied> {
+    /// Whether this redirect, or one that it leads to, leads to what is not here, or is damaged.
+    async fn leads_outside(&self, question: &Question, answer: &Answer) -> bool {
         let mut next: Vec<_> = answer.redirects_to(&question.request.url).into_iter().collect();
         let mut seen = BTreeSet::new();
         while let Some(url) = next.pop().filter(|_| seen.len() < MOST_REDIRECTS) {
             let known: Vec<_> = self.past(&url).into_iter().flat_map(|past| past.answers_of(&url)).collect();
             if known.is_empty() && matches!(self.mode, Mode::Record { .. }) {
-                return Ok(true);
+                return true;
             }
             for answer in known {
-                if self.open(answer).await?.is_none() {
-                    return Ok(true);
+                if !matches!(self.open(answer).await, Ok(Some(_))) {
+                    return true;
                 }
                 next.extend(answer.redirects_to(&url).filter(|url| !seen.contains(url)));
             }
             seen.insert(url);
         }
-        Ok(false)
+        false
     }
 
     fn slot(&self, request: &Request) -> Result<Arc<Slot>, Denied> {

@@ -138,6 +138,49 @@ fn a_target_may_be_asked_for_many_times_in_one_run() {
 }
 
 #[test]
+fn a_redirect_is_asked_again_once_however_many_clients_need_it() {
+    let standin = storage();
+    let cache = tempfile::tempdir().unwrap();
+    let record = record(cache.path(), &standin, &["/release/0", "/release/1"]);
+    let empty = tempfile::tempdir().unwrap();
+    let inside = Inside::replaying(empty.path(), upstream(), &record);
+    assert_eq!(follow(&inside, &standin, "/release/0"), "object 0");
+    let before = standin.asked().len();
+    std::thread::scope(|scope| {
+        let ask = || inside.get(&standin.url("/release/1")).status;
+        let clients = [(); 8].map(|()| scope.spawn(ask));
+        clients.into_iter().for_each(|client| assert_eq!(client.join().unwrap(), 302));
+    });
+    assert_eq!(asked(&standin, before), ["/release/1"]);
+}
+
+#[test]
+fn nor_is_it_for_each_try_of_a_target_that_is_gone() {
+    let standin = Standin::new(|asked: &Asked| match asked.path.as_str() {
+        "/release" => answer(302, &[("Location", &format!("/object?{KEY}{}", asked.before))], b""),
+        path if path.ends_with("s1gnature0") => answer(200, &[], b"object 1"),
+        _ => answer(404, &[], b"gone"),
+    });
+    let cache = tempfile::tempdir().unwrap();
+    let record = record(cache.path(), &standin, &["/release"]);
+    std::fs::remove_file(body(cache.path(), "object 1")).unwrap();
+    let inside = Inside::replaying(cache.path(), upstream(), &record);
+    (0..3).for_each(|_| assert!(follow(&inside, &standin, "/release").contains("status 404")));
+    let releases = standin.asked().iter().filter(|asked| asked.path == "/release").count();
+    assert_eq!(releases, 1 + 1);
+}
+
+#[test]
+fn another_answer_that_is_damaged_ends_no_redirect_to_it() {
+    let standin = storage();
+    let cache = tempfile::tempdir().unwrap();
+    let record = record(cache.path(), &standin, &["/release/1"]);
+    let wrong = String::from_utf8(record.to_bytes()).unwrap().replace("\"size\":8", "\"size\":9");
+    let inside = Inside::replaying(cache.path(), upstream(), &Record::parse(wrong.as_bytes()).unwrap());
+    assert_eq!(inside.get(&standin.url("/release/1")).status, 302);
+}
+
+#[test]
 fn a_redirect_is_not_asked_for_what_is_here_or_may_not_be_fetched() {
     let standin = storage();
     let cache = tempfile::tempdir().unwrap();
