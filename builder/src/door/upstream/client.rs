@@ -1,6 +1,7 @@
 //! The clients towards the outside, and which of them an address is asked with.
 
 use reqwest::redirect;
+use tokio::sync::Semaphore;
 
 use super::super::error::DoorError;
 use super::super::public_url::PublicUrl;
@@ -24,6 +25,8 @@ pub(in super::super) struct Client {
     /// The hosts of the user's proxies.
     proxies: Vec<String>,
     pub(super) signed: Signed,
+    /// Held by whoever takes an index's page apart.
+    pub(super) pages: Semaphore,
     pub upstream: Upstream,
 }
 
@@ -44,7 +47,7 @@ impl Client {
         let named = builder(&upstream)?.build().map_err(failed)?;
         let resolver = PublicOnly { proxies: proxies.clone() };
         let public = builder(&upstream)?.dns_resolver(resolver).build().map_err(failed)?;
-        Ok(Self { public, named, proxies, signed: Signed::default(), upstream })
+        Ok(Self { public, named, proxies, signed: Signed::default(), pages: Semaphore::new(1), upstream })
     }
 
     /// Where `public` is asked; refused if that is private and the user did not name it.

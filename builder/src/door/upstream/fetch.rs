@@ -103,7 +103,27 @@ impl Client {
                 return Err(trouble);
             }
         }
-        Ok((accept(&question.request, recorded, head, spool, bodies)?, is_whole))
+        Ok((self.accept(&question.request, recorded, head, spool, bodies).await?, is_whole))
+    }
+
+    /// Keeps what came, aside from the threads that serve: it may take long.
+    async fn accept(
+        &self,
+        request: &Request,
+        recorded: Option<&Answer>,
+        head: Head,
+        spool: Spool,
+        bodies: &Bodies,
+    ) -> Result<Answer, Trouble> {
+        // One at a time: each is held in memory many times over.
+        let _turn = match index_page::is_one(request, head.status, &head.headers) {
+            true => Some(self.pages.acquire().await),
+            false => None,
+        };
+        let (request, recorded, bodies) = (request.clone(), recorded.cloned(), bodies.clone());
+        tokio::task::spawn_blocking(move || accept(&request, recorded.as_ref(), head, spool, &bodies))
+            .await
+            .unwrap_or_else(|_| Err(Trouble::lasting("the door's own task failed")))
     }
 }
 

@@ -18,8 +18,9 @@ use super::super::record::{Answer, Method, Request};
 
 /// The type of a project's page in JSON (PEP 691).
 pub(super) const PAGE: &str = "application/vnd.pypi.simple.v1+json";
-/// Bytes of the largest page that is written anew, held in memory meanwhile. numpy's has 2 MB.
-const LARGEST_PAGE: u64 = 32 << 20;
+/// Bytes of the largest page that is written anew: numpy's has 2 MB. Held in memory meanwhile, and
+/// taken apart some sixteen times as much.
+const LARGEST_PAGE: u64 = 8 << 20;
 /// The version of the form without the list of versions, which 1.1 asks for.
 const API_VERSION: &str = "1.0";
 
@@ -46,8 +47,8 @@ pub(super) fn settle(
     }
     let mut text = Vec::new();
     let mut file = spool.file();
-    let read = file.rewind().and_then(|()| file.read_to_end(&mut text));
-    let Some((page, as_of)) = read.ok().and_then(|_| lasting(&text, cut)) else {
+    file.rewind().and_then(|()| file.read_to_end(&mut text)).map_err(BodiesError::Source)?;
+    let Some((page, as_of)) = lasting(&text, cut) else {
         return Ok(spool);
     };
     let mut settled = bodies.spool()?;

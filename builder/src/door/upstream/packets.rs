@@ -19,6 +19,9 @@ const LENGTH: usize = 4;
 const DATA: u8 = 1;
 const PROGRESS: u8 = 2;
 
+/// How [`next`] fails where it reads something else.
+const NO_PACKETS: [io::ErrorKind; 2] = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof];
+
 /// Whether a request is answered in packets with a pack in them.
 pub(super) fn is_fetch(request: &Request) -> bool {
     request.url.as_url().path().ends_with("/git-upload-pack")
@@ -29,10 +32,8 @@ pub(super) fn is_fetch(request: &Request) -> bool {
 pub(super) fn settle(mut spool: Spool, bodies: &Bodies) -> Result<Spool, BodiesError> {
     let mut settled = bodies.spool()?;
     let mut file = spool.file();
-    let is_settled = match file.rewind() {
-        Ok(()) => rewrite(&mut BufReader::new(file), &mut |bytes| settled.write(bytes))?,
-        Err(_) => false,
-    };
+    file.rewind().map_err(BodiesError::Source)?;
+    let is_settled = rewrite(&mut BufReader::new(file), &mut |bytes| settled.write(bytes))?;
     Ok(if is_settled { settled } else { spool })
 }
 
@@ -45,10 +46,12 @@ fn rewrite(
     loop {
         let packet = match next(source) {
             Ok(Some(packet)) => packet,
-            end => {
+            Ok(None) => {
                 write_data(&mut data, 1, write)?;
-                return Ok(end.is_ok());
+                return Ok(true);
             }
+            Err(error) if NO_PACKETS.contains(&error.kind()) => return Ok(false),
+            Err(error) => return Err(BodiesError::Source(error)),
         };
         match packet.get(LENGTH) {
             Some(&DATA) => {
@@ -128,6 +131,20 @@ mod tests {
         let packet = |size: usize| [format!("{:04x}\x01", size + 5).as_bytes(), &vec![7; size]].concat();
         let cut = [packet(40_000), packet(40_000), b"0000".to_vec()].concat();
         assert_eq!(settled(&cut).unwrap(), [packet(65_515), packet(14_485), b"0000".to_vec()].concat());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_a_failure() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("broken"))
+            }
+        }
+        for start in [&b"000dpackfile\n"[..], b"000a", b"00"] {
+            let result = rewrite(&mut start.chain(Broken), &mut |_| Ok(()));
+            assert!(matches!(result, Err(BodiesError::Source(_))));
+        }
     }
 
     #[test]
