@@ -22,7 +22,7 @@ pub(super) const COMMIT: &str = "application/vnd.dev.carafe.commit.v1.pack+gzip"
 /// An image's index, where the lock names one. It is a blob here: of its images a bundle has the
 /// one for its platform, and registries refuse indexes whose images are not there.
 pub(super) const IMAGE_INDEX: &str = "application/vnd.dev.carafe.image-index.v1+json";
-/// The body of a recorded answer, as it was sent.
+/// The body of a recorded answer, as clients got it.
 pub(super) const BODY: &str = "application/octet-stream";
 
 /// In a layout's `index.json`, on the descriptor of a bundle some of whose blobs are missing: the
