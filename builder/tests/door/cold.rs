@@ -1,5 +1,9 @@
 //! A record on a machine that has none of its bodies, while the servers have moved on.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::{Mutex, mpsc};
+
 use carafe_builder::door::{DoorError, Passed, Patience, Record, Upstream};
 use carafe_layers::digest::Digest;
 
@@ -173,15 +177,38 @@ fn what_may_pass_is_asked_for_whenever_a_client_asks() {
 
 #[test]
 fn a_body_that_is_gone_is_fetched_once_for_many_clients() {
-    let standin = Standin::new(|_| answer(200, &[], b"object"));
-    let (_, record) = record(&standin);
-    let cache = tempfile::tempdir().unwrap();
-    let inside = Inside::replaying(cache.path(), upstream(), &record);
-    std::thread::scope(|scope| {
-        let clients = [(); 8].map(|()| scope.spawn(|| ask(&inside, &standin).text()));
-        clients.into_iter().for_each(|client| assert_eq!(client.join().unwrap(), "object"));
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let standin = Standin::new(move |asked: &Asked| {
+        if asked.path == "/object" && asked.before > 0 {
+            let _ = held.lock().unwrap().recv();
+        }
+        answer(200, &[], asked.path.as_bytes())
     });
-    assert_eq!(standin.asked().len(), 1 + 1);
+    let (object, other) = (standin.url("/object"), standin.url("/other"));
+    let cache = tempfile::tempdir().unwrap();
+    let inside = Inside::recording(cache.path(), upstream());
+    [&object, &other].map(|url| inside.get(url));
+    let record = inside.close().complete().unwrap();
+
+    let empty = tempfile::tempdir().unwrap();
+    let inside = Inside::replaying(empty.path(), upstream(), &record);
+    let request = format!("GET {object} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let clients = [(); 8].map(|()| {
+        let mut client = TcpStream::connect(("127.0.0.1", inside.port)).unwrap();
+        client.write_all(request.as_bytes()).unwrap();
+        client
+    });
+    // When this one is answered, those before it have been read.
+    assert_eq!(inside.get(&other).text(), "/other");
+    drop(release);
+    for mut client in clients {
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        assert!(text.ends_with("\r\n\r\n/object"), "{text}");
+    }
+    let asked = standin.asked().iter().filter(|asked| asked.path == "/object").count();
+    assert_eq!(asked, 1 + 1);
 }
 
 const HTML: (&str, &str) = ("Content-Type", "text/html; charset=UTF-8");
