@@ -40,7 +40,7 @@ pub fn run(arguments: &InspectArguments) -> miette::Result<u8> {
                     source.name()
                 )
             })?;
-            report::to_stdout(lock.trim_end());
+            report::foreign_to_stdout(lock.trim_end());
         }
         (false, true) => report::emit(&json!({
             "name": source.name(),

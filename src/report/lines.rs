@@ -2,7 +2,14 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
+
+/// A line of data, or several, that strangers wrote (an image's label): as it is for a program, as
+/// [`to_stderr`] writes it for a terminal.
+pub fn foreign_to_stdout(text: &str) {
+    let is_terminal = std::io::stdout().is_terminal();
+    to_stdout(if is_terminal { harmless(text) } else { Cow::Borrowed(text) });
+}
 
 /// A line of data.
 pub fn to_stdout(line: impl Display) {
@@ -15,9 +22,13 @@ pub fn to_stderr(line: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "{}", harmless(&line.to_string()));
 }
 
-/// With all control characters escaped but for line ends, tabs, and those that begin a colour.
+/// With all control characters escaped but for line ends, tabs, and those that begin a colour; and
+/// with those escaped that turn the direction of writing, and show a text as another one.
 fn harmless(text: &str) -> Cow<'_, str> {
-    let is_foul = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    let is_foul = |c: char| {
+        let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        turns || c.is_control() && !matches!(c, '\n' | '\t')
+    };
     if !text.contains(is_foul) {
         return Cow::Borrowed(text);
     }
@@ -51,6 +62,7 @@ mod tests {
             ("a\u{1b}[2Jb", "a\\u{1b}[2Jb"),
             ("a\u{1b}]0;title\u{7}", "a\\u{1b}]0;title\\u{7}"),
             ("a\rb\u{8}\u{9b}1A", "a\\rb\\u{8}\\u{9b}1A"),
+            ("a\u{202e}b\u{2066}", "a\\u{202e}b\\u{2066}"),
             ("\u{1b}[1", "\\u{1b}[1"),
             ("\u{1b}", "\\u{1b}"),
         ] {

@@ -22,7 +22,7 @@ use carafe_builder::progress::{Progress, Stage};
 
 pub use json::emit;
 pub use line::clock;
-pub use lines::{to_stderr, to_stdout};
+pub use lines::{foreign_to_stdout, to_stderr, to_stdout};
 pub use rows::{fates, image_rows, push_json, pushed_names, sent};
 pub use sections::{Form, SHOWN};
 pub use table::{LayerRow, layer_table};

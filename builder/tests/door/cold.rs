@@ -188,7 +188,7 @@ fn a_body_that_is_gone_is_fetched_once_for_many_clients() {
     let (object, other) = (standin.url("/object"), standin.url("/other"));
     let cache = tempfile::tempdir().unwrap();
     let inside = Inside::recording(cache.path(), upstream());
-    [&object, &other].map(|url| inside.get(url));
+    [&object, &other].iter().for_each(|url| assert_eq!(inside.get(url).status, 200));
     let record = inside.close().complete().unwrap();
 
     let empty = tempfile::tempdir().unwrap();
