@@ -110,8 +110,13 @@ impl Ahead {
         self.board.give_up(error);
     }
 
-    /// Waits until all that was to be sent has arrived or failed, and tells what arrived.
+    /// Waits until all that was to be sent has arrived or failed, and tells what arrived. From here
+    /// on the push's time counts.
     pub fn join(&mut self) -> BTreeMap<Repository, Arrived> {
+        lock(&self.board.arrived)
+            .values()
+            .filter_map(|arrived| arrived.told.as_ref())
+            .for_each(|told| told.task.awaited());
         self.queue = None;
         for worker in lock(&self.workers).drain(..) {
             // One that panicked has sent less.

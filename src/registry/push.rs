@@ -228,7 +228,6 @@ impl Pushing<'_> {
         let task = match told {
             Some(Told { task, total: known }) => {
                 task.extend(total.saturating_sub(known));
-                task.awaited();
                 task
             }
             None => self.progress.task(Stage::Push, repository.to_string(), Some(total), Unit::Bytes),

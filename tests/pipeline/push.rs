@@ -40,6 +40,12 @@ fn a_blobs_upload_begins_when_its_bytes_are_ready() {
         assert_eq!(events[pair[0]..pair[1]].iter().filter(|event| ready(event)).count(), 1, "{pair:?}");
     }
 
+    // Its time counts from where nothing else is left to do.
+    let awaited = |event: &Value| event["event"] == "awaited" && event["task"] == *task;
+    let place = events.iter().position(awaited).unwrap();
+    assert!(place > *packed.last().unwrap());
+    assert!(!events[..place].iter().any(|event| event["event"] == "finished" && event["task"] == *task));
+
     // All that was announced was delivered, and told as it was.
     let sum = |name: &str| -> u64 {
         let of_push = events.iter().filter(|event| event["event"] == name && event["task"] == *task);
