@@ -35,11 +35,17 @@ pub(super) enum Denied {
 #[derive(Default)]
 struct Slot {
     answer: OnceCell<Answer>,
-    /// Set once this recorded redirect was asked again for its signature.
-    refreshed: OnceCell<()>,
-    /// Taken by whoever fetches the body that was recorded. Has why it is not to be had, if that
-    /// will not pass: clients ask again after a failure.
-    moved: tokio::sync::Mutex<Option<Denied>>,
+    /// Taken by whoever asks outside for what is recorded.
+    outside: tokio::sync::Mutex<Outside>,
+}
+
+/// What came of asking for a recorded answer.
+#[derive(Default)]
+struct Outside {
+    /// It was sent again: its body is here, and the signature of where it leads.
+    has_answered: bool,
+    /// Why it is not to be had, if that will not pass: clients ask again after a failure.
+    moved: Option<Denied>,
 }
 
 /// Answers requests from a record, from outside, or from what it was told a moment ago.
@@ -94,10 +100,7 @@ impl Memory {
         if let Some(answer) = self.remembered(request) {
             let slot = self.slot(request)?;
             slot.answer.set(answer.clone()).ok();
-            if !self.client.upstream.offline {
-                // Where this fails, the target shows whether it can be had without.
-                slot.refreshed.get_or_try_init(|| self.refresh(question, &answer)).await.ok();
-            }
+            self.refresh(&slot, question, &answer).await;
             return Ok(answer);
         }
         if matches!(self.mode, Mode::Replay(_)) || self.client.upstream.offline {
@@ -129,13 +132,18 @@ impl Memory {
     }
 
     /// Asks a recorded redirect again if what it leads to must be fetched: its signature is not in
-    /// the record. An error if it was not asked, or in vain: then the next client may need it.
-    async fn refresh(&self, question: &Question, answer: &Answer) -> Result<(), ()> {
-        let is_here = matches!(self.open(answer).await, Ok(Some(_)));
-        if !is_here || !self.leads_outside(question, answer).await {
-            return Err(());
+    /// the record. Where that fails, the target shows whether it can be had without.
+    async fn refresh(&self, slot: &Slot, question: &Question, answer: &Answer) {
+        if self.client.upstream.offline || !self.leads_outside(question, answer).await {
+            return;
         }
-        self.fetch(question, Some(answer)).await.map(drop).map_err(drop)
+        // One that is not here is fetched itself in any case.
+        if let Ok(Some(_)) = self.open(answer).await {
+            let mut outside = slot.outside.lock().await;
+            if !outside.has_answered {
+                outside.has_answered = self.fetch(question, Some(answer)).await.is_ok();
+            }
+        }
     }
 
     /// Whether this redirect, or one that it leads to, leads to what is not here, or is damaged.
@@ -217,8 +225,8 @@ impl Memory {
             return Err(Denied::Refused(Reason::NoBody { body: answer.body }));
         }
         let slot = self.slot(&question.request)?;
-        let mut moved = slot.moved.lock().await;
-        if let Some(denied) = &*moved {
+        let mut outside = slot.outside.lock().await;
+        if let Some(denied) = &outside.moved {
             return Err(denied.clone());
         }
         // Another client may have asked for it meanwhile.
@@ -228,9 +236,10 @@ impl Memory {
         if let Err(error) = self.fetch(question, Some(answer)).await {
             let is_moved = matches!(error, NoAnswer::Moved(_));
             let denied = self.denied(question, error, true);
-            *moved = is_moved.then(|| denied.clone());
+            outside.moved = is_moved.then(|| denied.clone());
             return Err(denied);
         }
+        outside.has_answered = true;
         let gone = || Denied::Failed(format!("the store lost the body {}", answer.body));
         self.open(answer).await?.ok_or_else(gone)
     }

@@ -142,16 +142,19 @@ fn a_redirect_is_asked_again_once_however_many_clients_need_it() {
     let standin = storage();
     let cache = tempfile::tempdir().unwrap();
     let record = record(cache.path(), &standin, &["/release/0", "/release/1"]);
-    let empty = tempfile::tempdir().unwrap();
-    let inside = Inside::replaying(empty.path(), upstream(), &record);
-    assert_eq!(follow(&inside, &standin, "/release/0"), "object 0");
-    let before = standin.asked().len();
-    std::thread::scope(|scope| {
-        let ask = || inside.get(&standin.url("/release/1")).status;
-        let clients = [(); 8].map(|()| scope.spawn(ask));
-        clients.into_iter().for_each(|client| assert_eq!(client.join().unwrap(), 302));
-    });
-    assert_eq!(asked(&standin, before), ["/release/1"]);
+    // With its body here, and without.
+    for earlier in [&["/release/0"][..], &[]] {
+        let empty = tempfile::tempdir().unwrap();
+        let inside = Inside::replaying(empty.path(), upstream(), &record);
+        earlier.iter().for_each(|path| assert_eq!(follow(&inside, &standin, path), "object 0"));
+        let before = standin.asked().len();
+        std::thread::scope(|scope| {
+            let ask = || inside.get(&standin.url("/release/1")).status;
+            let clients = [(); 8].map(|()| scope.spawn(ask));
+            clients.into_iter().for_each(|client| assert_eq!(client.join().unwrap(), 302));
+        });
+        assert_eq!(asked(&standin, before), ["/release/1"]);
+    }
 }
 
 #[test]
