@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod cache;
 pub mod canonical;
+pub mod causes;
 pub mod door;
 pub mod files;
 pub mod git;

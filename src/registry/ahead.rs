@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
+use carafe_builder::causes::reason;
 use carafe_builder::progress::{Meter, Progress, Stage, Task, Unit};
 use carafe_layers::digest::Digest;
 use carafe_layers::oci::Descriptor;
@@ -15,7 +16,7 @@ use carafe_layers::source::SourceError;
 
 use super::Registry;
 use super::destination::{Courier, Destination};
-use super::failure::{RegistryError, in_one_line};
+use super::failure::RegistryError;
 use super::known::KnownBlobs;
 use super::push::UPLOADS_AT_ONCE;
 use super::reference::Repository;
@@ -140,7 +141,7 @@ impl Board {
 
     fn give_up(&self, error: &RegistryError) {
         if !self.is_over.swap(true, Ordering::Relaxed) {
-            let message = format!("{}; it is tried again when the image is done", in_one_line(error));
+            let message = format!("{}; it is tried again when the image is done", reason(error));
             self.progress.warn(message);
         }
     }

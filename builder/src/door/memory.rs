@@ -12,8 +12,9 @@ use super::bodies::Bodies;
 use super::public_url::PublicUrl;
 use super::record::{Answer, MOST_ENTRIES, Record, Request};
 use super::refusal::{Failure, Reason};
-use super::upstream::{Client, NoAnswer, Question, reason};
+use super::upstream::{Client, NoAnswer, Question};
 use super::{Change, Mode};
+use crate::causes::reason;
 use crate::progress::Progress;
 use crate::secret::Redactor;
 

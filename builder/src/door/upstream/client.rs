@@ -8,6 +8,7 @@ use super::super::public_url::PublicUrl;
 use super::private::{IsPrivate, PublicOnly, is_private_host};
 use super::signed::Signed;
 use super::{Credential, Mirror, Proxies, Upstream};
+use crate::causes::reason;
 use crate::tls;
 
 /// Bytes that a server may send ahead in one HTTP/2 stream, and in a whole connection.
@@ -90,20 +91,6 @@ fn builder(upstream: &Upstream) -> Result<reqwest::ClientBuilder, DoorError> {
         Proxies::None => builder.no_proxy(),
         Proxies::One(proxy) => builder.proxy(reqwest::Proxy::all(proxy.expose()).map_err(failed)?),
     })
-}
-
-/// The causes in one line: reqwest says the most in the last of them.
-pub(in super::super) fn reason(error: &dyn std::error::Error) -> String {
-    let mut parts = vec![error.to_string()];
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        if !parts.contains(&text) {
-            parts.push(text);
-        }
-        next = cause.source();
-    }
-    parts.join(": ")
 }
 
 fn failed(error: impl std::error::Error) -> DoorError {

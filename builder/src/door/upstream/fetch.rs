@@ -6,7 +6,7 @@ use reqwest::Response;
 
 use super::super::bodies::{Bodies, BodiesError, Spool};
 use super::super::record::{Answer, Method, Request};
-use super::client::{Client, Place, reason};
+use super::client::{Client, Place};
 use super::doubt::{Doubt, is_second_best};
 use super::head::Head;
 use super::partial::Partial;
@@ -14,6 +14,7 @@ use super::plausible::objection;
 use super::private::IsPrivate;
 use super::trouble::{Tries, Trouble};
 use super::{changed, index_page, packets};
+use crate::causes::reason;
 use crate::retry::RetryAfter;
 
 /// A request, with what is sent besides what decides its answer.

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(super) use client::{Client, reason};
+pub(super) use client::Client;
 pub use credential::Credential;
 pub(super) use fetch::{NoAnswer, Question};
 pub use mirror::{BadMirror, Mirror};
