@@ -63,10 +63,10 @@ fn source_code(length: usize, seed: u64) -> Vec<u8> {
 /// Writes the tree below `root` and lists it as one layer.
 fn layer(root: &Path) -> Group {
     for file in 0..FILES {
-        let folder = root.join(format!("module_{:03}", file / 40));
-        fs::create_dir_all(&folder).expect("the temporary folder takes folders");
-        fs::write(folder.join(format!("file_{file}.py")), source_code(FILE_BYTES, file as u64))
-            .expect("the temporary folder takes files");
+        let directory = root.join(format!("module_{:03}", file / 40));
+        fs::create_dir_all(&directory).expect("the temporary directory takes directories");
+        fs::write(directory.join(format!("file_{file}.py")), source_code(FILE_BYTES, file as u64))
+            .expect("the temporary directory takes files");
     }
     let owner = Owner { uid: 1000, gid: 1000 };
     let graft = Graft { host: root.to_owned(), image: ImagePath::root(), owner };
@@ -78,7 +78,7 @@ fn layer(root: &Path) -> Group {
 /// Tar and its sha256, from memory: what each byte costs before it is compressed.
 #[divan::bench]
 fn tar_and_sha256(bencher: Bencher) {
-    let dir = tempfile::tempdir().expect("a temporary folder");
+    let dir = tempfile::tempdir().expect("a temporary directory");
     let group = layer(dir.path());
     let content = source_code(FILE_BYTES, 1);
     bencher.counter(BytesCount::new(FILES * FILE_BYTES)).bench(|| {
@@ -115,9 +115,9 @@ fn flate2_gzip(bencher: Bencher) {
 /// The whole way: files on disk (in the page cache) to a synced blob in a layout.
 #[divan::bench(args = [1, 2])]
 fn pack_a_layer(bencher: Bencher, threads: usize) {
-    let dir = tempfile::tempdir().expect("a temporary folder");
+    let dir = tempfile::tempdir().expect("a temporary directory");
     let group = layer(dir.path());
-    let out = tempfile::tempdir().expect("a temporary folder");
+    let out = tempfile::tempdir().expect("a temporary directory");
     let layout = LayoutWriter::create(out.path().join("image")).expect("a new layout");
     let options = PackOptions {
         format: FormatVersion::CURRENT,

@@ -38,9 +38,9 @@ pub struct Context {
 
 #[cfg(test)]
 impl Context {
-    /// For tests: with a cache in this folder, and without anybody to ask.
-    pub fn at(folder: &std::path::Path) -> Self {
-        let cache = Cache::at(folder).unwrap();
+    /// For tests: with a cache in this directory, and without anybody to ask.
+    pub fn at(directory: &std::path::Path) -> Self {
+        let cache = Cache::at(directory).unwrap();
         Self {
             commits: Store::new(&cache).unwrap(),
             cache,

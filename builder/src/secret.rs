@@ -32,12 +32,12 @@ pub struct Redactor(Vec<Secret>);
 
 impl Redactor {
     /// A shorter string than this is no secret: replacing it would garble the text.
-    const SHORTEST: usize = 4;
+    const MIN_SECRET_BYTES: usize = 4;
 
     /// Of these secrets; those shorter than four bytes are left alone.
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
         let mut secrets: Vec<_> =
-            secrets.into_iter().filter(|secret| secret.expose().len() >= Self::SHORTEST).collect();
+            secrets.into_iter().filter(|secret| secret.expose().len() >= Self::MIN_SECRET_BYTES).collect();
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
         secrets.dedup();
         Self(secrets)

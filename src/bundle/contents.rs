@@ -32,7 +32,7 @@ pub(super) const DELTA_BASE: &str = "dev.carafe.bundle.delta-from";
 /// [`Contents::version`].
 pub(super) const VERSION: u32 = 1;
 /// Bytes of the largest contents. A lock has a few dozen apps.
-pub(super) const LARGEST_CONTENTS: u64 = 1 << 20;
+pub(super) const MAX_CONTENTS_BYTES: u64 = 1 << 20;
 
 /// The description of a bundle: which of its blobs is what. The bodies are not in it; the record
 /// names them.

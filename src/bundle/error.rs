@@ -3,7 +3,7 @@
 use std::io;
 
 use carafe_builder::cache::CacheError;
-use carafe_builder::door::{BodiesError, RecordError};
+use carafe_builder::egress::{BodyStoreError, RecordingError};
 use carafe_builder::git::GitError;
 use carafe_builder::lock::LockError;
 use carafe_builder::spec::format_bytes;
@@ -14,7 +14,7 @@ use carafe_layers::source::SourceError;
 use crate::registry::RegistryError;
 
 /// Missing blobs that a message names.
-const NAMED: usize = 5;
+const MAX_NAMED_BLOBS: usize = 5;
 
 /// Why a bundle could not be made or used.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -103,7 +103,7 @@ pub enum BundleError {
     },
     /// A file operation failed.
     #[error("failed to {verb} `{path}`")]
-    #[diagnostic(help("check that the folder is yours, and that its disk has room"))]
+    #[diagnostic(help("check that the directory is yours, and that its disk has room"))]
     Io {
         /// What was tried.
         verb: &'static str,
@@ -124,7 +124,7 @@ pub enum BundleError {
     /// Its record is none.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Record(#[from] RecordError),
+    Recording(#[from] RecordingError),
     /// A commit could not be read or is none.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -132,12 +132,12 @@ pub enum BundleError {
     /// The bodies' store failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Bodies(#[from] BodiesError),
+    BodyStore(#[from] BodyStoreError),
     /// The cache failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Cache(#[from] CacheError),
-    /// A folder could not be written.
+    /// A directory could not be written.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Layout(#[from] LayoutError),
@@ -152,8 +152,8 @@ fn plural(count: usize, what: &str) -> String {
 }
 
 fn some(blobs: &[Digest]) -> String {
-    let names = blobs.iter().take(NAMED).map(Digest::to_string).collect::<Vec<_>>().join(", ");
-    if blobs.len() > NAMED { format!("{names}, …") } else { names }
+    let names = blobs.iter().take(MAX_NAMED_BLOBS).map(Digest::to_string).collect::<Vec<_>>().join(", ");
+    if blobs.len() > MAX_NAMED_BLOBS { format!("{names}, …") } else { names }
 }
 
 fn where_missing(bytes: u64, bases: &[Digest]) -> String {

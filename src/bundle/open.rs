@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::sync::Arc;
 
-use carafe_builder::door::{LARGEST_RECORD, Record};
+use carafe_builder::egress::{MAX_RECORDING_BYTES, Recording};
 use carafe_builder::lock::{Lock, LockedImage, MAX_LOCK_BYTES};
 use carafe_layers::digest::Digest;
 use carafe_layers::oci::{Descriptor, Index, Manifest, media_type};
@@ -12,7 +12,7 @@ use carafe_layers::source::{ImageSource, MAX_DOCUMENT_BYTES, SourceError};
 use carafe_layers::verified::Verified;
 use serde::de::DeserializeOwned;
 
-use super::contents::{BUNDLE_TYPE, CONTENTS_TYPE, Contents, DELTA_BASE, LARGEST_CONTENTS, VERSION};
+use super::contents::{BUNDLE_TYPE, CONTENTS_TYPE, Contents, DELTA_BASE, MAX_CONTENTS_BYTES, VERSION};
 use super::error::BundleError;
 use super::images::BundledImage;
 use super::sources::Sources;
@@ -27,7 +27,7 @@ pub struct Bundle {
     pub(super) blobs: BTreeMap<Digest, Descriptor>,
     digest: Digest,
     lock: Lock,
-    record: Record,
+    record: Recording,
 }
 
 impl Bundle {
@@ -50,8 +50,9 @@ impl Bundle {
         let name = sources.name();
         let lock = documents.read("lock", find(&contents.lock, "lock")?, MAX_LOCK_BYTES)?;
         let lock = Lock::parse(&format!("the lock in {name}"), &String::from_utf8_lossy(&lock))?;
-        let record = documents.read("record", find(&contents.record, "record")?, LARGEST_RECORD as u64)?;
-        let record = Record::parse(&record)?;
+        let record =
+            documents.read("record", find(&contents.record, "record")?, MAX_RECORDING_BYTES as u64)?;
+        let record = Recording::parse(&record)?;
         documents.check(&contents, &lock, &record, &index, &blobs)?;
         Ok(Self { sources: Arc::new(sources), contents, blobs, digest, lock, record })
     }
@@ -72,7 +73,7 @@ impl Bundle {
     }
 
     /// The record in it: the one that the lock names.
-    pub fn record(&self) -> &Record {
+    pub fn record(&self) -> &Recording {
         &self.record
     }
 
@@ -144,7 +145,7 @@ impl Documents<'_> {
     }
 
     fn contents(&self, config: &Descriptor) -> Result<Contents, BundleError> {
-        let bytes = self.read("contents", config, LARGEST_CONTENTS)?;
+        let bytes = self.read("contents", config, MAX_CONTENTS_BYTES)?;
         let version: Versions = self.parse("contents", &bytes)?;
         if version.version != VERSION {
             let reason = format!("its version is {}, this carafe knows {VERSION}", version.version);
@@ -158,7 +159,7 @@ impl Documents<'_> {
         &self,
         contents: &Contents,
         lock: &Lock,
-        record: &Record,
+        record: &Recording,
         index: &Index,
         blobs: &BTreeMap<Digest, Descriptor>,
     ) -> Result<(), BundleError> {

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 
-use carafe_builder::door::Bodies;
+use carafe_builder::egress::BodyStore;
 use carafe_builder::git::Store;
 use carafe_builder::lock::{LockedApp, PinnedApp};
 use carafe_builder::progress::{Progress, Stage, Unit};
@@ -16,8 +16,8 @@ use super::error::BundleError;
 use super::open::Bundle;
 use crate::parallel;
 
-/// Bodies that are read at once: most are small, and a registry takes its time for each.
-const AT_ONCE: usize = 8;
+/// BodyStore that are read at once: most are small, and a registry takes its time for each.
+const MAX_PARALLEL: usize = 8;
 
 impl Bundle {
     /// Brings the commits and the bodies into the stores, as far as they are not there; what gets
@@ -27,7 +27,7 @@ impl Bundle {
     pub fn unpack(
         &self,
         commits: &Store,
-        bodies: &Bodies,
+        bodies: &BodyStore,
         progress: &Progress,
     ) -> Result<Vec<PinnedApp>, BundleError> {
         let missing = Missing::default();
@@ -37,7 +37,7 @@ impl Bundle {
         let wanted: Vec<&Descriptor> = record.keys().filter_map(|body| self.blobs.get(body)).collect();
         let total = total_size(wanted.iter().copied());
         let task = progress.task(Stage::Fetch, "bundle", Some(total), Unit::Bytes);
-        parallel::map(wanted, AT_ONCE, |body| {
+        parallel::map(wanted, MAX_PARALLEL, |body| {
             // One that is damaged is as good as not there, and has to be brought again.
             if bodies.open(&body.digest)?.is_none()
                 && let Some(stream) = missing.open(self, body)?
@@ -48,7 +48,7 @@ impl Bundle {
             Ok::<_, BundleError>(())
         })?;
         self.image_layers(&missing)?;
-        let apps = parallel::map(self.lock().apps.iter().collect(), AT_ONCE, |app: &LockedApp| {
+        let apps = parallel::map(self.lock().apps.iter().collect(), MAX_PARALLEL, |app: &LockedApp| {
             self.commit(app, commits, &missing)
         })?;
         missing.none(self)?;
@@ -56,10 +56,12 @@ impl Bundle {
         Ok(apps.into_iter().flatten().collect())
     }
 
-    fn body(&self, bodies: &Bodies, body: &Descriptor, stream: impl Read) -> Result<(), BundleError> {
+    fn body(&self, bodies: &BodyStore, body: &Descriptor, stream: impl Read) -> Result<(), BundleError> {
         match bodies.put(Verified::new(stream, body)) {
             Ok(_) => Ok(()),
-            Err(carafe_builder::door::BodiesError::Source(source)) => Err(self.damaged("body", body, source)),
+            Err(carafe_builder::egress::BodyStoreError::Source(source)) => {
+                Err(self.damaged("body", body, source))
+            }
             Err(error) => Err(error.into()),
         }
     }

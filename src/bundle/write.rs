@@ -1,4 +1,4 @@
-//! From a draft to a folder or a tar, whole or as a delta.
+//! From a draft to a directory or a tar, whole or as a delta.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,8 +11,8 @@ use carafe_layers::layout::{ImageSink, LayoutWriter};
 use carafe_layers::oci::{Descriptor, total_size};
 use carafe_layers::source::ImageSource;
 
+use super::builder::BundleBuilder;
 use super::contents::DELTA_BASE;
-use super::draft::Draft;
 use super::error::BundleError;
 
 /// What a bundle need not bring along, because whoever gets it has it from an earlier one.
@@ -43,17 +43,17 @@ pub struct Written {
     pub left_out: usize,
 }
 
-/// Writes the bundle into an OCI layout. What is in the folder already is not written again; it
-/// becomes the one bundle that the folder's index names.
-pub fn to_folder(
-    draft: &Draft,
-    folder: &Path,
+/// Writes the bundle into an OCI layout. What is in the directory already is not written again; it
+/// becomes the one bundle that the directory's index names.
+pub fn to_directory(
+    draft: &BundleBuilder,
+    directory: &Path,
     delta: Option<&Delta>,
     progress: &Progress,
 ) -> Result<Written, BundleError> {
-    let layout = LayoutWriter::create(folder)?;
+    let layout = LayoutWriter::create(directory)?;
     let plan = Plan::new(draft, delta);
-    let written = plan.fill(&layout, folder, progress)?;
+    let written = plan.fill(&layout, directory, progress)?;
     layout.finish(&plan.root, &[])?;
     Ok(written)
 }
@@ -61,7 +61,7 @@ pub fn to_folder(
 /// Writes the bundle as one tar file, which replaces what is there when it is whole. Equal bundles
 /// give equal files.
 pub fn to_tar(
-    draft: &Draft,
+    draft: &BundleBuilder,
     path: &Path,
     delta: Option<&Delta>,
     progress: &Progress,
@@ -75,7 +75,7 @@ pub fn to_tar(
 
 /// What is written where.
 struct Plan<'a> {
-    draft: &'a Draft,
+    draft: &'a BundleBuilder,
     /// With a word about what was left out.
     root: Descriptor,
     blobs: Vec<&'a Descriptor>,
@@ -83,7 +83,7 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn new(draft: &'a Draft, delta: Option<&Delta>) -> Self {
+    fn new(draft: &'a BundleBuilder, delta: Option<&Delta>) -> Self {
         let mut root = draft.graph().root.descriptor.clone();
         let all: Vec<_> = draft.graph().blobs().collect();
         let Some(delta) = delta else { return Self { draft, root, blobs: all, left_out: 0 } };

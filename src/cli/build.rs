@@ -3,24 +3,24 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use carafe_builder::door::{Update, Wanted};
+use carafe_builder::egress::{Update, UpdateSelector};
 use carafe_builder::spec::Spec;
 use carafe_layers::pack::PackedLayer;
 use clap::Args;
 use miette::miette;
 use serde_json::json;
 
-use super::delivery::Settled;
+use super::delivery::DeliveryOutcome;
 use super::exit;
 use super::inputs::{RunArguments, SandboxArguments, SpecArguments};
+use crate::build::egress::Traffic;
+use crate::build::lock::LockOptions;
+use crate::bundle;
 use crate::context::Context;
 use crate::images::ImageName;
-use crate::pipeline::{self, Built, Outlet};
+use crate::output::{self, LayerRow};
+use crate::pipeline::{self, Built, Destinations};
 use crate::registry::{PushReport, Reference};
-use crate::report::{self, LayerRow};
-use crate::stages;
-use crate::stages::door::Traffic;
-use crate::stages::lock::LockOptions;
 
 /// Where the image is left when it is neither pushed nor put anywhere.
 const DEFAULT_OUTPUT: &str = "image";
@@ -44,9 +44,9 @@ pub struct BuildArguments {
     /// whoever reads the image reads the addresses in it
     #[arg(long, requires = "push")]
     attach_record: bool,
-    /// Leave the image in this folder as an OCI layout [default without --push: ./image], or in
-    /// oci:FOLDER[:REF], oci-archive:FILE[:REF] or docker-archive:FILE[:TAG]
-    #[arg(short, long, value_name = "FOLDER", value_parser = ImageName::output)]
+    /// Leave the image in this directory as an OCI layout [default without --push: ./image], or in
+    /// oci:DIRECTORY[:REF], oci-archive:FILE[:REF] or docker-archive:FILE[:TAG]
+    #[arg(short, long, value_name = "DIRECTORY", value_parser = ImageName::output)]
     output: Option<ImageName>,
     /// Refuse whatever the lock (or the spec itself) does not pin
     #[arg(long, conflicts_with = "lock")]
@@ -61,7 +61,7 @@ pub struct BuildArguments {
     /// Ask nothing outside of this machine: all must be recorded, and in the cache
     #[arg(long, conflicts_with = "lock")]
     offline: bool,
-    /// Build from this bundle (a folder, a tar, a reference): its lock takes the place of the
+    /// Build from this bundle (a directory, a tar, a reference): its lock takes the place of the
     /// spec. A delta needs the bundle that it is against too, as a second --bundle
     #[arg(long, value_name = "BUNDLE", conflicts_with_all = ["lock", "locked", "update"])]
     #[arg(conflicts_with_all = ["spec", "lock_file", "apps", "build_image", "base_image"])]
@@ -91,20 +91,20 @@ pub fn run(arguments: &BuildArguments) -> miette::Result<u8> {
     let commits = context.commits.clone().offline(arguments.offline);
     let context = Context { offline: arguments.offline, commits, ..context };
     let scratch = context.cache.scratch()?;
-    let folder = output.as_ref().and_then(ImageName::folder);
+    let directory = output.as_ref().and_then(ImageName::directory);
     let pushed_to = if arguments.push { &targets[..] } else { &[] };
-    let push = context.registry.begin_push(pushed_to, &context.progress)?;
+    let push = context.registry.start_push(pushed_to, &context.progress)?;
     push.check()?;
-    let outlet = Outlet { layout: folder, push: Some(&push) };
+    let outlet = Destinations { layout: directory, push: Some(&push) };
     let built = match &context.bundle {
         Some(bundle) => pipeline::build_bundle(&spec, bundle, outlet, &scratch, &context)?,
         None => pipeline::build(&spec, &options, outlet, &scratch, &context)?,
     };
     let local = Vec::from_iter(output);
     let attach = arguments.attach_record;
-    let settled = Settled::of(pipeline::deliver(&built, &targets, &local, push, attach, &context))?;
+    let settled = DeliveryOutcome::of(pipeline::deliver(&built, &targets, &local, push, attach, &context))?;
     let names = match arguments.push {
-        true => report::pushed_names(&settled.pushed),
+        true => output::pushed_names(&settled.pushed),
         false => settled.names(built.image.descriptor.digest, &local),
     };
     show(arguments, &built, &settled.pushed, names, since.elapsed());
@@ -123,7 +123,7 @@ fn prepare(arguments: &BuildArguments) -> miette::Result<(Spec, Vec<Reference>, 
     let tags = arguments.spec.tags().to_vec();
     let targets = targets(&tags)?;
     let context = arguments.run.context(None, &targets, isolation)?;
-    let bundle = stages::bundle::open(&arguments.bundle, &context)?;
+    let bundle = bundle::stage::open(&arguments.bundle, &context)?;
     let spec = Spec { tags, ..Spec::from_lock(bundle.lock())? };
     Ok((spec, targets, Context { bundle: Some(Arc::new(bundle)), ..context }))
 }
@@ -133,7 +133,7 @@ fn update(wanted: &[String]) -> Option<Update> {
     match wanted {
         [] => None,
         wanted if wanted.iter().any(|wanted| wanted == EVERYTHING) => Some(Update::All),
-        wanted => Some(Update::Only(wanted.iter().map(|wanted| Wanted::new(wanted)).collect())),
+        wanted => Some(Update::Only(wanted.iter().map(|wanted| UpdateSelector::new(wanted)).collect())),
     }
 }
 
@@ -152,13 +152,13 @@ fn show(
     let digest = built.image.descriptor.digest;
     if arguments.run.json {
         let layers: Vec<_> = built.layers.iter().map(layer_json).collect();
-        report::emit(&json!({
+        output::emit(&json!({
             "event": "result",
             "digest": digest,
             "names": names,
             "layers": layers,
             "record": built.traffic.as_ref().map(traffic_json),
-            "pushed": pushed.iter().map(report::push_json).collect::<Vec<_>>(),
+            "pushed": pushed.iter().map(output::push_json).collect::<Vec<_>>(),
         }));
         return;
     }
@@ -167,13 +167,13 @@ fn show(
         let mut changes: Vec<String> =
             built.traffic.iter().flat_map(|traffic| &traffic.changes).map(ToString::to_string).collect();
         changes.dedup();
-        changes.iter().for_each(report::to_stderr);
-        let table = report::layer_table(&rows(built, pushed), &report::sent(pushed));
+        changes.iter().for_each(output::to_stderr);
+        let table = output::layer_table(&rows(built, pushed), &output::sent(pushed));
         let done = if pushed.is_empty() { "built" } else { "built and pushed" };
-        report::to_stderr(format_args!("\n{table}\n{done} in {}", report::clock(elapsed)));
+        output::to_stderr(format_args!("\n{table}\n{done} in {}", output::clock(elapsed)));
     }
     for name in names {
-        report::to_stdout(format_args!("{name}"));
+        output::to_stdout(format_args!("{name}"));
     }
 }
 
@@ -209,7 +209,7 @@ fn rows(built: &Built, pushed: &[PushReport]) -> Vec<LayerRow> {
             name,
             size: layer.size,
             digest: layer.digest,
-            fate: report::fates(pushed, &layer.digest),
+            fate: output::fates(pushed, &layer.digest),
         })
         .collect()
 }

@@ -12,11 +12,12 @@ use serde_json::json;
 use super::build::targets;
 use super::exit;
 use super::inputs::{RunArguments, SpecArguments};
+use crate::build::lock::check;
+use crate::bundle;
+use crate::bundle::stage::{Delivered, Output, deliver, gather, open, record};
 use crate::images::ImageName;
-use crate::report;
-use crate::stages;
-use crate::stages::bundle::{Delivered, Output, deliver, gather, open, record};
-use crate::stages::lock::check;
+use crate::materials;
+use crate::output;
 
 /// Where a bundle is left when nothing else is said.
 const DEFAULT_OUTPUT: &str = "bundle";
@@ -28,8 +29,8 @@ pub struct BundleArguments {
     spec: SpecArguments,
     #[command(flatten)]
     run: RunArguments,
-    /// Leave the bundle in this folder as an OCI layout [default: ./bundle]
-    #[arg(short, long, value_name = "FOLDER", conflicts_with_all = ["tar", "push"])]
+    /// Leave the bundle in this directory as an OCI layout [default: ./bundle]
+    #[arg(short, long, value_name = "DIRECTORY", conflicts_with_all = ["tar", "push"])]
     output: Option<PathBuf>,
     /// Write the bundle as one tar file
     #[arg(long, value_name = "FILE", conflicts_with = "push")]
@@ -37,7 +38,7 @@ pub struct BundleArguments {
     /// Push the bundle to a registry, as often as needed
     #[arg(long, value_name = "REFERENCE")]
     push: Vec<String>,
-    /// Leave out what this bundle has: a folder, a tar, or a reference
+    /// Leave out what this bundle has: a directory, a tar, or a reference
     #[arg(long, value_name = "BUNDLE", conflicts_with = "push")]
     delta_from: Option<ImageName>,
     /// Print what is in this bundle, and make none; with --json all that is known of it
@@ -55,7 +56,7 @@ pub fn run(arguments: &BundleArguments) -> miette::Result<u8> {
     let output = match (&arguments.tar, targets.is_empty()) {
         (Some(path), _) => Output::Tar(path.clone()),
         (None, false) => Output::Registry(targets.clone()),
-        (None, true) => Output::Folder(arguments.output.clone().unwrap_or(DEFAULT_OUTPUT.into())),
+        (None, true) => Output::Directory(arguments.output.clone().unwrap_or(DEFAULT_OUTPUT.into())),
     };
     let lock = Lock::read(&path)?.ok_or_else(|| {
         miette!(help = "run `carafe lock`, then `carafe build`", "there is no lock `{}`", path.display())
@@ -74,14 +75,14 @@ fn list(bundle: &ImageName, run: &RunArguments) -> miette::Result<u8> {
     let context = run.context(None, &[], Isolation::Namespaces)?;
     let scratch = context.cache.scratch()?;
     let bundle = open(std::slice::from_ref(bundle), &context)?;
-    let materials = stages::bundle::list(&bundle, &scratch, &context)?;
+    let materials = bundle::stage::list(&bundle, &scratch, &context)?;
     if run.json {
-        report::emit(&materials);
+        output::emit(&materials);
         return Ok(exit::DONE);
     }
-    report::to_stdout(report::materials::table(&materials).trim_end());
+    output::to_stdout(materials::report::table(&materials).trim_end());
     if !run.quiet {
-        report::to_stderr(report::materials::rest(&materials));
+        output::to_stderr(materials::report::rest(&materials));
     }
     Ok(exit::DONE)
 }
@@ -90,18 +91,18 @@ fn show(arguments: &BundleArguments, done: &Delivered) {
     if arguments.run.json {
         let written =
             done.written.map(|it| json!({"blobs": it.blobs, "size": it.bytes, "left_out": it.left_out}));
-        return report::emit(&json!({
+        return output::emit(&json!({
             "event": "result",
             "digest": done.digest,
             "names": done.names,
             "written": written,
-            "pushed": done.pushed.iter().map(report::push_json).collect::<Vec<_>>(),
+            "pushed": done.pushed.iter().map(output::push_json).collect::<Vec<_>>(),
         }));
     }
     if let Some(written) = done.written.filter(|_| !arguments.run.quiet) {
-        report::to_stderr(format_args!("{} in {} blobs", format_bytes(written.bytes), written.blobs));
+        output::to_stderr(format_args!("{} in {} blobs", format_bytes(written.bytes), written.blobs));
     }
     for name in &done.names {
-        report::to_stdout(name);
+        output::to_stdout(name);
     }
 }

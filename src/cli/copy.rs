@@ -4,16 +4,16 @@ use carafe_builder::sandbox::Isolation;
 use carafe_layers::oci::Platform;
 use clap::Args;
 
-use super::delivery::{self, Settled};
+use super::delivery::{self, DeliveryOutcome};
 use super::exit;
 use super::inputs::RunArguments;
 use crate::images::{ArchiveKind, ImageName};
-use crate::stages::copy::{Parcel, Selection};
+use crate::transfer::{Selection, Transfer};
 
 /// Arguments of `carafe copy`.
 #[derive(Args)]
 pub struct CopyArguments {
-    /// What: a reference, a layout's folder, oci:FOLDER[:REF], oci-archive:FILE[:REF] or
+    /// What: a reference, a layout's directory, oci:DIRECTORY[:REF], oci-archive:FILE[:REF] or
     /// docker-archive:FILE[:TAG]
     source: ImageName,
     /// Where to, in the same forms, as often as needed
@@ -38,8 +38,8 @@ pub fn run(arguments: &CopyArguments) -> miette::Result<u8> {
     let own = targets.iter().all(for_docker).then(|| context.platform.clone());
     let selection =
         Selection { platform: arguments.platform.clone().or(own), referrers: arguments.referrers };
-    let parcel = Parcel::open(&arguments.source, &selection, &context)?;
-    let settled = Settled::of(parcel.deliver(&targets, &context))?;
+    let parcel = Transfer::open(&arguments.source, &selection, &context)?;
+    let settled = DeliveryOutcome::of(parcel.deliver(&targets, &context))?;
     settled.show(parcel.graph.root.descriptor.digest, &targets, arguments.run.json);
     settled.end(exit::DONE)
 }

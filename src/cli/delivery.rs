@@ -4,8 +4,8 @@ use carafe_layers::digest::Digest;
 use serde_json::json;
 
 use crate::images::ImageName;
+use crate::output;
 use crate::registry::{PushReport, Reference, RegistryError};
-use crate::report;
 
 /// The destinations that these names mean.
 pub fn targets(names: &[String]) -> miette::Result<Vec<ImageName>> {
@@ -18,13 +18,13 @@ pub fn references(targets: &[ImageName]) -> Vec<Reference> {
 }
 
 /// How a delivery ended: everywhere, or in some registries and not in others.
-pub struct Settled {
+pub struct DeliveryOutcome {
     /// Where it is done.
     pub pushed: Vec<PushReport>,
     failure: Option<miette::Report>,
 }
 
-impl Settled {
+impl DeliveryOutcome {
     /// Fails where nothing was done anywhere.
     pub fn of(result: miette::Result<Vec<PushReport>>) -> miette::Result<Self> {
         let failure = match result {
@@ -32,7 +32,7 @@ impl Settled {
             Err(failure) => failure,
         };
         match failure.downcast_ref::<RegistryError>() {
-            Some(RegistryError::Partly { done, .. }) => {
+            Some(RegistryError::PartialPush { done, .. }) => {
                 Ok(Self { pushed: done.clone(), failure: Some(failure) })
             }
             _ => Err(failure),
@@ -43,19 +43,19 @@ impl Settled {
     pub fn names(&self, digest: Digest, targets: &[ImageName]) -> Vec<String> {
         let files = targets.iter().filter(|target| target.reference().is_none());
         let files = files.map(|file| format!("{file}@{digest}"));
-        files.chain(report::pushed_names(&self.pushed)).collect()
+        files.chain(output::pushed_names(&self.pushed)).collect()
     }
 
     /// Says where the image is, on stdout.
     pub fn show(&self, digest: Digest, targets: &[ImageName], as_json: bool) {
         let names = self.names(digest, targets);
         if as_json {
-            let pushed = self.pushed.iter().map(report::push_json).collect::<Vec<_>>();
-            report::emit(&json!({"event": "result", "digest": digest, "names": names, "pushed": pushed}));
+            let pushed = self.pushed.iter().map(output::push_json).collect::<Vec<_>>();
+            output::emit(&json!({"event": "result", "digest": digest, "names": names, "pushed": pushed}));
             return;
         }
         for name in names {
-            report::to_stdout(name);
+            output::to_stdout(name);
         }
     }
 

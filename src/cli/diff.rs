@@ -8,16 +8,16 @@ use clap::Args;
 
 use super::exit;
 use super::inputs::RunArguments;
+use crate::diff::distance::measure;
+use crate::diff::report::DiffReport;
+use crate::diff::{Opened, read_both};
 use crate::images::ImageName;
-use crate::report::Form;
-use crate::report::diff::DiffReport;
-use crate::stages::diff::{Opened, read_both};
-use crate::stages::distance::measure;
+use crate::output::Form;
 
 /// Arguments of `carafe diff`.
 #[derive(Args)]
 pub struct DiffArguments {
-    /// The first image: a reference, a layout's folder, oci:FOLDER[:REF] or docker-archive:FILE[:TAG]
+    /// The first image: a reference, a layout's directory, oci:DIRECTORY[:REF] or docker-archive:FILE[:TAG]
     want: ImageName,
     /// The second image
     got: ImageName,

@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::{exit, registries};
 use crate::check::{Check, State};
-use crate::registry::{Patient, Registry};
-use crate::report;
-use crate::stages::doctor;
+use crate::doctor;
+use crate::output;
+use crate::registry::{DoctorTarget, Registry};
 
 /// Arguments of `carafe doctor`.
 #[derive(Args)]
@@ -39,7 +39,7 @@ pub fn run(arguments: &DoctorArguments) -> miette::Result<u8> {
     let is_well = checks.iter().all(|check| check.state != State::Wrong);
     if arguments.json {
         let checks: Vec<_> = checks.iter().map(check_json).collect();
-        report::emit(&json!({"event": "result", "well": is_well, "checks": checks}));
+        output::emit(&json!({"event": "result", "well": is_well, "checks": checks}));
     } else {
         checks.iter().for_each(show);
     }
@@ -47,7 +47,7 @@ pub fn run(arguments: &DoctorArguments) -> miette::Result<u8> {
 }
 
 fn examine(name: &str, arguments: &DoctorArguments) -> miette::Result<Vec<Check>> {
-    let patient = Patient::parse(name).ok_or_else(|| {
+    let patient = DoctorTarget::parse(name).ok_or_else(|| {
         miette!(
             help = "write `registry.example.com`, or `registry.example.com/project/erp:15`",
             "`{name}` names neither a registry nor a repository"
@@ -70,8 +70,8 @@ fn show(check: &Check) {
         State::Wrong => "✗",
         State::Skipped => "-",
     };
-    report::to_stdout(format_args!("{sign} {:<10} {}", check.name, check.message));
+    output::to_stdout(format_args!("{sign} {:<10} {}", check.name, check.message));
     if let Some(help) = &check.help {
-        report::to_stdout(format_args!("  {:<10} {help}", ""));
+        output::to_stdout(format_args!("  {:<10} {help}", ""));
     }
 }

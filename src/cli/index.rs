@@ -3,11 +3,11 @@
 use carafe_builder::sandbox::Isolation;
 use clap::{Args, Subcommand};
 
-use super::delivery::{self, Settled};
+use super::delivery::{self, DeliveryOutcome};
 use super::exit;
 use super::inputs::RunArguments;
 use crate::images::ImageName;
-use crate::stages::index;
+use crate::transfer::index;
 
 /// Arguments of `carafe index`.
 #[derive(Args)]
@@ -24,7 +24,7 @@ enum IndexCommand {
 
 #[derive(Args)]
 struct CreateArguments {
-    /// Where to: a reference, oci:FOLDER[:REF] or oci-archive:FILE[:REF]
+    /// Where to: a reference, oci:DIRECTORY[:REF] or oci-archive:FILE[:REF]
     target: String,
     /// The images, one for each platform: references, or files as above
     #[arg(required = true, value_name = "IMAGE")]
@@ -38,7 +38,7 @@ pub fn run(arguments: &IndexArguments) -> miette::Result<u8> {
     let targets = delivery::targets(std::slice::from_ref(&arguments.target))?;
     let context = arguments.run.context(None, &delivery::references(&targets), Isolation::Namespaces)?;
     let parcel = index::create(&arguments.images, &context)?;
-    let settled = Settled::of(parcel.deliver(&targets, &context))?;
+    let settled = DeliveryOutcome::of(parcel.deliver(&targets, &context))?;
     settled.show(parcel.graph.root.descriptor.digest, &targets, arguments.run.json);
     settled.end(exit::DONE)
 }

@@ -6,14 +6,14 @@ use carafe_builder::cache::Cache;
 use carafe_builder::git::Store;
 use carafe_builder::sandbox::Isolation;
 use carafe_builder::secret::Secret;
-use carafe_builder::spec::{AppsInput, DEFAULT_FILE, Spec, Wishes};
+use carafe_builder::spec::{AppsInput, DEFAULT_FILE, Spec, SpecOverrides};
 use carafe_layers::oci::Platform;
 use clap::{Args, ValueEnum};
 
 use super::{registries, stop};
 use crate::context::Context;
-use crate::registry::{Patience, Reference, Registry, RegistryOptions};
-use crate::report::{self, Style};
+use crate::output::{self, OutputFormat};
+use crate::registry::{Reference, Registry, RegistryOptions, RetryPolicy};
 
 /// The lock's name, beside the spec.
 const LOCK_FILE: &str = "carafe.lock";
@@ -37,7 +37,7 @@ pub struct SpecArguments {
     /// Frappe's branch or tag
     #[arg(long, value_name = "NAME", env = "FRAPPE_BRANCH")]
     frappe_branch: Option<String>,
-    /// Where bench runs: a registry reference, oci:FOLDER[:REF] or docker-archive:FILE[:TAG]
+    /// Where bench runs: a registry reference, oci:DIRECTORY[:REF] or docker-archive:FILE[:TAG]
     /// [default: docker.io/frappe/build:<frappe's branch>]
     #[arg(long, value_name = "IMAGE")]
     build_image: Option<String>,
@@ -61,7 +61,7 @@ impl SpecArguments {
             (None, Some(text)) => Some(AppsInput::Base64(Secret::new(text))),
             (None, None) => None,
         };
-        let wishes = Wishes {
+        let wishes = SpecOverrides {
             spec: self.spec.clone(),
             apps,
             frappe_path: self.frappe_path.clone().filter(|url| !url.is_empty()),
@@ -134,7 +134,7 @@ impl RunArguments {
         isolation: Isolation,
     ) -> miette::Result<Context> {
         let cache = Cache::from_environment()?;
-        let progress = report::progress(self.style());
+        let progress = output::progress(self.style());
         let tables = spec.map(|spec| &spec.registries);
         let options = registries::options(
             tables,
@@ -146,7 +146,7 @@ impl RunArguments {
             commits: Store::new(&cache)?,
             cache,
             registry: Registry::new(RegistryOptions {
-                patience: Patience::new(progress.clone()),
+                retry_policy: RetryPolicy::new(progress.clone()),
                 uploads: Some(uploads),
                 ..options
             })?,
@@ -160,11 +160,11 @@ impl RunArguments {
         })
     }
 
-    fn style(&self) -> Style {
+    fn style(&self) -> OutputFormat {
         match (self.json, self.quiet) {
-            (true, _) => Style::Json,
-            (_, true) => Style::Quiet,
-            _ => Style::Auto,
+            (true, _) => OutputFormat::Json,
+            (_, true) => OutputFormat::Quiet,
+            _ => OutputFormat::Auto,
         }
     }
 }

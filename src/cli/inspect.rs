@@ -10,14 +10,14 @@ use serde_json::json;
 
 use super::exit;
 use super::inputs::RunArguments;
+use crate::build::assemble::LOCK_LABEL;
 use crate::images::ImageName;
-use crate::report;
-use crate::stages::assemble::LOCK_LABEL;
+use crate::output;
 
 /// Arguments of `carafe inspect`.
 #[derive(Args)]
 pub struct InspectArguments {
-    /// The image: a reference, a layout's folder, oci:FOLDER[:REF] or docker-archive:FILE[:TAG]
+    /// The image: a reference, a layout's directory, oci:DIRECTORY[:REF] or docker-archive:FILE[:TAG]
     image: ImageName,
     /// Print the lock that made it, and nothing else
     #[arg(long)]
@@ -40,16 +40,16 @@ pub fn run(arguments: &InspectArguments) -> miette::Result<u8> {
                     source.name()
                 )
             })?;
-            report::foreign_to_stdout(lock.trim_end());
+            output::foreign_to_stdout(lock.trim_end());
         }
-        (false, true) => report::emit(&json!({
+        (false, true) => output::emit(&json!({
             "name": source.name(),
             "digest": image.descriptor.digest,
             "manifest": image.manifest,
             "config": image.config,
             "lock": lock,
         })),
-        (false, false) => report::to_stdout(text(&source.name(), &image, lock).trim_end()),
+        (false, false) => output::to_stdout(text(&source.name(), &image, lock).trim_end()),
     }
     Ok(exit::DONE)
 }
@@ -76,7 +76,7 @@ fn text(name: &str, image: &ResolvedImage, lock: Option<&str>) -> String {
     let shown = shown.map(|(key, value)| format!("{key:<10}  {}\n", printable(value.as_bytes())));
     let mut text: String = shown.collect();
     text.push('\n');
-    text.push_str(&report::layer_table(&report::image_rows(image, &[]), &[]));
+    text.push_str(&output::layer_table(&output::image_rows(image, &[]), &[]));
     if let Some(lock) = lock {
         text.push('\n');
         text.extend(lock.lines().map(|line| printable(line.as_bytes()) + "\n"));

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::exit;
 use super::inputs::{RunArguments, SandboxArguments, SpecArguments};
+use crate::output;
 use crate::pipeline;
-use crate::report;
 
 /// Arguments of `carafe lock`.
 #[derive(Args)]
@@ -34,12 +34,12 @@ pub fn run(arguments: &LockArguments) -> miette::Result<u8> {
     let lock = pipeline::lock(&spec, &path, &context)?;
     let changes = changes(old.as_ref(), &lock);
     if arguments.run.json {
-        report::emit(&json!({"event": "result", "lock": lock.to_toml(), "path": path, "changes": changes}));
+        output::emit(&json!({"event": "result", "lock": lock.to_toml(), "path": path, "changes": changes}));
     } else if !arguments.run.quiet {
         for change in &changes {
-            report::to_stderr(format_args!("{change}"));
+            output::to_stderr(format_args!("{change}"));
         }
-        report::to_stderr(format_args!("{} apps locked in {}", lock.apps.len(), path.display()));
+        output::to_stderr(format_args!("{} apps locked in {}", lock.apps.len(), path.display()));
     }
     Ok(exit::DONE)
 }
@@ -48,15 +48,15 @@ fn check(lock: Option<Lock>, spec: &carafe_builder::spec::Spec, path: &std::path
     let path = path.display();
     match lock {
         Some(lock) if lock.fits(spec) => {
-            report::to_stderr(format_args!("{path} fits the spec"));
+            output::to_stderr(format_args!("{path} fits the spec"));
             exit::DONE
         }
         Some(_) => {
-            report::to_stderr(format_args!("the spec has moved away from {path}: run `carafe lock`"));
+            output::to_stderr(format_args!("the spec has moved away from {path}: run `carafe lock`"));
             exit::DIFFERENT
         }
         None => {
-            report::to_stderr(format_args!("there is no {path}: run `carafe lock`"));
+            output::to_stderr(format_args!("there is no {path}: run `carafe lock`"));
             exit::DIFFERENT
         }
     }

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::report;
+use crate::output;
 
 /// Exit codes, the same for every command.
 pub mod exit {
@@ -101,7 +101,7 @@ pub fn main() -> ExitCode {
         _ if stop::requested() => ExitCode::from(exit::STOPPED),
         Ok(code) => ExitCode::from(code),
         Err(report) => {
-            report::to_stderr(format_args!("{report:?}"));
+            output::to_stderr(format_args!("{report:?}"));
             ExitCode::from(exit::FAILED)
         }
     }

@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::exit;
-use crate::report;
+use crate::output;
 
 static CANCEL: OnceLock<CancelToken> = OnceLock::new();
 
@@ -41,7 +41,7 @@ fn stop(cancel: &CancelToken) {
     if cancel.is_cancelled() {
         std::process::exit(exit::STOPPED.into());
     }
-    report::to_stderr(format_args!("\nstopping; once more to leave at once"));
+    output::to_stderr(format_args!("\nstopping; once more to leave at once"));
     cancel.cancel();
     thread::spawn(|| {
         thread::sleep(GRACE);

@@ -11,29 +11,30 @@ use miette::miette;
 
 use super::exit;
 use super::inputs::{RunArguments, SandboxArguments};
+use crate::build::recording;
+use crate::bundle;
 use crate::bundle::Bundle;
 use crate::context::Context;
+use crate::diff::report::DiffReport;
+use crate::diff::{Opened, read, reading};
 use crate::images::ImageName;
+use crate::output::Form;
 use crate::pipeline;
-use crate::report::Form;
-use crate::report::diff::DiffReport;
-use crate::report::verify::VerifyReport;
-use crate::stages;
-use crate::stages::diff::{Opened, read, reading};
-use crate::stages::verify::{Claims, Level, rebuilt};
-use crate::stages::{attached, record};
+use crate::transfer::referrers;
+use crate::verify::report::VerifyReport;
+use crate::verify::{Claims, Level, rebuilt};
 
 /// Arguments of `carafe verify`.
 #[derive(Args)]
 pub struct VerifyArguments {
-    /// The image: a reference, a layout's folder, oci:FOLDER[:REF] or docker-archive:FILE[:TAG]
+    /// The image: a reference, a layout's directory, oci:DIRECTORY[:REF] or docker-archive:FILE[:TAG]
     image: ImageName,
     /// What has to be the same
     #[arg(long, value_enum, default_value_t = Level::Bytes)]
     level: Level,
     /// Where the spec lay: apps and images that the lock names by relative paths are taken from here
-    #[arg(long, value_name = "FOLDER")]
-    folder: Option<PathBuf>,
+    #[arg(long, value_name = "DIRECTORY")]
+    directory: Option<PathBuf>,
     /// Take the inputs from this bundle, or from several: the first is the bundle, the others may have
     /// what it lacks
     #[arg(long, value_name = "BUNDLE")]
@@ -44,8 +45,8 @@ pub struct VerifyArguments {
     /// Ask nothing outside of this machine, but for the image itself
     #[arg(long)]
     offline: bool,
-    /// Leave the rebuilt image in this folder as an OCI layout
-    #[arg(long, value_name = "FOLDER")]
+    /// Leave the rebuilt image in this directory as an OCI layout
+    #[arg(long, value_name = "DIRECTORY")]
     keep: Option<PathBuf>,
     /// Print tables in Markdown, for a merge request
     #[arg(long, conflicts_with = "json")]
@@ -63,7 +64,7 @@ pub fn run(arguments: &VerifyArguments) -> miette::Result<u8> {
     let context = arguments.run.context(None, &[], (&arguments.sandbox).into())?;
     let image = Opened::open(&arguments.image, &context)?;
     let network = Network::of_user(&|name| std::env::var(name).ok())?;
-    let claims = Claims::read(&image, arguments.level, arguments.folder.as_deref(), network)?;
+    let claims = Claims::read(&image, arguments.level, arguments.directory.as_deref(), network)?;
     let bundle = open_bundle(arguments, &image, &claims, &context)?;
     let commits = context.commits.clone().offline(arguments.offline);
     let context = Context { warm_clients: false, bundle, offline: arguments.offline, commits, ..context };
@@ -98,7 +99,7 @@ fn open_bundle(
     if arguments.bundle.is_empty() {
         return Ok(None);
     }
-    let bundle = stages::bundle::open(&arguments.bundle, context)?;
+    let bundle = bundle::stage::open(&arguments.bundle, context)?;
     claims.check_bundle(image, &bundle)?;
     Ok(Some(Arc::new(bundle)))
 }
@@ -114,8 +115,8 @@ fn bring_record(
         return Ok(());
     }
     let is_there = match (claims.lock.record, &arguments.record) {
-        (Some(digest), Some(path)) => record::import(path, digest, context).map(|()| true)?,
-        (Some(digest), None) => attached::bring(image, digest, context)?,
+        (Some(digest), Some(path)) => recording::import(path, digest, context).map(|()| true)?,
+        (Some(digest), None) => referrers::bring(image, digest, context)?,
         (None, _) => false,
     };
     if arguments.offline && !is_there {

@@ -12,11 +12,11 @@ use super::Kind;
 use super::package::{About, Form, Guess, node, python};
 
 /// Bytes of the largest description.
-const LARGEST_TEXT: u64 = 1 << 20;
+const MAX_TEXT_BYTES: u64 = 1 << 20;
 /// Bytes that are unpacked in search of one.
-const MOST_UNPACKED: u64 = 1 << 30;
+const MAX_UNPACKED_BYTES: u64 = 1 << 30;
 /// Members that are looked at.
-const MOST_MEMBERS: usize = 200_000;
+const MAX_ARCHIVE_MEMBERS: usize = 200_000;
 
 /// What the package in `body` says about itself.
 pub(super) fn look_into(guess: &Guess, body: File) -> Option<About> {
@@ -29,16 +29,16 @@ pub(super) fn look_into(guess: &Guess, body: File) -> Option<About> {
 /// A wheel, or an sdist as a zip.
 fn zip(body: impl Read + Seek) -> Option<About> {
     let mut archive = ZipArchive::new(BufReader::new(body)).ok()?;
-    let names = archive.file_names().take(MOST_MEMBERS).filter_map(Result::ok);
+    let names = archive.file_names().take(MAX_ARCHIVE_MEMBERS).filter_map(Result::ok);
     let name = names.into_iter().find(|name| describes_wheel(name))?.into_owned();
     let mut text = Vec::new();
-    archive.by_name(&name).ok()?.take(LARGEST_TEXT).read_to_end(&mut text).ok()?;
+    archive.by_name(&name).ok()?.take(MAX_TEXT_BYTES).read_to_end(&mut text).ok()?;
     Some(python(&String::from_utf8_lossy(&text)))
 }
 
 fn describes_wheel(name: &str) -> bool {
     match name.split_once('/') {
-        Some((folder, "METADATA")) => folder.ends_with(".dist-info"),
+        Some((directory, "METADATA")) => directory.ends_with(".dist-info"),
         Some((_, file)) => file == "PKG-INFO",
         None => false,
     }
@@ -46,10 +46,10 @@ fn describes_wheel(name: &str) -> bool {
 
 /// A node package, an sdist, or a snapshot of a repository, which may be either.
 fn tar(kind: Kind, body: impl Read) -> Option<About> {
-    let unpacked = MultiGzDecoder::new(BufReader::new(body)).take(MOST_UNPACKED);
+    let unpacked = MultiGzDecoder::new(BufReader::new(body)).take(MAX_UNPACKED_BYTES);
     let mut tar = TarReader::new(BufReader::new(unpacked));
     let mut found = None;
-    for _ in 0..MOST_MEMBERS {
+    for _ in 0..MAX_ARCHIVE_MEMBERS {
         let Ok(Some(member)) = tar.next_member() else { break };
         let name = String::from_utf8_lossy(&member.name).into_owned();
         let file = name.trim_start_matches("./").split_once('/').map(|(_, file)| file);
@@ -58,7 +58,7 @@ fn tar(kind: Kind, body: impl Read) -> Option<About> {
         if !(is_python || is_node) {
             continue;
         }
-        let Ok(text) = tar.content(LARGEST_TEXT) else { break };
+        let Ok(text) = tar.content(MAX_TEXT_BYTES) else { break };
         let text = String::from_utf8_lossy(&text);
         if is_python {
             return Some(python(&text));

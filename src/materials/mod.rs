@@ -6,10 +6,11 @@
 
 mod archive;
 mod package;
+pub mod report;
 
 use std::fs::File;
 
-use carafe_builder::door::{Answer, Method, Record, Request};
+use carafe_builder::egress::{Answer, Method, Recording, Request};
 use carafe_builder::git::{self, CommitId};
 use carafe_builder::lock::{Lock, LockedApp, LockedImage, LockedSource};
 use carafe_layers::digest::Digest;
@@ -18,8 +19,8 @@ use serde::Serialize;
 
 use crate::parallel;
 
-/// Bodies that are looked into at the same time.
-const AT_ONCE: usize = 4;
+/// BodyStore that are looked into at the same time.
+const MAX_PARALLEL: usize = 4;
 /// The version of the JSON form: members are added to it, not changed.
 const VERSION: u32 = 1;
 
@@ -99,7 +100,7 @@ impl Kind {
 }
 
 /// Where bodies and an app's files are looked into.
-pub trait Shelf: Sync {
+pub trait MaterialSource: Sync {
     /// A body, if it is at hand.
     fn body(&self, digest: &Digest) -> Option<File>;
 
@@ -116,11 +117,11 @@ pub trait Shelf: Sync {
 impl Materials {
     /// Lists everything. What is not at hand on `shelf` is in the list too, with what the lock and
     /// the addresses say of it.
-    pub fn list(lock: &Lock, record: &Record, shelf: &dyn Shelf) -> Self {
+    pub fn list(lock: &Lock, record: &Recording, shelf: &dyn MaterialSource) -> Self {
         let mut materials: Vec<Material> = lock.apps.iter().map(|locked| app(locked, shelf)).collect();
         materials.extend([&lock.build_image, &lock.base_image].map(|locked| image(locked, shelf)));
         let answers: Vec<(&Request, &Answer)> = record.entries().collect();
-        let listed = parallel::map(answers, AT_ONCE, |(request, answer)| {
+        let listed = parallel::map(answers, MAX_PARALLEL, |(request, answer)| {
             Ok::<_, std::convert::Infallible>(answered(request, answer, shelf))
         });
         materials.extend(listed.unwrap_or_default());
@@ -132,7 +133,7 @@ impl Materials {
     }
 }
 
-fn app(locked: &LockedApp, shelf: &dyn Shelf) -> Material {
+fn app(locked: &LockedApp, shelf: &dyn MaterialSource) -> Material {
     let source = match &locked.source {
         LockedSource::Git { url, .. } => url.clone(),
         LockedSource::Local { path } => path.clone(),
@@ -150,7 +151,7 @@ fn app(locked: &LockedApp, shelf: &dyn Shelf) -> Material {
     }
 }
 
-fn image(locked: &LockedImage, shelf: &dyn Shelf) -> Material {
+fn image(locked: &LockedImage, shelf: &dyn MaterialSource) -> Material {
     Material {
         kind: Kind::Image,
         name: locked.reference.clone(),
@@ -163,7 +164,7 @@ fn image(locked: &LockedImage, shelf: &dyn Shelf) -> Material {
     }
 }
 
-fn answered(request: &Request, answer: &Answer, shelf: &dyn Shelf) -> Material {
+fn answered(request: &Request, answer: &Answer, shelf: &dyn MaterialSource) -> Material {
     let mut material = Material {
         kind: Kind::Metadata,
         name: request.url.file_name().to_owned(),
@@ -192,7 +193,7 @@ fn answered(request: &Request, answer: &Answer, shelf: &dyn Shelf) -> Material {
 }
 
 /// What git was answered, if it is a commit with its files.
-fn cloned(material: &mut Material, request: &Request, answer: &Answer, shelf: &dyn Shelf) {
+fn cloned(material: &mut Material, request: &Request, answer: &Answer, shelf: &dyn MaterialSource) {
     let path = request.url.as_url().path();
     let Some(repository) = path.strip_suffix("/git-upload-pack") else { return };
     let Some(commit) = shelf.body(&answer.body).and_then(git::first_commit) else { return };
@@ -205,6 +206,6 @@ fn cloned(material: &mut Material, request: &Request, answer: &Answer, shelf: &d
 
 /// What strangers wrote, for a terminal: no control characters, no novels.
 fn shown(text: String) -> String {
-    const LONGEST: usize = 200;
-    printable(text.chars().take(LONGEST).collect::<String>().as_bytes())
+    const MAX_TEXT_CHARS: usize = 200;
+    printable(text.chars().take(MAX_TEXT_CHARS).collect::<String>().as_bytes())
 }

@@ -1,13 +1,13 @@
 //! What a package says about itself, and what its address says of it.
 
-use carafe_builder::door::PublicUrl;
+use carafe_builder::net::PublicUrl;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::Kind;
 
 /// Longer than this, a licence field holds the licence's text and not its name.
-const LONGEST_LICENSE: usize = 100;
+const MAX_LICENSE_CHARS: usize = 100;
 
 /// What an address promises.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -119,7 +119,7 @@ pub(super) fn python(text: &str) -> About {
 }
 
 fn is_name(license: &str) -> bool {
-    !license.is_empty() && license.len() <= LONGEST_LICENSE && !license.eq_ignore_ascii_case("unknown")
+    !license.is_empty() && license.len() <= MAX_LICENSE_CHARS && !license.eq_ignore_ascii_case("unknown")
 }
 
 /// A node package's package.json; nothing if it is none.

@@ -6,8 +6,8 @@ use carafe_layers::source::MAX_DOCUMENT_BYTES;
 use reqwest::{Response, StatusCode, header};
 use serde_json::Value;
 
-use super::failure::{Attempt, RegistryError};
-use super::wire::Client;
+use super::error::{RegistryError, RequestContext};
+use super::http::Client;
 
 /// Every form in which a base may be stored: OCI's and Docker's, an index or one image.
 const ACCEPTED: [&str; 4] =
@@ -22,7 +22,7 @@ impl Client {
     /// not say the digest in a HEAD is asked for the whole manifest.
     pub(super) async fn find_manifest(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &RequestContext<'_>,
         name: &str,
     ) -> Result<Option<Descriptor>, RegistryError> {
         let ask = |http: &reqwest::Client, url: &str| {
@@ -43,7 +43,7 @@ impl Client {
     /// bytes that came, and those bytes, at most [`MAX_DOCUMENT_BYTES`].
     pub(super) async fn get_manifest(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &RequestContext<'_>,
         name: &str,
     ) -> Result<(Descriptor, Vec<u8>), RegistryError> {
         let ask = |http: &reqwest::Client, url: &str| {
@@ -71,7 +71,7 @@ impl Client {
     /// the manifest's `subject`.
     pub(super) async fn put_manifest(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &RequestContext<'_>,
         name: &str,
         descriptor: &Descriptor,
         bytes: &[u8],
@@ -96,7 +96,7 @@ impl Client {
 }
 
 /// A descriptor from a HEAD's headers, if they are all there.
-fn described(response: &Response, attempt: &Attempt<'_>) -> Result<Option<Descriptor>, RegistryError> {
+fn described(response: &Response, attempt: &RequestContext<'_>) -> Result<Option<Descriptor>, RegistryError> {
     let length =
         response.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let digest = stated_digest(response, attempt)?;
@@ -106,7 +106,7 @@ fn described(response: &Response, attempt: &Attempt<'_>) -> Result<Option<Descri
     })
 }
 
-fn stated_digest(response: &Response, attempt: &Attempt<'_>) -> Result<Option<Digest>, RegistryError> {
+fn stated_digest(response: &Response, attempt: &RequestContext<'_>) -> Result<Option<Digest>, RegistryError> {
     let Some(value) = response.headers().get(DIGEST_HEADER) else { return Ok(None) };
     let digest = value.to_str().ok().and_then(|text| text.parse().ok());
     digest.map(Some).ok_or_else(|| attempt.protocol("its Docker-Content-Digest is no sha256 digest"))
@@ -130,7 +130,7 @@ fn own_media_type(bytes: &[u8]) -> Option<&'static str> {
 
 /// A document's bytes, at most [`MAX_DOCUMENT_BYTES`].
 pub(super) async fn read_document(
-    attempt: &Attempt<'_>,
+    attempt: &RequestContext<'_>,
     mut response: Response,
 ) -> Result<Vec<u8>, RegistryError> {
     let mut bytes = Vec::new();

@@ -8,52 +8,53 @@
 //! before their image is known; `destination`: what one repository is brought; `report`: what it
 //! did), `manifest`, `referrers`, `doctor`, which tries all of it; and what all of them go by:
 //! `reference` the names, `known` where blobs are, `options` what is set, `shared` what is held,
-//! `patience` and `retry` what is waited out. The folders are rooms, each of which knows those before
-//! it and none after it: `failure` what went wrong, `places` where an image really is, `identity` who
+//! `retry_policy` and `retry` what is waited out. The directories are rooms, each of which knows those before
+//! it and none after it: `failure` what went wrong, `mirrors` where an image really is, `identity` who
 //! is who, `wire` one request, `upload` one blob. `docs/registry.md` says what is supported.
 
-mod ahead;
-mod destination;
-mod doctor;
-mod failure;
-mod identity;
-mod known;
+mod auth;
+mod checks;
+mod endpoints;
+mod error;
+mod http;
 mod manifest;
+mod mirrors;
+mod mount_candidates;
 mod options;
-mod patience;
-mod places;
 mod pull;
 mod push;
+mod push_report;
 mod reference;
 mod referrers;
-mod report;
+mod repository_client;
 mod retry;
-mod route;
 mod shared;
+mod timeouts;
+mod tls;
 mod upload;
-mod wire;
+mod upload_queue;
 
 use std::sync::Arc;
 
 use carafe_layers::oci::Descriptor;
 
-use self::route::Route;
+use self::endpoints::Endpoints;
 use self::shared::Shared;
 use self::upload::Journal;
 
-pub use self::doctor::Patient;
-pub use self::failure::{RegistryError, Rule};
-pub use self::identity::{CertificateFolders, Credential, CredentialFiles, TlsFiles};
-pub use self::known::KnownBlobs;
+pub use self::auth::{Credential, CredentialFiles};
+pub use self::checks::DoctorTarget;
+pub use self::error::{RegistryError, Rule};
+pub use self::mirrors::Mirrors;
+pub use self::mount_candidates::MountCandidates;
 pub use self::options::RegistryOptions;
-pub use self::patience::{Clock, Patience};
-pub use self::places::Places;
 pub use self::pull::RegistrySource;
-pub use self::push::{BegunPush, UPLOADS_AT_ONCE};
+pub use self::push::{MAX_PARALLEL_UPLOADS, PendingPush};
+pub use self::push_report::{BlobReport, Delivery, PushReport};
 pub use self::reference::{ParseReferenceError, Reference, Repository};
-pub use self::report::{BlobReport, Delivery, PushReport};
-pub use self::wire::missing_processor_features;
-pub use carafe_builder::retry::RetryAfter;
+pub use self::timeouts::{Clock, RetryPolicy};
+pub use self::tls::{CertificateDirectories, TlsFiles, missing_processor_features};
+pub use carafe_builder::net::retry::RetryAfter;
 
 /// A client for all registries; cheap to clone. Its calls block, and must not be made from async
 /// code.
@@ -78,12 +79,12 @@ impl Registry {
         RegistrySource::new(Arc::clone(&self.shared), reference.clone())
     }
 
-    /// What `reference` points at now, in the first of its places that has it: the descriptor of
+    /// What `reference` points at now, in the first of its mirrors that has it: the descriptor of
     /// its manifest or index.
     pub fn resolve(&self, reference: &Reference) -> Result<Descriptor, RegistryError> {
         let action = format!("resolve {reference}");
         let shared = &self.shared;
-        Route::new(shared, reference)?.walk(shared, &action, |attempt| {
+        Endpoints::new(shared, reference)?.walk(shared, &action, |attempt| {
             let found = shared.block_on(shared.client.find_manifest(attempt, &reference.asked()))?;
             found.ok_or_else(|| attempt.not_found("no manifest of that name"))
         })

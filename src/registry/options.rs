@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use carafe_builder::cache::Bucket;
 
-use super::failure::RegistryError;
-use super::identity::{CertificateFolders, Credential, CredentialFiles, TlsFiles};
-use super::patience::Patience;
-use super::places::Places;
+use super::auth::{Credential, CredentialFiles};
+use super::error::RegistryError;
+use super::mirrors::Mirrors;
 use super::reference::Repository;
+use super::timeouts::RetryPolicy;
+use super::tls::{CertificateDirectories, TlsFiles};
 
 /// How registries are spoken to.
 #[derive(Clone, Debug, Default)]
@@ -22,11 +23,11 @@ pub struct RegistryOptions {
     /// PEM files by host; they go before those in `certificates`.
     pub tls: BTreeMap<String, TlsFiles>,
     /// Where PEM files are looked up for all other hosts.
-    pub certificates: CertificateFolders,
+    pub certificates: CertificateDirectories,
     /// Mirrors, other locations, and what is blocked.
-    pub places: Places,
+    pub mirrors: Mirrors,
     /// What is tried again, and who is told.
-    pub patience: Patience,
+    pub retry_policy: RetryPolicy,
     /// Where open uploads are noted, so that the next run goes on inside a blob; without it, it
     /// does not.
     pub uploads: Option<Bucket>,
@@ -40,18 +41,18 @@ impl RegistryOptions {
     pub fn from_environment<'a>(
         targets: impl IntoIterator<Item = &'a Repository>,
     ) -> Result<Self, RegistryError> {
-        let places = Places::from_environment()?;
+        let mirrors = Mirrors::from_environment()?;
         let mut credentials = BTreeMap::new();
         for target in targets {
-            let place = places.locate(target)?;
+            let place = mirrors.locate(target)?;
             credentials
                 .extend(Credential::from_environment().map(|known| (place.registry().to_owned(), known)));
         }
         Ok(Self {
-            places,
+            mirrors,
             credentials,
             files: CredentialFiles::from_environment(),
-            certificates: CertificateFolders::from_environment(),
+            certificates: CertificateDirectories::from_environment(),
             ..Self::default()
         })
     }

@@ -11,12 +11,12 @@ use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Response, StatusCode};
 use tokio::sync::mpsc;
 
-use super::failure::{Attempt, RegistryError};
+use super::endpoints::Endpoints;
+use super::error::{RegistryError, RequestContext};
+use super::http::header;
 use super::reference::Reference;
-use super::retry::Tries;
-use super::route::Route;
+use super::retry::RetryState;
 use super::shared::Shared;
-use super::wire::header;
 
 /// Pieces that wait between the connection and the reader; each is what one read of the socket
 /// gave, at most some hundred kilobytes.
@@ -31,17 +31,17 @@ pub struct RegistrySource {
     shared: Arc<Shared>,
     reference: Reference,
     /// None where there is none: who asks is told why.
-    route: Option<Route>,
+    route: Option<Endpoints>,
 }
 
 impl RegistrySource {
     pub(super) fn new(shared: Arc<Shared>, reference: Reference) -> Self {
-        let route = Route::new(&shared, &reference).ok();
+        let route = Endpoints::new(&shared, &reference).ok();
         Self { shared, reference, route }
     }
 
-    fn route(&self) -> Result<Route, RegistryError> {
-        self.route.clone().map_or_else(|| Route::new(&self.shared, &self.reference), Ok)
+    fn route(&self) -> Result<Endpoints, RegistryError> {
+        self.route.clone().map_or_else(|| Endpoints::new(&self.shared, &self.reference), Ok)
     }
 
     /// The image's name.
@@ -52,7 +52,7 @@ impl RegistrySource {
     fn get_manifest(&self, name: &str) -> Result<(Descriptor, Vec<u8>), SourceError> {
         let action = format!("read the manifest `{name}` of {}", self.reference.repository());
         let shared = &self.shared;
-        let get = |attempt: &Attempt<'_>| shared.block_on(shared.client.get_manifest(attempt, name));
+        let get = |attempt: &RequestContext<'_>| shared.block_on(shared.client.get_manifest(attempt, name));
         self.route().and_then(|route| route.walk(shared, &action, get)).map_err(in_transport)
     }
 }
@@ -85,7 +85,7 @@ impl ImageSource for RegistrySource {
             current: Bytes::new(),
             received: 0,
             failed_at: 0,
-            tries: Tries::default(),
+            tries: RetryState::default(),
         };
         reader.connect().map_err(in_transport)?;
         let reader = Some(Hashing::new(reader));
@@ -101,7 +101,7 @@ impl ImageSource for RegistrySource {
 /// there.
 fn open(
     shared: &Arc<Shared>,
-    attempt: &Attempt<'_>,
+    attempt: &RequestContext<'_>,
     descriptor: &Descriptor,
     offset: u64,
 ) -> Result<Pieces, RegistryError> {
@@ -110,7 +110,7 @@ fn open(
         if offset > 0 { request.header(RANGE, format!("bytes={offset}-")) } else { request }
     };
     let mut response = shared.block_on(shared.client.send(attempt, ask))?;
-    shared.met.add(attempt.repository.registry());
+    shared.seen_hosts.add(attempt.repository.registry());
     let skip = match response.status() {
         StatusCode::PARTIAL_CONTENT if starts_at(&response, offset) => 0,
         StatusCode::PARTIAL_CONTENT => return Err(attempt.protocol("it sends another part of the blob")),
@@ -164,7 +164,7 @@ impl Pieces {
 struct BlobReader {
     shared: Arc<Shared>,
     action: String,
-    route: Route,
+    route: Endpoints,
     place: usize,
     descriptor: Descriptor,
     /// None at the beginning and after a failure.
@@ -173,7 +173,7 @@ struct BlobReader {
     /// So many bytes have come, and so many had come when it last failed.
     received: u64,
     failed_at: u64,
-    tries: Tries,
+    tries: RetryState,
 }
 
 impl BlobReader {
@@ -218,13 +218,13 @@ impl BlobReader {
     /// What to do after a failure: wait, or go to the next place.
     fn recover(&mut self, error: RegistryError) -> Result<(), RegistryError> {
         if self.received >= self.failed_at + PROGRESS_BYTES {
-            self.tries = Tries::default();
+            self.tries = RetryState::default();
         }
         (self.pieces, self.failed_at) = (None, self.received);
         let attempt = self.route.attempt(self.place, &self.action);
         if let Err(error) = self.shared.again(&attempt, &mut self.tries, error) {
             self.place = self.route.after(&self.shared, self.place, error)?;
-            self.tries = Tries::default();
+            self.tries = RetryState::default();
         }
         Ok(())
     }

@@ -17,18 +17,18 @@ use carafe_layers::oci::{Descriptor, total_size};
 use carafe_layers::source::{ImageSource, ResolvedImage, SourceError};
 
 use super::Registry;
-use super::ahead::{Ahead, Arrived, ReadyBlob, Told};
-use super::destination::{Courier, Destination};
-use super::failure::RegistryError;
-use super::known::KnownBlobs;
+use super::error::RegistryError;
+use super::mount_candidates::MountCandidates;
+use super::push_report::{BlobReport, Delivery, PushReport, summary};
 use super::reference::{Reference, Repository};
-use super::report::{BlobReport, Delivery, PushReport, summary};
+use super::repository_client::{Destination, RepositoryClient};
+use super::upload_queue::{ProgressTask, ReadyBlob, UploadQueue, Uploaded};
 use crate::parallel;
 
 /// So many blobs are on their way to one repository at the same time.
-pub const UPLOADS_AT_ONCE: usize = 4;
+pub const MAX_PARALLEL_UPLOADS: usize = 4;
 /// So many registries are pushed to at the same time.
-const REGISTRIES_AT_ONCE: usize = 4;
+const MAX_PARALLEL_REGISTRIES: usize = 4;
 
 impl Registry {
     /// Pushes one image; see [`Self::push_graph`].
@@ -37,28 +37,32 @@ impl Registry {
         image: &ResolvedImage,
         blobs: &dyn ImageSource,
         targets: &[Reference],
-        known: &KnownBlobs,
+        known: &MountCandidates,
         progress: &Progress,
     ) -> Result<Vec<PushReport>, RegistryError> {
         self.push_graph(&Graph::of(image), blobs, targets, known, progress)
     }
 
     /// Pushes all of `graph` (an image, an index over several, an artifact) to all `targets`; see
-    /// [`BegunPush::finish`].
+    /// [`PendingPush::finish`].
     pub fn push_graph(
         &self,
         graph: &Graph,
         blobs: &dyn ImageSource,
         targets: &[Reference],
-        known: &KnownBlobs,
+        known: &MountCandidates,
         progress: &Progress,
     ) -> Result<Vec<PushReport>, RegistryError> {
-        self.begin_push(targets, progress)?.finish(graph, blobs, known)
+        self.start_push(targets, progress)?.finish(graph, blobs, known)
     }
 
     /// Begins a push to all `targets` before it is known what they will name. Asks nothing yet.
-    pub fn begin_push(&self, targets: &[Reference], progress: &Progress) -> Result<BegunPush, RegistryError> {
-        let locate = |target: &Reference| Ok(target.at(self.shared.places.locate(target.repository())?));
+    pub fn start_push(
+        &self,
+        targets: &[Reference],
+        progress: &Progress,
+    ) -> Result<PendingPush, RegistryError> {
+        let locate = |target: &Reference| Ok(target.at(self.shared.mirrors.locate(target.repository())?));
         let targets = targets.iter().map(locate).collect::<Result<Vec<_>, RegistryError>>()?;
         let mut registries: Vec<Vec<Destination>> = Vec::new();
         for one in Destination::group(&targets) {
@@ -69,36 +73,41 @@ impl Registry {
                 None => registries.push(vec![one]),
             }
         }
-        let ahead = registries.into_iter().map(|destinations| Ahead::new(self, destinations, progress));
-        Ok(BegunPush { registry: self.clone(), ahead: ahead.collect(), targets, progress: progress.clone() })
+        let ahead = registries.into_iter().map(|destinations| UploadQueue::new(self, destinations, progress));
+        Ok(PendingPush {
+            registry: self.clone(),
+            ahead: ahead.collect(),
+            targets,
+            progress: progress.clone(),
+        })
     }
 }
 
 /// A push whose image may still be in the making. Its blobs can go ahead, so that little is left to
 /// send when the image is there. Dropped before it is finished, it begins nothing further, and
 /// leaves blobs behind that no name points at.
-pub struct BegunPush {
+pub struct PendingPush {
     registry: Registry,
     targets: Vec<Reference>,
-    ahead: Vec<Ahead>,
+    ahead: Vec<UploadQueue>,
     progress: Progress,
 }
 
-impl BegunPush {
+impl PendingPush {
     /// Whether the registries can be reached, and may be written to; leaves nothing there. Fails if
     /// none of them can: that should be heard before an image is made for hours. Where only some
     /// cannot, that is a warning, and [`Self::finish`] tries them again. One that is busy now may
     /// not be later.
     pub fn check(&self) -> Result<(), RegistryError> {
-        let known = KnownBlobs::default();
-        let check = |ahead: &Ahead| {
+        let known = MountCandidates::default();
+        let check = |ahead: &UploadQueue| {
             let mut couriers = ahead
                 .destinations
                 .iter()
-                .map(|one| Courier::new(&self.registry, &one.repository, &known, iter::empty()));
+                .map(|one| RepositoryClient::new(&self.registry, &one.repository, &known, iter::empty()));
             Ok::<_, Infallible>(couriers.try_for_each(|courier| courier.check()).err())
         };
-        let Ok(errors) = parallel::map(self.ahead.iter().collect(), REGISTRIES_AT_ONCE, check);
+        let Ok(errors) = parallel::map(self.ahead.iter().collect(), MAX_PARALLEL_REGISTRIES, check);
         let can_some = errors.iter().any(Option::is_none);
         let mut failed: Vec<_> =
             self.ahead.iter().zip(errors).filter_map(|(ahead, error)| Some((ahead, error?))).collect();
@@ -115,10 +124,10 @@ impl BegunPush {
     pub fn send(
         &self,
         descriptor: &Descriptor,
-        known: &KnownBlobs,
+        known: &MountCandidates,
         open: impl Fn() -> Result<Box<dyn Read + Send>, SourceError> + Send + Sync + 'static,
     ) {
-        let known = known.everywhere(&self.registry.shared.places);
+        let known = known.everywhere(&self.registry.shared.mirrors);
         let blob = ReadyBlob { descriptor: descriptor.clone(), open: Arc::new(open), known };
         self.ahead.iter().for_each(|ahead| ahead.send(blob.clone()));
     }
@@ -129,25 +138,25 @@ impl BegunPush {
     ///
     /// Registries are pushed to at the same time. In each, no tag moves unless all of its
     /// repositories have all of the graph; one that fails does not hold the others up
-    /// ([`RegistryError::Partly`]). A failure leaves blobs behind that no name points at; the next
+    /// ([`RegistryError::PartialPush`]). A failure leaves blobs behind that no name points at; the next
     /// push of the same skips them. Fails before a manifest is sent if a target names another digest
     /// than the root's.
     pub fn finish(
         self,
         graph: &Graph,
         blobs: &dyn ImageSource,
-        known: &KnownBlobs,
+        known: &MountCandidates,
     ) -> Result<Vec<PushReport>, RegistryError> {
         let Self { registry, targets, ahead, progress } = self;
         check_digests(graph.root.descriptor.digest, &targets)?;
-        let known = &known.everywhere(&registry.shared.places);
+        let known = &known.everywhere(&registry.shared.mirrors);
         let count = ahead.len();
-        let push = |mut ahead: Ahead| {
+        let push = |mut ahead: UploadQueue| {
             let arrived = ahead.join();
             let pushing = Pushing { registry: &registry, graph, blobs, progress: &progress };
             Ok::<_, Infallible>(pushing.to_one(&ahead.destinations, known, arrived))
         };
-        let Ok(results) = parallel::map(ahead, REGISTRIES_AT_ONCE, push);
+        let Ok(results) = parallel::map(ahead, MAX_PARALLEL_REGISTRIES, push);
         let (mut done, mut failed) = (Vec::new(), Vec::new());
         for result in results {
             match result {
@@ -165,7 +174,7 @@ impl BegunPush {
             Some(only) if count == 1 => Err(only),
             Some(last) => {
                 failed.push(last);
-                Err(RegistryError::Partly { done, failed, registries: count })
+                Err(RegistryError::PartialPush { done, failed, registries: count })
             }
         }
     }
@@ -195,13 +204,13 @@ impl Pushing<'_> {
     fn to_one(
         &self,
         destinations: &[Destination],
-        known: &KnownBlobs,
-        mut arrived: BTreeMap<Repository, Arrived>,
+        known: &MountCandidates,
+        mut arrived: BTreeMap<Repository, Uploaded>,
     ) -> Result<Vec<PushReport>, RegistryError> {
         let (mut known, mut reports) = (known.clone(), Vec::new());
         let root = &self.graph.root;
         for Destination { repository, tags } in destinations {
-            let courier = Courier::new(self.registry, repository, &known, self.graph.blobs());
+            let courier = RepositoryClient::new(self.registry, repository, &known, self.graph.blobs());
             let ahead = arrived.remove(repository).unwrap_or_default();
             let delivered = self.bring(&courier, repository, ahead)?;
             self.graph.documents().try_for_each(|document| courier.document(document))?;
@@ -210,7 +219,7 @@ impl Pushing<'_> {
             reports.push(PushReport { target, digest, blobs: delivered, tags: tags.clone() });
         }
         for Destination { repository, tags } in destinations {
-            let courier = Courier::new(self.registry, repository, &known, self.graph.blobs());
+            let courier = RepositoryClient::new(self.registry, repository, &known, self.graph.blobs());
             tags.iter().try_for_each(|tag| courier.tag(tag, root))?;
         }
         Ok(reports)
@@ -219,14 +228,14 @@ impl Pushing<'_> {
     /// The layers, several at once, then the configs. Those that went `ahead` are asked for again.
     fn bring(
         &self,
-        courier: &Courier<'_>,
+        courier: &RepositoryClient<'_>,
         repository: &Repository,
-        ahead: Arrived,
+        ahead: Uploaded,
     ) -> Result<Vec<BlobReport>, RegistryError> {
-        let Arrived { deliveries, told } = ahead;
+        let Uploaded { deliveries, told } = ahead;
         let total = total_size(self.graph.blobs());
         let task = match told {
-            Some(Told { task, total: known }) => {
+            Some(ProgressTask { task, total: known }) => {
                 task.extend(total.saturating_sub(known));
                 task
             }
@@ -235,11 +244,15 @@ impl Pushing<'_> {
         let meter = task.meter();
         let mut reports = Vec::new();
         for blobs in [&self.graph.layers, &self.graph.configs] {
-            reports.extend(parallel::map(blobs.iter().collect(), UPLOADS_AT_ONCE, |blob: &Descriptor| {
-                let now = courier.blob(blob, &|| self.blobs.blob(blob), &meter)?;
-                let delivery = as_brought(now, deliveries.get(&blob.digest), blob.size, &meter);
-                Ok(BlobReport { descriptor: blob.clone(), delivery })
-            })?);
+            reports.extend(parallel::map(
+                blobs.iter().collect(),
+                MAX_PARALLEL_UPLOADS,
+                |blob: &Descriptor| {
+                    let now = courier.blob(blob, &|| self.blobs.blob(blob), &meter)?;
+                    let delivery = as_brought(now, deliveries.get(&blob.digest), blob.size, &meter);
+                    Ok(BlobReport { descriptor: blob.clone(), delivery })
+                },
+            )?);
         }
         task.finish(summary(&reports));
         Ok(reports)

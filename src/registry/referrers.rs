@@ -8,11 +8,11 @@ use carafe_layers::referrers::{self, Referrer};
 use reqwest::header::{ACCEPT, LINK};
 use reqwest::{Response, StatusCode, Url};
 
-use super::failure::{Access, Attempt, RegistryError};
+use super::error::{Access, RegistryError, RequestContext};
+use super::http::{Client, header};
 use super::manifest::read_document;
 use super::reference::Repository;
 use super::shared::Shared;
-use super::wire::{Client, header};
 
 /// A registry may cut its answer into so many pages.
 const MAX_PAGES: usize = 100;
@@ -33,7 +33,7 @@ impl Shared {
         subject: &Digest,
     ) -> Result<Vec<Descriptor>, RegistryError> {
         let action = format!("ask what refers to {subject} in {repository}");
-        let attempt = Attempt::new(&action, repository, &Access::Pull);
+        let attempt = RequestContext::new(&action, repository, &Access::Pull);
         let (mut found, mut query) = (Vec::new(), String::new());
         for _ in 0..MAX_PAGES {
             let ask = || self.block_on(self.client.get_referrers(&attempt, subject, &query));
@@ -59,7 +59,7 @@ impl Shared {
     ) -> Result<(), RegistryError> {
         let tag = referrers::tag(&referrer.subject);
         let action = format!("list {} under the tag `{tag}` of {repository}", referrer.descriptor.digest);
-        let attempt = Attempt::new(&action, repository, access);
+        let attempt = RequestContext::new(&action, repository, access);
         let mut all = self.listed(&attempt, &referrer.subject)?;
         if all.iter().any(|known| known.digest == referrer.descriptor.digest) {
             return Ok(());
@@ -71,7 +71,11 @@ impl Shared {
     }
 
     /// The list under the tag.
-    fn listed(&self, attempt: &Attempt<'_>, subject: &Digest) -> Result<Vec<Descriptor>, RegistryError> {
+    fn listed(
+        &self,
+        attempt: &RequestContext<'_>,
+        subject: &Digest,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
         let tag = referrers::tag(subject);
         let get = || self.block_on(self.client.get_manifest(attempt, &tag));
         match self.persist(attempt, get) {
@@ -86,7 +90,7 @@ impl Client {
     /// None where the registry has no such endpoint.
     pub(super) async fn get_referrers(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &RequestContext<'_>,
         subject: &Digest,
         query: &str,
     ) -> Result<Option<Page>, RegistryError> {
@@ -108,7 +112,7 @@ impl Client {
     }
 }
 
-fn parse(attempt: &Attempt<'_>, bytes: &[u8]) -> Result<Vec<Descriptor>, RegistryError> {
+fn parse(attempt: &RequestContext<'_>, bytes: &[u8]) -> Result<Vec<Descriptor>, RegistryError> {
     let index: Result<Index, _> = serde_json::from_slice(bytes);
     index
         .map(|index| index.manifests)

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use carafe_builder::retry::backoff;
+use carafe_builder::net::retry::backoff;
 
-use super::failure::{Attempt, RegistryError};
+use super::error::{RegistryError, RequestContext};
 use super::shared::Shared;
 
 /// So often is a request sent at most.
@@ -20,17 +20,17 @@ const TIME: Duration = Duration::from_secs(5 * 60);
 /// Before the second try; doubled before each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// A pause of our own choice is never longer. A registry may ask for a longer one.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
 /// The failures of one request so far.
 #[derive(Default)]
-pub(super) struct Tries {
+pub(super) struct RetryState {
     failures: u32,
     first: Option<Duration>,
     has_new_token: bool,
 }
 
-impl Tries {
+impl RetryState {
     pub(super) fn failures(&self) -> u32 {
         self.failures
     }
@@ -40,14 +40,14 @@ impl Shared {
     /// `work`, again and again until it succeeds, fails for good, or the budget is used up.
     pub(super) fn persist<T>(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &RequestContext<'_>,
         mut work: impl FnMut() -> Result<T, RegistryError>,
     ) -> Result<T, RegistryError> {
-        let mut tries = Tries::default();
+        let mut tries = RetryState::default();
         loop {
             match work() {
                 Ok(done) => {
-                    self.met.add(attempt.repository.registry());
+                    self.seen_hosts.add(attempt.repository.registry());
                     return Ok(done);
                 }
                 Err(error) => self.again(attempt, &mut tries, error)?,
@@ -58,8 +58,8 @@ impl Shared {
     /// Waits, if it is worth to try once more after `error`; gives the error back if it is not.
     pub(super) fn again(
         &self,
-        attempt: &Attempt<'_>,
-        tries: &mut Tries,
+        attempt: &RequestContext<'_>,
+        tries: &mut RetryState,
         error: RegistryError,
     ) -> Result<(), RegistryError> {
         // A token may end in the middle; a second one that is refused too was not too old.
@@ -71,23 +71,25 @@ impl Shared {
             return Err(error);
         }
         let host = attempt.repository.registry();
-        let is_stranger = matches!(error, RegistryError::Unreachable { .. }) && !self.met.contains(host);
+        let is_stranger =
+            matches!(error, RegistryError::Unreachable { .. }) && !self.seen_hosts.contains(host);
         if !matches!(error, RegistryError::Unreachable { .. }) {
-            self.met.add(host);
+            self.seen_hosts.add(host);
         }
-        let patience = &self.patience;
-        let now = patience.clock.elapsed();
+        let retry_policy = &self.retry_policy;
+        let now = retry_policy.clock.elapsed();
         let first = *tries.first.get_or_insert(now);
         tries.failures += 1;
-        let asked = error.retry_after().map(|after| after.pause(patience.clock.date()));
-        let pause = backoff(tries.failures, FIRST_PAUSE, LONGEST_PAUSE).max(asked.unwrap_or_default());
+        let asked = error.retry_after().map(|after| after.pause(retry_policy.clock.date()));
+        let pause = backoff(tries.failures, FIRST_PAUSE, MAX_BACKOFF).max(asked.unwrap_or_default());
         let limit = if is_stranger || attempt.is_mirror { FEW_TRIES } else { TRIES };
         if tries.failures >= limit || (now - first).saturating_add(pause) > TIME {
             return Err(error);
         }
         let seconds = pause.as_secs_f32();
-        patience.warn(format!("{error}; trying again in {seconds:.1} s ({} of {limit})", tries.failures + 1));
-        patience.clock.sleep(pause);
+        retry_policy
+            .warn(format!("{error}; trying again in {seconds:.1} s ({} of {limit})", tries.failures + 1));
+        retry_policy.clock.sleep(pause);
         Ok(())
     }
 }

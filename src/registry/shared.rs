@@ -5,11 +5,11 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::runtime::{Builder, Runtime};
 
-use super::failure::RegistryError;
+use super::error::RegistryError;
+use super::http::Client;
+use super::mirrors::Mirrors;
 use super::options::RegistryOptions;
-use super::patience::Patience;
-use super::places::Places;
-use super::wire::Client;
+use super::timeouts::RetryPolicy;
 
 /// Threads that move bytes; hashing and reading happen on the callers' own.
 const RUNTIME_THREADS: usize = 2;
@@ -17,9 +17,9 @@ const RUNTIME_THREADS: usize = 2;
 /// What all clones of a [`super::Registry`] and all open readers hold.
 pub(super) struct Shared {
     pub(super) client: Client,
-    pub(super) patience: Patience,
-    pub(super) places: Places,
-    pub(super) met: Met,
+    pub(super) retry_policy: RetryPolicy,
+    pub(super) mirrors: Mirrors,
+    pub(super) seen_hosts: SeenHosts,
     /// Taken only when dropped.
     runtime: Option<Runtime>,
 }
@@ -27,7 +27,7 @@ pub(super) struct Shared {
 impl Shared {
     /// Connects to nothing.
     pub(super) fn new(options: RegistryOptions) -> Result<Self, RegistryError> {
-        let (patience, places) = (options.patience.clone(), options.places.clone());
+        let (retry_policy, mirrors) = (options.retry_policy.clone(), options.mirrors.clone());
         let client = Client::new(options)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(RUNTIME_THREADS)
@@ -35,7 +35,7 @@ impl Shared {
             .enable_all()
             .build()
             .map_err(RegistryError::Runtime)?;
-        Ok(Self { client, patience, places, met: Met::default(), runtime: Some(runtime) })
+        Ok(Self { client, retry_policy, mirrors, seen_hosts: SeenHosts::default(), runtime: Some(runtime) })
     }
 
     pub(super) fn runtime(&self) -> &Runtime {
@@ -58,9 +58,9 @@ impl Drop for Shared {
 
 /// The hosts to which a connection was made in this run.
 #[derive(Default)]
-pub(super) struct Met(Mutex<BTreeSet<String>>);
+pub(super) struct SeenHosts(Mutex<BTreeSet<String>>);
 
-impl Met {
+impl SeenHosts {
     pub(super) fn add(&self, host: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned());
     }

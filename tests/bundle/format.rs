@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use carafe::bundle::write::Delta;
 use carafe::bundle::{Bundle, BundleError};
-use carafe::registry::{Delivery, KnownBlobs, PushReport, Registry, RegistryError, RegistryOptions};
+use carafe::registry::{Delivery, MountCandidates, PushReport, Registry, RegistryError, RegistryOptions};
 use carafe_builder::progress::Progress;
 use carafe_layers::digest::Digest;
 use carafe_layers::graph::Graph;
@@ -23,9 +23,9 @@ fn two_machines_make_one_bundle() {
     assert_ne!(one.draft().digest(), World::new("x = 2\n", &[]).draft().digest());
     let read = |world: &World| fs::read(world.tar(None).0).unwrap();
     assert!(read(&one) == read(&other));
-    let (folder, written) = one.folder(None);
+    let (directory, written) = one.directory(None);
     assert_eq!(written.digest, one.draft().digest());
-    assert_eq!(layout(&folder).root().unwrap().0.digest, written.digest);
+    assert_eq!(layout(&directory).root().unwrap().0.digest, written.digest);
     assert_eq!(archive(&other.tar(None).0).root().unwrap().0.digest, written.digest);
 }
 
@@ -59,9 +59,9 @@ fn assert_whole(world: &World, sources: &[Arc<dyn ImageSource>]) {
 }
 
 #[test]
-fn a_folder_and_a_tar_are_whole() {
+fn a_directory_and_a_tar_are_whole() {
     let world = World::new("x = 1\n", &[]);
-    assert_whole(&world, &[layout(&world.folder(None).0)]);
+    assert_whole(&world, &[layout(&world.directory(None).0)]);
     assert_whole(&world, &[archive(&world.tar(None).0)]);
 }
 
@@ -79,7 +79,7 @@ fn push(
     source: &dyn ImageSource,
 ) -> Result<PushReport, RegistryError> {
     let (graph, target) = (Graph::read(source).unwrap(), server.image("bundles/erp:1").parse().unwrap());
-    let (known, progress) = (KnownBlobs::default(), Progress::silent());
+    let (known, progress) = (MountCandidates::default(), Progress::silent());
     Ok(registry.push_graph(&graph, source, &[target], &known, &progress)?.remove(0))
 }
 
@@ -100,7 +100,7 @@ fn a_registry_takes_it_and_a_second_one_costs_what_changed() {
 #[test]
 fn a_delta_becomes_whole_in_a_registry_that_has_its_base() {
     let (first, second) = (World::new("x = 0\n", &[]), World::new("x = 1\n", &[]));
-    let base = layout(&first.folder(None).0);
+    let base = layout(&first.directory(None).0);
     let delta = archive(&second.tar(Some(&Delta::against(&*base).unwrap())).0);
     let served = served();
     assert!(push(&served, &*delta).is_err());
@@ -114,32 +114,32 @@ fn a_delta_becomes_whole_in_a_registry_that_has_its_base() {
 fn a_delta_has_what_its_base_has_not() {
     let first = World::new("x = 0\n", &[]);
     let second = World::new("x = 1\n", &[b"one more"]);
-    let base = layout(&first.folder(None).0);
+    let base = layout(&first.directory(None).0);
     let delta = Delta::against(&*base).unwrap();
-    let (folder, written) = second.folder(Some(&delta));
+    let (directory, written) = second.directory(Some(&delta));
     assert_eq!(written.digest, second.draft().digest());
     // Two bodies (an empty one is no blob), three layers.
     assert_eq!(written.left_out, 5);
 
-    let error = unpacked(&[layout(&folder)]).map(|_| ()).unwrap_err();
+    let error = unpacked(&[layout(&directory)]).map(|_| ()).unwrap_err();
     let BundleError::Missing { blobs, bases, .. } = &error else { panic!("{error:?}") };
     assert_eq!((blobs.len(), &bases[..]), (5, &[first.draft().digest()][..]));
     let text = told(&error);
     assert!(text.contains("it is a delta") && text.contains(&first.draft().digest().to_string()), "{text}");
 
-    assert_whole(&second, &[layout(&folder), Arc::clone(&base)]);
+    assert_whole(&second, &[layout(&directory), Arc::clone(&base)]);
     assert_whole(&second, &[archive(&second.tar(Some(&delta)).0), base]);
 }
 
 #[test]
-fn a_delta_put_into_its_bases_folder_is_whole() {
+fn a_delta_put_into_its_bases_directory_is_whole() {
     let first = World::new("x = 0\n", &[]);
     let second = World::new("x = 1\n", &[b"one more"]);
-    let (folder, _) = first.folder(None);
-    let delta = Delta::against(&*layout(&folder)).unwrap();
+    let (directory, _) = first.directory(None);
+    let delta = Delta::against(&*layout(&directory)).unwrap();
     let (draft, progress) = (second.draft(), Progress::silent());
-    carafe::bundle::write::to_folder(&draft, &folder, Some(&delta), &progress).unwrap();
-    assert_whole(&second, &[layout(&folder)]);
+    carafe::bundle::write::to_directory(&draft, &directory, Some(&delta), &progress).unwrap();
+    assert_whole(&second, &[layout(&directory)]);
 }
 
 #[test]
@@ -147,15 +147,16 @@ fn what_was_recorded_elsewhere_cannot_be_bundled_here() {
     let world = World::new("x = 1\n", &[]);
     let body = world.stores.root.join("bodies-v1").join(Digest::of(BODIES[0]).hex());
     fs::remove_file(body).unwrap();
-    let error =
-        carafe::bundle::Draft::gather(&world.ingredients(), world.folder.path()).map(|_| ()).unwrap_err();
+    let error = carafe::bundle::BundleBuilder::gather(&world.ingredients(), world.directory.path())
+        .map(|_| ())
+        .unwrap_err();
     assert!(told(&error).contains(&Digest::of(BODIES[0]).to_string()));
 }
 
 #[test]
 fn what_was_damaged_on_this_machine_is_brought_again() {
     let world = World::new("x = 1\n", &[]);
-    let (bundle, stores) = unpacked(&[layout(&world.folder(None).0)]).unwrap();
+    let (bundle, stores) = unpacked(&[layout(&world.directory(None).0)]).unwrap();
     let body = stores.root.join("bodies-v1").join(Digest::of(BODIES[0]).hex());
     fs::write(&body, "a wheeL").unwrap();
     bundle.unpack(&stores.commits, &stores.bodies, &Progress::silent()).unwrap();
@@ -165,10 +166,10 @@ fn what_was_damaged_on_this_machine_is_brought_again() {
 #[test]
 fn every_blob_hangs_on_the_index() {
     let world = World::new("x = 1\n", &[]);
-    let (folder, written) = world.folder(None);
-    let graph = Graph::read(&*layout(&folder)).unwrap();
+    let (directory, written) = world.directory(None);
+    let graph = Graph::read(&*layout(&directory)).unwrap();
     assert_eq!(graph.blobs().count(), written.blobs);
-    let files = fs::read_dir(folder.join("blobs/sha256")).unwrap().count();
+    let files = fs::read_dir(directory.join("blobs/sha256")).unwrap().count();
     assert_eq!(files, graph.blobs().count() + graph.documents().count());
-    assert!(Bundle::open(layout(&folder), []).is_ok());
+    assert!(Bundle::open(layout(&directory), []).is_ok());
 }

@@ -15,22 +15,22 @@ use serde_json::{Value, json};
 
 use crate::world::{BODIES, Stores, World, layout, told};
 
-fn blob(folder: &Path, digest: &Digest) -> PathBuf {
-    folder.join("blobs/sha256").join(digest.hex())
+fn blob(directory: &Path, digest: &Digest) -> PathBuf {
+    directory.join("blobs/sha256").join(digest.hex())
 }
 
-fn put(folder: &Path, media_type: &str, bytes: &[u8]) -> Descriptor {
+fn put(directory: &Path, media_type: &str, bytes: &[u8]) -> Descriptor {
     let descriptor = Descriptor::of(media_type, bytes);
-    fs::write(blob(folder, &descriptor.digest), bytes).unwrap();
+    fs::write(blob(directory, &descriptor.digest), bytes).unwrap();
     descriptor
 }
 
-fn read(folder: &Path, descriptor: &Value) -> Value {
+fn read(directory: &Path, descriptor: &Value) -> Value {
     let digest = descriptor["digest"].as_str().unwrap().parse().unwrap();
-    serde_json::from_slice(&fs::read(blob(folder, &digest)).unwrap()).unwrap()
+    serde_json::from_slice(&fs::read(blob(directory, &digest)).unwrap()).unwrap()
 }
 
-/// The documents of a bundle in a folder.
+/// The documents of a bundle in a directory.
 struct Documents {
     contents: Value,
     listing: Value,
@@ -38,29 +38,29 @@ struct Documents {
 }
 
 /// Changes a bundle's documents, and makes all digests fit again.
-fn forge(folder: &Path, change: impl FnOnce(&mut Documents)) {
-    let top: Value = serde_json::from_slice(&fs::read(folder.join("index.json")).unwrap()).unwrap();
-    let index = read(folder, &top["manifests"][0]);
-    let listing = read(folder, &index["manifests"][0]);
-    let contents = read(folder, &listing["config"]);
+fn forge(directory: &Path, change: impl FnOnce(&mut Documents)) {
+    let top: Value = serde_json::from_slice(&fs::read(directory.join("index.json")).unwrap()).unwrap();
+    let index = read(directory, &top["manifests"][0]);
+    let listing = read(directory, &index["manifests"][0]);
+    let contents = read(directory, &listing["config"]);
     let mut documents = Documents { contents, listing, index };
     change(&mut documents);
     let Documents { contents, mut listing, mut index } = documents;
     let kind = listing["config"]["mediaType"].as_str().unwrap().to_owned();
-    listing["config"] = json!(put(folder, &kind, contents.to_string().as_bytes()));
-    let listed = put(folder, media_type::MANIFEST, listing.to_string().as_bytes());
+    listing["config"] = json!(put(directory, &kind, contents.to_string().as_bytes()));
+    let listed = put(directory, media_type::MANIFEST, listing.to_string().as_bytes());
     index["manifests"][0]["digest"] = json!(listed.digest);
     index["manifests"][0]["size"] = json!(listed.size);
-    let root = put(folder, media_type::INDEX, index.to_string().as_bytes());
-    fs::write(folder.join("index.json"), json!({"schemaVersion": 2, "manifests": [root]}).to_string())
+    let root = put(directory, media_type::INDEX, index.to_string().as_bytes());
+    fs::write(directory.join("index.json"), json!({"schemaVersion": 2, "manifests": [root]}).to_string())
         .unwrap();
 }
 
 /// What is said of a bundle on a machine that has nothing, and keeps nothing of it that is wrong.
-fn refused(folder: &Path) -> String {
+fn refused(directory: &Path) -> String {
     let stores = Stores::new();
     let attempt = |stores: &Stores| {
-        let source: Arc<dyn ImageSource> = Arc::new(LayoutSource::open(folder, None)?);
+        let source: Arc<dyn ImageSource> = Arc::new(LayoutSource::open(directory, None)?);
         let bundle = Bundle::open(source, [])?;
         bundle.unpack(&stores.commits, &stores.bodies, &Progress::silent())?;
         Ok::<_, BundleError>(())
@@ -78,8 +78,8 @@ fn refused(folder: &Path) -> String {
 }
 
 #[track_caller]
-fn assert_refused(folder: &Path, words: &[&str]) {
-    let text = refused(folder);
+fn assert_refused(directory: &Path, words: &[&str]) {
+    let text = refused(directory);
     assert!(words.iter().all(|word| text.contains(word)), "{text}");
 }
 
@@ -88,9 +88,9 @@ fn a_blob_that_is_cut_short_or_changed_or_longer() {
     let world = World::new("x = 1\n", &[]);
     let wheel = Digest::of(BODIES[0]);
     for wrong in [&b"a whee"[..], b"a wheeL", b"a wheels"] {
-        let (folder, _) = world.folder(None);
-        fs::write(blob(&folder, &wheel), wrong).unwrap();
-        assert_refused(&folder, &["failed to read body", &wheel.to_string(), "damaged, cut short"]);
+        let (directory, _) = world.directory(None);
+        fs::write(blob(&directory, &wheel), wrong).unwrap();
+        assert_refused(&directory, &["failed to read body", &wheel.to_string(), "damaged, cut short"]);
     }
 }
 
@@ -99,32 +99,32 @@ fn a_pack_that_is_cut_short_or_changed_or_of_another_commit() {
     let world = World::new("x = 1\n", &[]);
     let other = World::new("x = 2\n", &[]);
     let (commit, not_it) = (&world.lock.apps[0].commit, &other.lock.apps[0].commit);
-    let pack_of = |folder: &Path, commit: &str| -> PathBuf {
+    let pack_of = |directory: &Path, commit: &str| -> PathBuf {
         let mut found = None;
-        forge(folder, |documents| {
+        forge(directory, |documents| {
             let digest = documents.contents["commits"][commit].as_str().unwrap().parse().unwrap();
-            found = Some(blob(folder, &digest));
+            found = Some(blob(directory, &digest));
         });
         found.unwrap()
     };
-    let (theirs, _) = other.folder(None);
+    let (theirs, _) = other.directory(None);
     let theirs = fs::read(pack_of(&theirs, not_it.as_str())).unwrap();
-    let pack = fs::read(pack_of(&world.folder(None).0, commit.as_str())).unwrap();
+    let pack = fs::read(pack_of(&world.directory(None).0, commit.as_str())).unwrap();
     let mut flipped = pack.clone();
     flipped[pack.len() / 2] ^= 1;
     for wrong in [&pack[..pack.len() / 2], &flipped, &b""[..]] {
-        let (folder, _) = world.folder(None);
-        fs::write(pack_of(&folder, commit.as_str()), wrong).unwrap();
-        assert_refused(&folder, &["failed to read commit", commit.as_str(), "tampered with"]);
+        let (directory, _) = world.directory(None);
+        fs::write(pack_of(&directory, commit.as_str()), wrong).unwrap();
+        assert_refused(&directory, &["failed to read commit", commit.as_str(), "tampered with"]);
     }
     // Sound in itself, under this commit's name.
-    let (folder, _) = world.folder(None);
-    let theirs = put(&folder, "application/vnd.dev.carafe.commit.v1.pack+gzip", &theirs);
-    forge(&folder, |documents| {
+    let (directory, _) = world.directory(None);
+    let theirs = put(&directory, "application/vnd.dev.carafe.commit.v1.pack+gzip", &theirs);
+    forge(&directory, |documents| {
         documents.contents["commits"][commit.as_str()] = json!(theirs.digest);
         documents.listing["layers"].as_array_mut().unwrap().push(json!(theirs));
     });
-    assert_refused(&folder, &["failed to read object", commit.as_str()]);
+    assert_refused(&directory, &["failed to read object", commit.as_str()]);
 }
 
 #[test]
@@ -136,16 +136,16 @@ fn parts_that_do_not_belong_together() {
     let forgeries: Vec<Forgery<'_>> = vec![
         (
             &["its record is", "and its lock names"],
-            Box::new(|folder, documents| {
-                let blob = put(folder, "x", &record);
+            Box::new(|directory, documents| {
+                let blob = put(directory, "x", &record);
                 documents.contents["record"] = json!(blob.digest);
                 documents.listing["layers"].as_array_mut().unwrap().push(json!(blob));
             }),
         ),
         (
             &["is not what its lock says"],
-            Box::new(|folder, documents| {
-                let blob = put(folder, "x", theirs.as_bytes());
+            Box::new(|directory, documents| {
+                let blob = put(directory, "x", theirs.as_bytes());
                 documents.contents["lock"] = json!(blob.digest);
                 documents.listing["layers"].as_array_mut().unwrap().push(json!(blob));
             }),
@@ -197,39 +197,39 @@ fn parts_that_do_not_belong_together() {
         (&["is not in its manifest"], Box::new(|_, documents| documents.listing["layers"] = json!([]))),
     ];
     for (words, forgery) in forgeries {
-        let (folder, _) = world.folder(None);
-        forge(&folder, |documents| forgery(&folder, documents));
-        assert_refused(&folder, words);
+        let (directory, _) = world.directory(None);
+        forge(&directory, |documents| forgery(&directory, documents));
+        assert_refused(&directory, words);
     }
 }
 
 #[test]
 fn more_than_a_manifest_can_hold() {
     let world = World::new("x = 1\n", &[]);
-    let (folder, _) = world.folder(None);
-    forge(&folder, |documents| {
+    let (directory, _) = world.directory(None);
+    forge(&directory, |documents| {
         let layer = documents.listing["layers"][0].clone();
         documents.listing["layers"].as_array_mut().unwrap().extend(vec![layer; 40_000]);
     });
-    assert_refused(&folder, &["over the limit"]);
+    assert_refused(&directory, &["over the limit"]);
 }
 
 #[test]
-fn a_blob_that_leads_out_of_the_folder() {
+fn a_blob_that_leads_out_of_the_directory() {
     let world = World::new("x = 1\n", &[]);
-    let (folder, _) = world.folder(None);
-    let path = blob(&folder, &Digest::of(BODIES[0]));
+    let (directory, _) = world.directory(None);
+    let path = blob(&directory, &Digest::of(BODIES[0]));
     fs::remove_file(&path).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
-    assert_refused(&folder, &["symbolic link"]);
+    assert_refused(&directory, &["symbolic link"]);
 }
 
 #[test]
 fn a_blob_that_is_not_there() {
     let world = World::new("x = 1\n", &[]);
-    let (folder, _) = world.folder(None);
-    fs::remove_file(blob(&folder, &Digest::of(BODIES[0]))).unwrap();
-    assert_refused(&folder, &["failed to find 1 blob", "cut short"]);
+    let (directory, _) = world.directory(None);
+    fs::remove_file(blob(&directory, &Digest::of(BODIES[0]))).unwrap();
+    assert_refused(&directory, &["failed to find 1 blob", "cut short"]);
 }
 
 #[test]
@@ -260,5 +260,5 @@ fn an_image_is_no_bundle() {
         let error = Bundle::open(Arc::clone(&image.1), []).map(|_| ()).unwrap_err();
         assert!(told(&error).contains(word), "{}", told(&error));
     }
-    assert!(Bundle::open(layout(&world.folder(None).0), []).is_ok());
+    assert!(Bundle::open(layout(&world.directory(None).0), []).is_ok());
 }

@@ -41,8 +41,8 @@ fn listed(open: impl Fn(&World) -> Bundle, stores: &Stores) -> (World, Value) {
 
 #[test]
 fn a_list_says_what_packages_say_of_themselves() {
-    let open_folder = |world: &World| Bundle::open(layout(&world.folder(None).0), []).unwrap();
-    let (world, json) = listed(open_folder, &Stores::new());
+    let open_directory = |world: &World| Bundle::open(layout(&world.directory(None).0), []).unwrap();
+    let (world, json) = listed(open_directory, &Stores::new());
     assert_eq!((&json["version"], &json["lock"]), (&json!(1), &json!(world.lock.digest())));
     assert_eq!(json["record"], json!(world.record.digest()));
     let find = |source: &str| {
@@ -80,9 +80,9 @@ fn a_list_says_what_packages_say_of_themselves() {
 #[test]
 fn a_list_is_the_same_from_a_tar_and_from_the_stores() {
     let stores = Stores::new();
-    let folder = |world: &World| Bundle::open(layout(&world.folder(None).0), []).unwrap();
+    let directory = |world: &World| Bundle::open(layout(&world.directory(None).0), []).unwrap();
     let tar = |world: &World| Bundle::open(archive(&world.tar(None).0), []).unwrap();
-    let (_, first) = listed(folder, &stores);
+    let (_, first) = listed(directory, &stores);
     let (_, second) = listed(tar, &Stores::new());
     assert_eq!(first, second);
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use carafe::bundle::write::{Delta, Written, to_folder, to_tar};
-use carafe::bundle::{Bundle, BundleError, Draft, Ingredients};
+use carafe::bundle::write::{Delta, Written, to_directory, to_tar};
+use carafe::bundle::{Bundle, BundleBuilder, BundleError, BundleInputs};
 use carafe_builder::cache::Cache;
-use carafe_builder::door::{Answer, Bodies, Method, Record, Request};
+use carafe_builder::egress::{Answer, BodyStore, Method, Recording, Request};
 use carafe_builder::git::{Remote, Store};
 use carafe_builder::lock::{LOCK_VERSION, Lock, LockedApp, LockedImage, LockedSource, PinnedApp};
 use carafe_builder::progress::{Progress, Stage, Unit};
@@ -27,28 +27,28 @@ pub const BODIES: [&[u8]; 3] = [b"a wheel", b"an index page", b""];
 
 /// A machine of its own, with all that a bundle is made of.
 pub struct World {
-    pub folder: TempDir,
+    pub directory: TempDir,
     pub stores: Stores,
     pub lock: Lock,
-    pub record: Record,
+    pub record: Recording,
     pub apps: Vec<PinnedApp>,
     pub images: Vec<(ResolvedImage, Arc<dyn ImageSource>)>,
 }
 
 /// A machine's stores.
 pub struct Stores {
-    _folder: TempDir,
+    _directory: TempDir,
     pub root: PathBuf,
     pub commits: Store,
-    pub bodies: Bodies,
+    pub bodies: BodyStore,
 }
 
 impl Stores {
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::at(folder.path()).unwrap();
-        let (commits, bodies) = (Store::new(&cache).unwrap(), Bodies::of(&cache).unwrap());
-        Self { root: folder.path().to_owned(), _folder: folder, commits, bodies }
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::at(directory.path()).unwrap();
+        let (commits, bodies) = (Store::new(&cache).unwrap(), BodyStore::of(&cache).unwrap());
+        Self { root: directory.path().to_owned(), _directory: directory, commits, bodies }
     }
 
     /// The names of what is in a bucket.
@@ -62,9 +62,9 @@ impl Stores {
 impl World {
     /// One app whose file has this text, and `extra` among the answers.
     pub fn new(text: &str, extra: &[&[u8]]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let stores = Stores::new();
-        let app = pinned(folder.path(), text, &stores);
+        let app = pinned(directory.path(), text, &stores);
         let images = [with_index(&[b"build"]), plain(&[b"base", b"more of it"])];
         let locked = |name: &str, image: &(ResolvedImage, _)| LockedImage {
             reference: name.to_owned(),
@@ -82,8 +82,8 @@ impl World {
             env: Default::default(),
             apps: vec![app.locked.clone()],
         };
-        let (record, apps, images) = (Record::default(), vec![app], images.into());
-        let mut world = Self { folder, stores, lock, record, apps, images };
+        let (record, apps, images) = (Recording::default(), vec![app], images.into());
+        let mut world = Self { directory, stores, lock, record, apps, images };
         for (number, body) in BODIES.iter().chain(extra).enumerate() {
             world.answer(&format!("https://example.com/{number}"), body);
         }
@@ -100,8 +100,8 @@ impl World {
         self.lock.record = Some(self.record.digest());
     }
 
-    pub fn ingredients(&self) -> Ingredients<'_> {
-        Ingredients {
+    pub fn ingredients(&self) -> BundleInputs<'_> {
+        BundleInputs {
             lock: &self.lock,
             record: &self.record,
             apps: &self.apps,
@@ -111,20 +111,20 @@ impl World {
         }
     }
 
-    pub fn draft(&self) -> Draft {
+    pub fn draft(&self) -> BundleBuilder {
         let scratch = self.path("commits");
         std::fs::create_dir_all(&scratch).unwrap();
-        Draft::gather(&self.ingredients(), &scratch).unwrap()
+        BundleBuilder::gather(&self.ingredients(), &scratch).unwrap()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
-    /// The bundle in a new folder.
-    pub fn folder(&self, delta: Option<&Delta>) -> (PathBuf, Written) {
-        let path = tempfile::tempdir_in(self.folder.path()).unwrap().keep();
-        let written = to_folder(&self.draft(), &path, delta, &Progress::silent()).unwrap();
+    /// The bundle in a new directory.
+    pub fn directory(&self, delta: Option<&Delta>) -> (PathBuf, Written) {
+        let path = tempfile::tempdir_in(self.directory.path()).unwrap().keep();
+        let written = to_directory(&self.draft(), &path, delta, &Progress::silent()).unwrap();
         (path, written)
     }
 
@@ -203,8 +203,8 @@ impl ImageSource for Indexed {
     }
 }
 
-fn pinned(folder: &Path, text: &str, stores: &Stores) -> PinnedApp {
-    let work = folder.join("app");
+fn pinned(directory: &Path, text: &str, stores: &Stores) -> PinnedApp {
+    let work = directory.join("app");
     std::fs::create_dir_all(work.join("frappe")).unwrap();
     std::fs::write(work.join("frappe/hooks.py"), text).unwrap();
     git(&work, &["init", "--quiet", "--initial-branch=main"]);
@@ -225,9 +225,9 @@ fn pinned(folder: &Path, text: &str, stores: &Stores) -> PinnedApp {
     PinnedApp { locked, checkout }
 }
 
-fn git(folder: &Path, arguments: &[&str]) -> String {
+fn git(directory: &Path, arguments: &[&str]) -> String {
     let mut git = Command::new("git");
-    git.current_dir(folder).args(arguments);
+    git.current_dir(directory).args(arguments);
     git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
     for who in ["AUTHOR", "COMMITTER"] {
         git.env(format!("GIT_{who}_NAME"), "a").env(format!("GIT_{who}_EMAIL"), "a@example.org");

@@ -57,13 +57,13 @@ fn a_full_disk_below_the_image() {
     assert!(stderr.contains(&format!("{}/image", full.display())), "{stderr}");
 }
 
-/// Runs `command` where `folder` is a disk of a megabyte, asserts that it fails for that, and
+/// Runs `command` where `directory` is a disk of a megabyte, asserts that it fails for that, and
 /// returns its stderr. Takes no rights of root's.
-fn on_a_small_disk(folder: &Path, command: &Command) -> String {
-    std::fs::create_dir(folder).unwrap();
+fn on_a_small_disk(directory: &Path, command: &Command) -> String {
+    std::fs::create_dir(directory).unwrap();
     let mut inside = Command::new("unshare");
     inside.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
-    inside.arg("mount -t tmpfs -o size=1m tmpfs \"$1\" && shift && exec \"$@\"").arg("sh").arg(folder);
+    inside.arg("mount -t tmpfs -o size=1m tmpfs \"$1\" && shift && exec \"$@\"").arg("sh").arg(directory);
     inside.arg(command.get_program()).args(command.get_args()).env_clear();
     inside.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = inside.current_dir(command.get_current_dir().unwrap()).output().unwrap();

@@ -1,7 +1,7 @@
 //! `carafe doctor`.
 
 use crate::demo::Demo;
-use crate::said::said;
+use crate::messages::said;
 
 #[test]
 fn a_registry_that_is_well_and_one_that_is_not_there() {

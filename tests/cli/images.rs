@@ -3,9 +3,9 @@
 use insta::assert_snapshot;
 
 use crate::demo::{Demo, bases};
+use crate::messages::{complaint, said};
 use crate::registry::{RegistryServer, Setup};
 use crate::repositories::closed_port;
-use crate::said::{complaint, said};
 
 const USER: &str = "builder";
 const PASSWORD: &str = "right-71c3a9";
@@ -29,17 +29,17 @@ fn push(demo: &Demo, target: &str, options: &[&str]) -> String {
 #[test]
 fn a_base_that_is_not_there() {
     let demo = Demo::new();
-    assert_snapshot!(with_base(&demo, "oci:no/such/folder"), @r#"
-     × carafe.toml:4:14: failed to read `no/such/folder/index.json`
+    assert_snapshot!(with_base(&demo, "oci:no/such/directory"), @r#"
+     × carafe.toml:4:14: failed to read `no/such/directory/index.json`
      ╰─▶ No such file or directory (os error 2)
       ╭─[4:14]
     3 │ build-image = "oci:[BASES]/build-image"
-    4 │ base-image = "oci:no/such/folder"
+    4 │ base-image = "oci:no/such/directory"
       ·              ──────────┬─────────
       ·                        ╰── here
     5 │ [frappe]
       ╰────
-     help: check the path, and that you may read it: `oci:` takes a folder with an index.json, `docker-archive:` and `oci-archive:` a file
+     help: check the path, and that you may read it: `oci:` takes a directory with an index.json, `docker-archive:` and `oci-archive:` a file
     "#);
     assert_snapshot!(with_base(&demo, "docker-archive:no/such/file.tar"), @r#"
      × carafe.toml:4:14: failed to read `no/such/file.tar`
@@ -51,7 +51,7 @@ fn a_base_that_is_not_there() {
       ·                              ╰── here
     5 │ [frappe]
       ╰────
-     help: check the path, and that you may read it: `oci:` takes a folder with an index.json, `docker-archive:` and `oci-archive:` a file
+     help: check the path, and that you may read it: `oci:` takes a directory with an index.json, `docker-archive:` and `oci-archive:` a file
     "#);
     assert_snapshot!(with_base(&demo, &demo.registry.image("frappe/base:version-99")), @r#"
      × carafe.toml:4:14: failed to read the manifest `version-99` of [REGISTRY]/frappe/base: `[REGISTRY]` has no such thing: MANIFEST_UNKNOWN: manifest unknown

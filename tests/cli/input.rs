@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use crate::demo::{Demo, TOKEN};
-use crate::said::complaint;
+use crate::messages::complaint;
 
 const APPS: &[&str] = &["lock", "--apps", "apps.json", "--frappe-branch", "version-15"];
 
@@ -137,7 +137,7 @@ fn a_url_that_is_none() {
       ·  ╰── here
     5 │ branch = "main"
       ╰────
-     help: forms: https://host/org/repo, ssh://git@host/org/repo, git@host:org/repo, file:///folder, org/repo[@ref]; a folder of files is `path = …`
+     help: forms: https://host/org/repo, ssh://git@host/org/repo, git@host:org/repo, file:///directory, org/repo[@ref]; a directory of files is `path = …`
     "#);
 }
 

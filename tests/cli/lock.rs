@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use crate::demo::{Demo, TOKEN, bases, repositories, succeed};
-use crate::said::complaint;
+use crate::messages::complaint;
 use crate::variants;
 
 fn read(demo: &Demo, name: &str) -> String {

@@ -8,10 +8,10 @@ mod edited;
 mod images;
 mod input;
 mod lock;
+mod messages;
 #[path = "../common/registry.rs"]
 mod registry;
 mod repositories;
-mod said;
 mod together;
 mod usage;
 mod variants;

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use insta::assert_snapshot;
 
 use crate::demo::{Demo, TOKEN};
-use crate::said::complaint;
+use crate::messages::complaint;
 use crate::variants;
 
 /// What `carafe lock` says when the spec has this app.
@@ -199,7 +199,7 @@ fn an_app_without_a_name() {
        ·   ╰── here
     10 │ [build]
        ╰────
-     help: a local app is a folder of plain files, symbolic links and folders
+     help: a local app is a directory of plain files, symbolic links and directories
     "#);
 }
 

@@ -1,11 +1,11 @@
-//! Apps that stand on each other, and apps that are folders of this machine.
+//! Apps that stand on each other, and apps that are directories of this machine.
 
 use std::process::Command;
 
 use insta::assert_snapshot;
 
 use crate::demo::{Demo, root, succeed};
-use crate::said::complaint;
+use crate::messages::complaint;
 
 #[test]
 fn an_app_that_another_needs_is_missing() {
@@ -49,12 +49,12 @@ fn an_app_that_another_needs_comes_too_late() {
 }
 
 #[test]
-fn an_app_may_be_a_folder_beside_the_spec() {
+fn an_app_may_be_a_directory_beside_the_spec() {
     let demo = Demo::new();
-    let folder = demo.path("apps/greetings");
-    std::fs::create_dir_all(folder.parent().unwrap()).unwrap();
+    let directory = demo.path("apps/greetings");
+    std::fs::create_dir_all(directory.parent().unwrap()).unwrap();
     let source = root().join("examples/demo/apps/greetings");
-    succeed(Command::new("cp").args(["-r", "--no-preserve=mode,ownership"]).arg(source).arg(&folder));
+    succeed(Command::new("cp").args(["-r", "--no-preserve=mode,ownership"]).arg(source).arg(&directory));
     demo.write("carafe.toml", &demo.spec("[[app]]\npath = \"apps/greetings\"\n"));
     demo.run(&["lock", "--quiet"]);
     let lock = std::fs::read_to_string(demo.path("carafe.lock")).unwrap();

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use crate::demo::Demo;
-use crate::said::complaint;
+use crate::messages::complaint;
 
 #[test]
 fn wrong_usage_ends_with_2() {
@@ -127,7 +127,7 @@ fn help_names_every_flag() {
     -q, --quiet
     --push
     --attach-record
-    -o, --output <FOLDER>
+    -o, --output <DIRECTORY>
     --locked
     --lock
     --update[=<HOST|PACKAGE>]

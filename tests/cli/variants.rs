@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::OnceLock;
 
-use crate::demo::{ProgramFolder, TOKEN, repositories, scratch, serve_git, succeed};
+use crate::demo::{ProgramDirectory, TOKEN, repositories, scratch, serve_git, succeed};
 
 struct Variants {
-    folder: ProgramFolder,
+    directory: ProgramDirectory,
     _server: Child,
     address: String,
 }
@@ -15,10 +15,10 @@ struct Variants {
 fn variants() -> &'static Variants {
     static VARIANTS: OnceLock<Variants> = OnceLock::new();
     VARIANTS.get_or_init(|| {
-        let folder = ProgramFolder::new();
-        make(folder.path());
-        let (server, address) = serve_git(folder.path());
-        Variants { folder, _server: server, address }
+        let directory = ProgramDirectory::new();
+        make(directory.path());
+        let (server, address) = serve_git(directory.path());
+        Variants { directory, _server: server, address }
     })
 }
 
@@ -37,22 +37,22 @@ pub fn app(name: &str, branch: &str) -> String {
 }
 
 /// The commit that a name of one of them, or of an example app, stands for, by git's word.
-pub fn commit(folder: &Path, name: &str) -> String {
-    let mut git = git(folder);
+pub fn commit(directory: &Path, name: &str) -> String {
+    let mut git = git(directory);
     succeed(git.args(["rev-parse", &format!("{name}^{{commit}}")])).trim().to_owned()
 }
 
 /// The commit of `broken`'s branch `side`.
 pub fn side_commit() -> String {
-    commit(&variants().folder.path().join("broken.git"), "side")
+    commit(&variants().directory.path().join("broken.git"), "side")
 }
 
-fn make(folder: &Path) {
+fn make(directory: &Path) {
     let greetings = repositories().join("greetings.git");
     for name in ["twin", "broken"] {
-        succeed(Command::new("cp").arg("-r").arg(&greetings).arg(folder.join(format!("{name}.git"))));
+        succeed(Command::new("cp").arg("-r").arg(&greetings).arg(directory.join(format!("{name}.git"))));
     }
-    let broken = folder.join("broken.git");
+    let broken = directory.join("broken.git");
     change(&broken, "main", "greetings/public/js/greetings.bundle.js", "import {{{ from nowhere;\n");
     change(&broken, "side", "greetings/said.py", "WORD = 'aside'\n");
 }
@@ -69,10 +69,10 @@ fn change(repository: &Path, branch: &str, path: &str, text: &str) {
     succeed(git(repository).args(["worktree", "remove", "--force"]).arg(work.path()));
 }
 
-/// git in this folder, with nobody's settings.
-fn git(folder: &Path) -> Command {
+/// git in this directory, with nobody's settings.
+fn git(directory: &Path) -> Command {
     let mut command = Command::new("git");
-    command.arg("-C").arg(folder).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+    command.arg("-C").arg(directory).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
     for who in ["AUTHOR", "COMMITTER"] {
         command.env(format!("GIT_{who}_NAME"), "Tests").env(format!("GIT_{who}_EMAIL"), "tests@example.com");
     }

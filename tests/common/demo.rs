@@ -14,9 +14,9 @@ pub const TOKEN: &str = "tok-5f2c9e71b0a84d";
 const PACKAGE_HOSTS: [&str; 4] =
     ["pypi.org", "files.pythonhosted.org", "registry.npmjs.org", "registry.yarnpkg.com"];
 
-/// One test's folder, with the spec and the user's config in it, and the servers that all tests share.
+/// One test's directory, with the spec and the user's config in it, and the servers that all tests share.
 pub struct Demo {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     /// Where the example apps are: `http://127.0.0.1:port`.
     pub git: String,
     /// A registry of this test's own.
@@ -39,14 +39,14 @@ pub fn bases() -> PathBuf {
     cache
 }
 
-/// A folder for all tests of one program, removed when the program ends, however it ends.
-pub struct ProgramFolder {
+/// A directory for all tests of one program, removed when the program ends, however it ends.
+pub struct ProgramDirectory {
     path: PathBuf,
     /// Ends with its stdin, as the servers do: what is static here is never dropped.
     _remover: Child,
 }
 
-impl ProgramFolder {
+impl ProgramDirectory {
     /// A new one, empty.
     pub fn new() -> Self {
         let path = tempfile::tempdir_in(scratch()).unwrap().keep();
@@ -65,8 +65,8 @@ impl ProgramFolder {
 
 /// A cache that all builds of one test program share.
 pub fn shared_cache() -> &'static Path {
-    static CACHE: OnceLock<ProgramFolder> = OnceLock::new();
-    CACHE.get_or_init(ProgramFolder::new).path()
+    static CACHE: OnceLock<ProgramDirectory> = OnceLock::new();
+    CACHE.get_or_init(ProgramDirectory::new).path()
 }
 
 /// On a disk: a build writes gigabytes, and an overlay needs a file system below it that is none.
@@ -76,13 +76,14 @@ pub fn scratch() -> PathBuf {
 
 /// Bare repositories of the example apps.
 pub fn repositories() -> &'static Path {
-    static REPOSITORIES: OnceLock<ProgramFolder> = OnceLock::new();
+    static REPOSITORIES: OnceLock<ProgramDirectory> = OnceLock::new();
     REPOSITORIES
         .get_or_init(|| {
-            let folder = ProgramFolder::new();
-            let made = Command::new(root().join("scripts/demo-repos")).arg(folder.path()).output().unwrap();
+            let directory = ProgramDirectory::new();
+            let made =
+                Command::new(root().join("scripts/demo-repos")).arg(directory.path()).output().unwrap();
             assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-            folder
+            directory
         })
         .path()
 }
@@ -97,10 +98,10 @@ pub fn start_server(command: &mut Command) -> (Child, String) {
     (child, port)
 }
 
-/// Serves `folder` until this process ends (the server ends with its stdin).
-pub fn serve_git(folder: &Path) -> (Child, String) {
+/// Serves `directory` until this process ends (the server ends with its stdin).
+pub fn serve_git(directory: &Path) -> (Child, String) {
     let mut server = Command::new(root().join("tests/support/git-server"));
-    let (child, port) = start_server(server.arg(folder).env("GIT_SERVER_TOKEN", TOKEN));
+    let (child, port) = start_server(server.arg(directory).env("GIT_SERVER_TOKEN", TOKEN));
     (child, format!("http://127.0.0.1:{port}"))
 }
 
@@ -126,8 +127,8 @@ fn mirrors() -> String {
 impl Demo {
     /// With the example's spec: the three apps, the token in each URL.
     pub fn new() -> Self {
-        let folder = tempfile::tempdir_in(scratch()).unwrap();
-        let demo = Self { folder, git: git_server().to_owned(), registry: RegistryServer::start() };
+        let directory = tempfile::tempdir_in(scratch()).unwrap();
+        let demo = Self { directory, git: git_server().to_owned(), registry: RegistryServer::start() };
         demo.write("carafe.toml", &demo.spec(&demo.app("greetings", "main")));
         demo.write("config/carafe/config.toml", &mirrors());
         demo
@@ -157,9 +158,9 @@ impl Demo {
         self.git.replace("http://", &format!("http://ci:{TOKEN}@")) + &format!("/{name}.git")
     }
 
-    /// A file or folder of this test.
+    /// A file or directory of this test.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     /// Writes a file of this test.
@@ -169,10 +170,10 @@ impl Demo {
         std::fs::write(path, text).unwrap();
     }
 
-    /// `carafe` in this test's folder, with the shared cache and little else in its environment.
+    /// `carafe` in this test's directory, with the shared cache and little else in its environment.
     pub fn carafe(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_carafe"));
-        command.args(arguments).current_dir(self.folder.path()).env_clear();
+        command.args(arguments).current_dir(self.directory.path()).env_clear();
         let keep = ["PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"];
         command.envs(std::env::vars().filter(|(name, _)| keep.contains(&name.as_str())));
         command.env("CARAFE_CACHE_DIR", shared_cache()).env("NO_COLOR", "1").stdin(Stdio::null());

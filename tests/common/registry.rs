@@ -18,11 +18,11 @@ pub struct Setup {
     pub is_v6: bool,
 }
 
-/// A running registry that keeps everything in a folder of its own.
+/// A running registry that keeps everything in a directory of its own.
 pub struct RegistryServer {
     child: Child,
     address: String,
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl RegistryServer {
@@ -33,9 +33,9 @@ impl RegistryServer {
 
     /// As described.
     pub fn with(setup: Setup) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("config.yml");
-        std::fs::write(&config, configuration(&setup, &folder)).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("config.yml");
+        std::fs::write(&config, configuration(&setup, &directory)).unwrap();
         let mut child = Command::new("docker-registry")
             .arg("serve")
             .arg(&config)
@@ -57,7 +57,7 @@ impl RegistryServer {
             }
         });
         let address = address.recv().expect("docker-registry says where it listens");
-        Self { child, address, folder }
+        Self { child, address, directory }
     }
 
     /// `127.0.0.1:port` or `[::1]:port`.
@@ -68,7 +68,7 @@ impl RegistryServer {
     /// Where it keeps everything.
     #[allow(dead_code, reason = "not every test program looks there")]
     pub fn storage(&self) -> PathBuf {
-        self.folder.path().join("storage")
+        self.directory.path().join("storage")
     }
 
     /// The name of an image in it.
@@ -84,13 +84,13 @@ impl Drop for RegistryServer {
     }
 }
 
-fn configuration(setup: &Setup, folder: &tempfile::TempDir) -> String {
+fn configuration(setup: &Setup, directory: &tempfile::TempDir) -> String {
     let mut text = format!(
         "version: 0.1\nlog: {{accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n",
-        folder.path().join("storage").display()
+        directory.path().join("storage").display()
     );
     if let Some((user, password)) = setup.login {
-        let path = folder.path().join("htpasswd");
+        let path = directory.path().join("htpasswd");
         std::fs::write(&path, htpasswd(user, password)).unwrap();
         text += &format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", path.display());
     }

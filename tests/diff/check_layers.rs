@@ -19,8 +19,8 @@ fn checked(layout: &Path) -> (bool, String) {
 
 #[test]
 fn it_agrees_and_can_disagree() {
-    let folder = tempdir().unwrap();
-    let (tree, path) = (folder.path().join("tree"), folder.path().join("layout"));
+    let directory = tempdir().unwrap();
+    let (tree, path) = (directory.path().join("tree"), directory.path().join("layout"));
     fs::create_dir(&tree).unwrap();
     write_tree(&tree, USUAL);
     // The base is written into the same layout, which makes it complete.
@@ -48,7 +48,7 @@ fn it_sees_each_broken_rule() {
     use crate::unpack_support::Tar;
     use serde_json::json;
 
-    let folder = tempdir().unwrap();
+    let directory = tempdir().unwrap();
     let broken = [
         (Tar::new().file("b", "").file("a", ""), "`a`: order"),
         (Tar::new().dir("d"), "`d`: mtime 1700000000"),
@@ -57,7 +57,7 @@ fn it_sees_each_broken_rule() {
         (Tar::new().file("b/env/x", ""), "of a dependency"),
     ];
     for (at, (tar, reason)) in broken.into_iter().enumerate() {
-        let path = folder.path().join(at.to_string());
+        let path = directory.path().join(at.to_string());
         image(&path, &[tar], json!({}));
         let (agrees, said) = checked(&path);
         assert!(!agrees && said.contains(reason), "{reason}: {said}");

@@ -9,9 +9,9 @@ use tempfile::tempdir;
 use crate::images::{image, said};
 use crate::unpack_support::Tar;
 
-fn git(folder: &Path, arguments: &[&str]) -> String {
+fn git(directory: &Path, arguments: &[&str]) -> String {
     let mut git = Command::new("git");
-    git.args(["-c", "user.name=t", "-c", "user.email=t@example.com"]).args(arguments).current_dir(folder);
+    git.args(["-c", "user.name=t", "-c", "user.email=t@example.com"]).args(arguments).current_dir(directory);
     let output = git.env("GIT_CONFIG_GLOBAL", "/dev/null").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -30,8 +30,8 @@ fn lock(url: &str, commit: &str) -> Value {
 
 #[test]
 fn commits_are_counted_where_they_are_asked_for() {
-    let folder = tempdir().unwrap();
-    let path = folder.path();
+    let directory = tempdir().unwrap();
+    let path = directory.path();
     git(path, &["init", "--quiet", "--initial-branch=main", "repository"]);
     let repository = path.join("repository");
     git(&repository, &["config", "uploadpack.allowFilter", "true"]);

@@ -12,15 +12,15 @@ use crate::unpack_support::{Tar, gzip};
 
 pub const BENCH: &str = "home/frappe/frappe-bench";
 
-/// Writes an image of these layers into a layout at `folder`, and returns its manifest.
-pub fn image(folder: &Path, layers: &[Tar], labels: Value) -> Descriptor {
+/// Writes an image of these layers into a layout at `directory`, and returns its manifest.
+pub fn image(directory: &Path, layers: &[Tar], labels: Value) -> Descriptor {
     let layers = layers.iter().map(|tar| tar.clone().bytes());
-    stored(folder, layers.map(|tar| (gzip(&tar), Digest::of(&tar))).collect(), labels)
+    stored(directory, layers.map(|tar| (gzip(&tar), Digest::of(&tar))).collect(), labels)
 }
 
 /// The same of blobs, each with the diff id that the config claims.
-pub fn stored(folder: &Path, layers: Vec<(Vec<u8>, Digest)>, labels: Value) -> Descriptor {
-    let layout = LayoutWriter::create(folder).unwrap();
+pub fn stored(directory: &Path, layers: Vec<(Vec<u8>, Digest)>, labels: Value) -> Descriptor {
+    let layout = LayoutWriter::create(directory).unwrap();
     let put = |kind: &str, bytes: &[u8]| layout.put_bytes(kind, bytes).unwrap();
     let json = |value: Value| serde_json::to_vec(&value).unwrap();
     let diff_ids: Vec<DiffId> = layers.iter().map(|(_, diff_id)| DiffId(*diff_id)).collect();
@@ -38,17 +38,17 @@ pub fn stored(folder: &Path, layers: Vec<(Vec<u8>, Digest)>, labels: Value) -> D
     manifest
 }
 
-/// `carafe`, in `folder` and with a cache of its own.
-pub fn carafe(folder: &Path) -> Command {
+/// `carafe`, in `directory` and with a cache of its own.
+pub fn carafe(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_carafe"));
-    command.current_dir(folder).env("NO_COLOR", "1");
-    command.env("CARAFE_CACHE_DIR", folder.join("cache")).env("HOME", folder);
+    command.current_dir(directory).env("NO_COLOR", "1");
+    command.env("CARAFE_CACHE_DIR", directory.join("cache")).env("HOME", directory);
     command
 }
 
 /// What a run with this exit code printed: stdout, or stderr where it failed.
-pub fn said(folder: &Path, code: i32, arguments: &[&str]) -> String {
-    let output = carafe(folder).arg("diff").args(arguments).output().unwrap();
+pub fn said(directory: &Path, code: i32, arguments: &[&str]) -> String {
+    let output = carafe(directory).arg("diff").args(arguments).output().unwrap();
     let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     assert_eq!(output.status.code(), Some(code), "{stdout}{stderr}");
     if code == 1 { stderr } else { stdout }

@@ -30,27 +30,27 @@ fn bench(commit: &str, click: &str, vue: &str, hash: &str, hooks: &str) -> Vec<T
 }
 
 fn two_benches() -> TempDir {
-    let folder = tempdir().unwrap();
+    let directory = tempdir().unwrap();
     let [old, new] = ["1", "2"].map(|digit| digit.repeat(40));
-    image(&folder.path().join("old"), &bench(&old, "8.1.7", "3.4.0", "AAAA", "a = 1"), json!({"v": "1"}));
-    image(&folder.path().join("new"), &bench(&new, "8.2.0", "3.5.0", "BBBB", "a = 2"), json!({"v": "2"}));
-    folder
+    image(&directory.path().join("old"), &bench(&old, "8.1.7", "3.4.0", "AAAA", "a = 1"), json!({"v": "1"}));
+    image(&directory.path().join("new"), &bench(&new, "8.2.0", "3.5.0", "BBBB", "a = 2"), json!({"v": "2"}));
+    directory
 }
 
 #[test]
 fn an_image_equals_itself() {
-    let folder = two_benches();
-    let text = said(folder.path(), 0, &["oci:old", "old"]);
+    let directory = two_benches();
+    let text = said(directory.path(), 0, &["oci:old", "old"]);
     assert!(text.contains("\nequal: "), "{text}");
     assert_eq!(text.lines().count(), 3, "{text}");
-    let json: Value = serde_json::from_str(&said(folder.path(), 0, &["old", "old", "--json"])).unwrap();
+    let json: Value = serde_json::from_str(&said(directory.path(), 0, &["old", "old", "--json"])).unwrap();
     assert_eq!((&json["equal"], &json["entries"]), (&json!(true), &json!([])));
 }
 
 #[test]
 fn a_registry_and_an_archive_are_read_as_a_layout_is() {
-    let folder = two_benches();
-    let path = folder.path();
+    let directory = two_benches();
+    let path = directory.path();
     let mut tar = Command::new("tar");
     tar.args(["--create", "--file=new.tar", "--directory=new", "."]).current_dir(path);
     assert!(tar.status().unwrap().success());
@@ -70,19 +70,19 @@ fn a_registry_and_an_archive_are_read_as_a_layout_is() {
 
 #[test]
 fn images_with_one_tree_are_told_apart() {
-    let folder = tempdir().unwrap();
+    let directory = tempdir().unwrap();
     let (a, b) = (Tar::new().file("a", "1"), Tar::new().file("b", "2"));
-    image(&folder.path().join("one"), &[a.clone().raw(&b)], json!({}));
-    image(&folder.path().join("two"), &[a, b], json!({}));
-    let text = said(folder.path(), 3, &["one", "two"]);
+    image(&directory.path().join("one"), &[a.clone().raw(&b)], json!({}));
+    image(&directory.path().join("two"), &[a, b], json!({}));
+    let text = said(directory.path(), 3, &["one", "two"]);
     assert!(text.contains("different: 2 of 2 layers, 0 entries (the trees are the same)"), "{text}");
 }
 
 /// Each cause planted by itself, and named by the program in a section of its own.
 #[test]
 fn every_cause_has_its_section() {
-    let folder = tempdir().unwrap();
-    let path = folder.path();
+    let directory = tempdir().unwrap();
+    let path = directory.path();
     let entry = |mode: u32| Tar::new().entry(EntryType::Regular, b"a", b"", mode, b"");
     let header = |change: fn(&mut Header)| {
         let mut header = Header::new_gnu();
@@ -124,13 +124,13 @@ fn every_cause_has_its_section() {
 
 #[test]
 fn what_differs_is_said_in_frappes_terms_first() {
-    let folder = two_benches();
-    let text = said(folder.path(), 3, &["old", "new"]);
+    let directory = two_benches();
+    let text = said(directory.path(), 3, &["old", "new"]);
     assert!(text.contains(&format!("{} -> version-15 at {}", "1".repeat(40), "2".repeat(40))), "{text}");
     assert_snapshot!("text", without_ids(&text));
-    assert_snapshot!("markdown", without_ids(&said(folder.path(), 3, &["old", "new", "--markdown"])));
-    assert_eq!(said(folder.path(), 3, &["old", "new", "--quiet"]), "");
-    let json: Value = serde_json::from_str(&said(folder.path(), 3, &["old", "new", "--json"])).unwrap();
+    assert_snapshot!("markdown", without_ids(&said(directory.path(), 3, &["old", "new", "--markdown"])));
+    assert_eq!(said(directory.path(), 3, &["old", "new", "--quiet"]), "");
+    let json: Value = serde_json::from_str(&said(directory.path(), 3, &["old", "new", "--json"])).unwrap();
     assert_eq!(
         json["frappe"]["node-packages"][0],
         json!({"name": "hrms: vue", "want": "3.4.0", "got": "3.5.0"})
@@ -151,33 +151,33 @@ fn without_ids(text: &str) -> String {
 
 #[test]
 fn a_long_list_is_cut_unless_all_is_asked_for() {
-    let folder = tempdir().unwrap();
+    let directory = tempdir().unwrap();
     let files = |content: &str| (0..25).fold(Tar::new(), |tar, at| tar.file(&format!("f{at}"), content));
-    image(&folder.path().join("old"), &[files("1")], json!({}));
-    image(&folder.path().join("new"), &[files("2")], json!({}));
-    let cut = said(folder.path(), 3, &["old", "new"]);
+    image(&directory.path().join("old"), &[files("1")], json!({}));
+    image(&directory.path().join("new"), &[files("2")], json!({}));
+    let cut = said(directory.path(), 3, &["old", "new"]);
     assert!(cut.contains("entries: content (25)") && cut.contains("5 more: --all shows them"), "{cut}");
-    let all = said(folder.path(), 3, &["old", "new", "--all"]);
+    let all = said(directory.path(), 3, &["old", "new", "--all"]);
     assert_eq!(all.lines().filter(|line| line.starts_with("  ~ f")).count(), 25, "{all}");
 }
 
 #[test]
 fn names_move_no_cursor_and_break_no_table() {
-    let folder = tempdir().unwrap();
-    image(&folder.path().join("old"), &[Tar::new()], json!({}));
-    image(&folder.path().join("new"), &[Tar::new().file("a\x1b[2J|`b`\n| c", "")], json!({}));
+    let directory = tempdir().unwrap();
+    image(&directory.path().join("old"), &[Tar::new()], json!({}));
+    image(&directory.path().join("new"), &[Tar::new().file("a\x1b[2J|`b`\n| c", "")], json!({}));
     for arguments in [["old", "new", "--all"], ["old", "new", "--markdown"], ["old", "new", "--json"]] {
-        let text = said(folder.path(), 3, &arguments);
+        let text = said(directory.path(), 3, &arguments);
         assert!(!text.contains('\x1b'), "{text}");
     }
-    let table = said(folder.path(), 3, &["old", "new", "--markdown"]);
+    let table = said(directory.path(), 3, &["old", "new", "--markdown"]);
     assert!(table.contains(r"`a\u{1b}[2J\|'b'\n\| c`"), "{table}");
 }
 
 #[test]
 fn lies_are_failures_and_never_equal() {
-    let folder = two_benches();
-    let path = folder.path();
+    let directory = two_benches();
+    let path = directory.path();
     let tar = Tar::new().file("a", "1").bytes();
     stored(&path.join("lying"), vec![(gzip(&tar), Digest::of(b"another"))], json!({}));
     image(&path.join("label"), &[Tar::new()], json!({"dev.carafe.lock": "version = 1\nmore = 'x'"}));
@@ -204,11 +204,11 @@ fn lies_are_failures_and_never_equal() {
 }
 
 /// An image whose layer has a byte more or less than its manifest says.
-fn change_layer(folder: &Path, change: i32) {
+fn change_layer(directory: &Path, change: i32) {
     let tar = Tar::new().file("a", "1").bytes();
     let blob = gzip(&tar);
-    stored(folder, vec![(blob.clone(), Digest::of(&tar))], json!({}));
-    let path = folder.join("blobs/sha256").join(Digest::of(&blob).hex());
+    stored(directory, vec![(blob.clone(), Digest::of(&tar))], json!({}));
+    let path = directory.join("blobs/sha256").join(Digest::of(&blob).hex());
     let bytes = if change < 0 { blob[..blob.len() - 1].to_vec() } else { [blob, vec![0]].concat() };
     fs::write(path, bytes).unwrap();
 }

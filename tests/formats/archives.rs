@@ -81,6 +81,6 @@ fn an_archive_replaces_what_was_there_only_when_it_is_whole() {
     assert_eq!(fs::read(place.path("x.tar")).unwrap(), b"old");
     place.run(&["copy", "oci:image:15", "oci-archive:x.tar"]);
     assert!(fs::metadata(place.path("x.tar")).unwrap().len() > 1024);
-    let (_, said) = place.fail(&["copy", "oci:image:15", "oci-archive:no/such/folder/x.tar"]);
-    assert!(said.contains("failed to write `no/such/folder/x.tar`"), "{said}");
+    let (_, said) = place.fail(&["copy", "oci:image:15", "oci-archive:no/such/directory/x.tar"]);
+    assert!(said.contains("failed to write `no/such/directory/x.tar`"), "{said}");
 }

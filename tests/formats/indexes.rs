@@ -46,11 +46,11 @@ fn an_index_is_made_of_images_pushed_before() {
     // Neither order nor place matters.
     let other = place.run(&["index", "create", &server.image("elsewhere/erp:1"), &amd, &arm]);
     assert_eq!((&other["digest"], deliveries(&other, "mounted")), (&made["digest"], 5));
-    for target in ["oci:folder:15", "oci-archive:erp.tar:15"] {
+    for target in ["oci:directory:15", "oci-archive:erp.tar:15"] {
         let local = place.run(&["index", "create", target, &amd, "oci:made:arm"]);
         assert_eq!(local["digest"], made["digest"]);
     }
-    assert_eq!(skopeo_digest("oci:folder:15", &place.path("")), made["digest"]);
+    assert_eq!(skopeo_digest("oci:directory:15", &place.path("")), made["digest"]);
 }
 
 #[test]

@@ -4,12 +4,12 @@
 mod archives;
 mod copying;
 mod indexes;
+mod multiple_registries;
 mod referrers;
 mod sample;
 mod schemas;
 #[path = "../common/registry.rs"]
 mod server;
-mod several;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -17,7 +17,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A folder of a test's own, in which `carafe` is run with a cache of its own.
+/// A directory of a test's own, in which `carafe` is run with a cache of its own.
 struct Place(TempDir);
 
 impl Place {
@@ -65,10 +65,10 @@ impl Place {
 
 /// Runs a program that judges, and gives what it printed.
 #[track_caller]
-fn judge(program: &str, arguments: &[&str], folder: &Path) -> String {
+fn judge(program: &str, arguments: &[&str], directory: &Path) -> String {
     let output = Command::new(program)
         .args(arguments)
-        .current_dir(folder)
+        .current_dir(directory)
         .output()
         .unwrap_or_else(|error| panic!("{program} runs (scripts/setup-packages installs it): {error}"));
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
@@ -77,8 +77,8 @@ fn judge(program: &str, arguments: &[&str], folder: &Path) -> String {
 
 /// The digest of what skopeo finds at `name`.
 #[track_caller]
-fn skopeo_digest(name: &str, folder: &Path) -> String {
-    let raw = judge("skopeo", &["inspect", "--raw", "--tls-verify=false", name], folder);
+fn skopeo_digest(name: &str, directory: &Path) -> String {
+    let raw = judge("skopeo", &["inspect", "--raw", "--tls-verify=false", name], directory);
     carafe_layers::digest::Digest::of(raw.as_bytes()).to_string()
 }
 

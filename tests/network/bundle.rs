@@ -15,7 +15,7 @@ fn fresh() -> tempfile::TempDir {
 }
 
 /// `carafe build --offline` in a network namespace in which no interface is up, on a fresh
-/// machine, in an empty folder: no spec, no lock, no record.
+/// machine, in an empty directory: no spec, no lock, no record.
 fn build_inside(world: &World, arguments: &[&str]) -> Said {
     let machine = fresh();
     let inside =
@@ -23,8 +23,8 @@ fn build_inside(world: &World, arguments: &[&str]) -> Said {
     said(&mut { inside })
 }
 
-/// The same command, on the machine in `folder`, with no interface up.
-fn without_network(command: &Command, folder: &Path) -> Command {
+/// The same command, on the machine in `directory`, with no interface up.
+fn without_network(command: &Command, directory: &Path) -> Command {
     let mut unshare = Command::new("unshare");
     // As root a namespace is to be had; an ordinary user takes one of users with it.
     let user = if rustix::process::geteuid().is_root() {
@@ -33,9 +33,9 @@ fn without_network(command: &Command, folder: &Path) -> Command {
         &["--user", "--map-current-user", "--net"]
     };
     unshare.args(user).arg("--").arg(command.get_program()).args(command.get_args());
-    unshare.env_clear().current_dir(folder);
+    unshare.env_clear().current_dir(directory);
     unshare.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    unshare.env("CARAFE_CACHE_DIR", folder.join("cache"));
+    unshare.env("CARAFE_CACHE_DIR", directory.join("cache"));
     unshare
 }
 
@@ -48,8 +48,8 @@ fn bundle(world: &World, arguments: &[&str]) -> String {
 #[test]
 fn a_bundle_builds_the_same_image_where_there_is_no_network() {
     let (mut world, first) = World::recorded();
-    let folder = bundle(&world, &["-o", "erp"]);
-    assert_eq!(bundle(&world, &["--tar", "erp.tar"]), folder, "one lock is one bundle");
+    let directory = bundle(&world, &["-o", "erp"]);
+    assert_eq!(bundle(&world, &["--tar", "erp.tar"]), directory, "one lock is one bundle");
     world.hosts = None;
     for path in ["erp", "erp.tar"] {
         let path = world.path(path);

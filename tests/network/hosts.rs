@@ -5,7 +5,7 @@ use std::process::{Child, Command};
 use std::sync::OnceLock;
 
 use crate::certificates::authority;
-use crate::demo::{ProgramFolder, root, start_server, succeed};
+use crate::demo::{ProgramDirectory, root, start_server, succeed};
 
 /// What the hosts want to see, by the variable that carafe reads it from. Nothing may show them.
 pub const TOKENS: [(&str, &str); 3] =
@@ -25,10 +25,11 @@ struct Server {
 }
 
 impl Server {
-    fn start(script: &str, folder: &Path, secret: (&str, &str)) -> Self {
+    fn start(script: &str, directory: &Path, secret: (&str, &str)) -> Self {
         let tls = format!("{0}/server.pem:{0}/server.key", certificates().display());
         let mut server = Command::new(root().join("tests/support").join(script));
-        let (child, port) = start_server(server.arg(folder).env("SERVER_TLS", tls).env(secret.0, secret.1));
+        let (child, port) =
+            start_server(server.arg(directory).env("SERVER_TLS", tls).env(secret.0, secret.1));
         Self { child, port }
     }
 }
@@ -45,15 +46,15 @@ impl Hosts {
     pub fn start() -> Self {
         let [index, npm, git] = TOKENS.map(|(_, token)| token);
         let packages = tempfile::tempdir().unwrap();
-        let folder = |name: &str| {
-            let folder = packages.path().join(name);
-            std::fs::create_dir(&folder).unwrap();
-            folder
+        let directory = |name: &str| {
+            let directory = packages.path().join(name);
+            std::fs::create_dir(&directory).unwrap();
+            directory
         };
         let basic = format!("Basic {}", base64(&format!("ci:{index}")));
         let bearer = format!("Bearer {npm}");
-        let python = Server::start("package-server", &folder("python"), ("SERVER_AUTHORIZATION", &basic));
-        let npm = Server::start("package-server", &folder("npm"), ("SERVER_AUTHORIZATION", &bearer));
+        let python = Server::start("package-server", &directory("python"), ("SERVER_AUTHORIZATION", &basic));
+        let npm = Server::start("package-server", &directory("npm"), ("SERVER_AUTHORIZATION", &bearer));
         let git = Server::start("git-server", repositories(), ("GIT_SERVER_TOKEN", git));
         let hosts = Self { packages, python, npm, git };
         hosts.publish(&["python:lantern:1.0.0", "npm:wick:1.0.0", "tarball:wax:1.0.0"]);
@@ -93,29 +94,29 @@ impl Hosts {
 
 /// `ca.pem` and what it signed.
 pub fn certificates() -> &'static Path {
-    static FOLDER: OnceLock<ProgramFolder> = OnceLock::new();
-    FOLDER
+    static DIRECTORY: OnceLock<ProgramDirectory> = OnceLock::new();
+    DIRECTORY
         .get_or_init(|| {
-            let folder = ProgramFolder::new();
-            authority(folder.path());
-            folder
+            let directory = ProgramDirectory::new();
+            authority(directory.path());
+            directory
         })
         .path()
 }
 
 /// `crew/frappe.git` and `crew/shade.git`, each with one commit and the tag `v1`.
 fn repositories() -> &'static Path {
-    static FOLDER: OnceLock<ProgramFolder> = OnceLock::new();
-    FOLDER
+    static DIRECTORY: OnceLock<ProgramDirectory> = OnceLock::new();
+    DIRECTORY
         .get_or_init(|| {
-            let folder = ProgramFolder::new();
+            let directory = ProgramDirectory::new();
             for app in ["frappe", "shade"] {
                 make_repository(
                     &root().join("tests/network/apps").join(app),
-                    &folder.path().join(format!("crew/{app}.git")),
+                    &directory.path().join(format!("crew/{app}.git")),
                 );
             }
-            folder
+            directory
         })
         .path()
 }

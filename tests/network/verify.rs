@@ -27,8 +27,8 @@ fn result(command: &mut Command, code: i32) -> Value {
 
 /// Takes out of the cold cache what a rebuild could know from the one before.
 fn forget(world: &World) {
-    for folder in ["records-v1", "bodies-v1", "git-v1", "downloads-v2"] {
-        let _ = std::fs::remove_dir_all(world.path("cold").join(folder));
+    for directory in ["records-v1", "bodies-v1", "git-v1", "downloads-v2"] {
+        let _ = std::fs::remove_dir_all(world.path("cold").join(directory));
     }
 }
 

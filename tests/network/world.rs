@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 use crate::demo::{bases, scratch, shared_cache, succeed};
 use crate::hosts::{Hosts, TOKENS, certificates};
 
-/// A folder with a spec that is locked, and the hosts that it leads to.
+/// A directory with a spec that is locked, and the hosts that it leads to.
 pub struct World {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     /// Gone when taken.
     pub hosts: Option<Hosts>,
 }
@@ -24,7 +24,7 @@ pub struct Said {
 impl World {
     /// Locked, and nothing recorded yet.
     pub fn new() -> Self {
-        let folder = tempfile::tempdir_in(scratch()).unwrap();
+        let directory = tempfile::tempdir_in(scratch()).unwrap();
         let hosts = Hosts::start();
         let spec = format!(
             "[image]\nbuild-image = \"oci:{0}/build-image\"\nbase-image = \"oci:{0}/base-image\"\n\
@@ -33,8 +33,8 @@ impl World {
             bases().display(),
             hosts.tables()
         );
-        std::fs::write(folder.path().join("carafe.toml"), spec).unwrap();
-        let world = Self { folder, hosts: Some(hosts) };
+        std::fs::write(directory.path().join("carafe.toml"), spec).unwrap();
+        let world = Self { directory, hosts: Some(hosts) };
         succeed(&mut world.carafe(&["lock", "--quiet"]));
         world
     }
@@ -52,17 +52,17 @@ impl World {
 
     /// A file of this test.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     pub fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
-    /// `carafe` in this folder, with the tokens, the CA, the shared cache and little else.
+    /// `carafe` in this directory, with the tokens, the CA, the shared cache and little else.
     pub fn carafe(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_carafe"));
-        command.args(arguments).current_dir(self.folder.path()).env_clear().stdin(Stdio::null());
+        command.args(arguments).current_dir(self.directory.path()).env_clear().stdin(Stdio::null());
         let keep = ["PATH", "HOME", "TMPDIR"];
         command.envs(std::env::vars().filter(|(name, _)| keep.contains(&name.as_str())));
         command.envs(TOKENS).env("SSL_CERT_FILE", certificates().join("ca.pem"));
@@ -120,8 +120,8 @@ pub fn has(bytes: &[u8], text: &str) -> bool {
 }
 
 /// Every file beneath.
-pub fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+pub fn files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
         match entry.file_type().unwrap() {
             kind if kind.is_dir() => files(&entry.path(), found),
             kind if kind.is_file() => found.push(entry.path()),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::demo::Demo;
 
-/// Processes that this test's cache folder gives away: the sandbox's launcher and all below it
+/// Processes that this test's cache directory gives away: the sandbox's launcher and all below it
 /// hold files there, or have it in their mounts.
 fn processes_of(cache: &Path) -> Vec<String> {
     let cache = cache.to_str().unwrap();

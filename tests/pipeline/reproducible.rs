@@ -30,7 +30,7 @@ fn another_user_umask_time_zone_and_a_cold_cache_give_the_same_digest() {
     let mut command = Command::new("sh");
     command.args(["-c", "umask 077; exec \"$@\"", "sh"]);
     if is_root() {
-        // The folders above must let an ordinary user through.
+        // The directories above must let an ordinary user through.
         std::fs::set_permissions(demo.path(""), PermissionsExt::from_mode(0o755)).unwrap();
         succeed(Command::new("chown").args(["-R", ANYONE]).arg(&elsewhere));
         command.args([

@@ -18,8 +18,8 @@ fn holds_token(path: &Path) -> bool {
     holds(&plain) || holds(&inflated)
 }
 
-fn files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap().flatten() {
+fn files(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap().flatten() {
         let kind = entry.file_type().unwrap();
         if kind.is_dir() {
             files(&entry.path(), found);
@@ -87,8 +87,8 @@ fn the_token_is_in_no_blob_no_lock_no_log_and_no_command_line() {
 
 #[test]
 fn the_search_finds_what_it_looks_for() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("blob");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("blob");
     let mut gzip = flate2::write::GzEncoder::new(File::create(&path).unwrap(), flate2::Compression::fast());
     gzip.write_all(format!("a tar with {TOKEN} in it").as_bytes()).unwrap();
     gzip.finish().unwrap();

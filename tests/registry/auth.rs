@@ -20,8 +20,8 @@ fn server() -> RegistryServer {
     RegistryServer::with(Setup { login: Some((USER, PASSWORD)), ..Setup::default() })
 }
 
-fn config(folder: &tempfile::TempDir, text: &str) -> PathBuf {
-    let path = folder.path().join("config.json");
+fn config(directory: &tempfile::TempDir, text: &str) -> PathBuf {
+    let path = directory.path().join("config.json");
     std::fs::write(&path, text).unwrap();
     path
 }
@@ -36,15 +36,15 @@ fn push_to(registry: &Registry, address: &str) -> Result<(), RegistryError> {
 
 #[test]
 fn the_right_password_is_taken_from_config_json() {
-    let (server, folder) = (server(), tempfile::tempdir().unwrap());
-    let files = CredentialFiles::at([config(&folder, &auths(server.address(), RIGHT))]);
+    let (server, directory) = (server(), tempfile::tempdir().unwrap());
+    let files = CredentialFiles::at([config(&directory, &auths(server.address(), RIGHT))]);
     push_to(&client_with(server.address(), files), server.address()).unwrap();
 }
 
 #[test]
 fn a_wrong_password_is_refused_and_not_shown() {
-    let (server, folder) = (server(), tempfile::tempdir().unwrap());
-    let files = CredentialFiles::at([config(&folder, &auths(server.address(), WRONG))]);
+    let (server, directory) = (server(), tempfile::tempdir().unwrap());
+    let files = CredentialFiles::at([config(&directory, &auths(server.address(), WRONG))]);
     let error = push_to(&client_with(server.address(), files), server.address()).unwrap_err();
     assert!(matches!(error, RegistryError::Unauthorized { .. }), "{error}");
     let text = shown(error);
@@ -55,11 +55,11 @@ fn a_wrong_password_is_refused_and_not_shown() {
 /// podman's file may have a login for a part of a registry alone.
 #[test]
 fn the_login_for_a_part_of_a_registry_goes_before_the_registrys() {
-    let (server, folder) = (server(), tempfile::tempdir().unwrap());
+    let (server, directory) = (server(), tempfile::tempdir().unwrap());
     let address = server.address();
     let text =
         format!(r#"{{"auths":{{"{address}":{{"auth":"{WRONG}"}},"{address}/team":{{"auth":"{RIGHT}"}}}}}}"#);
-    let registry = client_with(address, CredentialFiles::at([config(&folder, &text)]));
+    let registry = client_with(address, CredentialFiles::at([config(&directory, &text)]));
     push_to(&registry, &format!("{address}/team")).unwrap();
     let error = push_to(&registry, &format!("{address}/teams")).unwrap_err();
     assert!(matches!(error, RegistryError::Unauthorized { .. }), "{error}");
@@ -68,9 +68,9 @@ fn the_login_for_a_part_of_a_registry_goes_before_the_registrys() {
 /// `-u "robot$erp"`: the shell makes it `robot`.
 #[test]
 fn a_robots_name_that_the_shell_has_cut_is_explained() {
-    let (server, folder) = (server(), tempfile::tempdir().unwrap());
+    let (server, directory) = (server(), tempfile::tempdir().unwrap());
     let text = auths(server.address(), "cm9ib3Q6Y29ycmVjdC1ob3JzZTpiYXR0ZXJ5");
-    let files = CredentialFiles::at([config(&folder, &text)]);
+    let files = CredentialFiles::at([config(&directory, &text)]);
     let text = shown(push_to(&client_with(server.address(), files), server.address()).unwrap_err());
     assert!(text.contains("asked as `robot` of") && text.contains("single quotes"), "{text}");
 }
@@ -89,26 +89,26 @@ fn a_credential_helper_is_asked() {
         let files = CredentialFiles::from_environment();
         return push_to(&client_with(&address, files), &address).unwrap();
     }
-    let (server, folder) = (server(), tempfile::tempdir().unwrap());
-    config(&folder, &format!(r#"{{"credHelpers":{{"{}":"carafe-test"}}}}"#, server.address()));
-    let helper = folder.path().join("docker-credential-carafe-test");
+    let (server, directory) = (server(), tempfile::tempdir().unwrap());
+    config(&directory, &format!(r#"{{"credHelpers":{{"{}":"carafe-test"}}}}"#, server.address()));
+    let helper = directory.path().join("docker-credential-carafe-test");
     let script = format!(
         "#!/bin/sh\nread -r server\n[ \"$1 $server\" = \"get {}\" ] || exit 1\nprintf '%s' '{{\"Username\":\"{USER}\",\"Secret\":\"{PASSWORD}\"}}'\n",
         server.address()
     );
     std::fs::write(&helper, script).unwrap();
     std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
-    let folder = folder.path().to_str().unwrap();
-    let variables = [("DOCKER_CONFIG", folder), ("PATH", &path)];
+    let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
+    let directory = directory.path().to_str().unwrap();
+    let variables = [("DOCKER_CONFIG", directory), ("PATH", &path)];
     in_environment("auth::a_credential_helper_is_asked", server.address(), &variables);
 }
 
 #[test]
 fn a_helper_that_cannot_be_run_is_named() {
-    let (server, folder) = (server(), tempfile::tempdir().unwrap());
+    let (server, directory) = (server(), tempfile::tempdir().unwrap());
     let text = format!(r#"{{"credHelpers":{{"{}":"no-such-helper"}}}}"#, server.address());
-    let files = CredentialFiles::at([config(&folder, &text)]);
+    let files = CredentialFiles::at([config(&directory, &text)]);
     let error = push_to(&client_with(server.address(), files), server.address()).unwrap_err();
     assert!(matches!(error, RegistryError::Credentials { .. }), "{error}");
 }

@@ -1,7 +1,7 @@
 //! What `carafe doctor --registry` finds.
 
 use carafe::check::{Check, State};
-use carafe::registry::{CredentialFiles, Patient, Places, Registry, RegistryOptions};
+use carafe::registry::{CredentialFiles, DoctorTarget, Mirrors, Registry, RegistryOptions};
 
 use crate::certificates::authority;
 use crate::faulty::{Answer, FaultyServer};
@@ -11,7 +11,7 @@ use crate::server::{RegistryServer, Setup};
 use crate::{client, client_with, quick};
 
 fn examine(registry: &Registry, name: &str) -> Vec<Check> {
-    registry.examine(&Patient::parse(name).unwrap())
+    registry.examine(&DoctorTarget::parse(name).unwrap())
 }
 
 /// In order, as `name state`.
@@ -53,12 +53,12 @@ fn a_registry_that_is_well() {
 /// What a `registries.conf` puts elsewhere is looked at there.
 #[test]
 fn the_place_is_told_where_it_is_another() {
-    let (server, folder) = (RegistryServer::start(), tempfile::tempdir().unwrap());
-    let conf = folder.path().join("registries.conf");
+    let (server, directory) = (RegistryServer::start(), tempfile::tempdir().unwrap());
+    let conf = directory.path().join("registries.conf");
     let text = "[[registry]]\nprefix = \"r.example.com\"\ninsecure = true\nlocation = ";
     std::fs::write(&conf, format!("{text}\"{}/hub\"\n", server.address())).unwrap();
-    let places = Places::read([conf]).unwrap();
-    let registry = Registry::new(RegistryOptions { places, ..RegistryOptions::default() }).unwrap();
+    let mirrors = Mirrors::read([conf]).unwrap();
+    let registry = Registry::new(RegistryOptions { mirrors, ..RegistryOptions::default() }).unwrap();
     let checks = examine(&registry, "r.example.com/a");
     assert!(checks[0].message.contains("has r.example.com/a there"), "{checks:#?}");
     assert!(checks[4].message.contains(&server.image("hub/a")), "{checks:#?}");
@@ -78,17 +78,18 @@ fn every_upload_that_it_opens_is_cancelled() {
 
 #[test]
 fn an_unknown_ca_and_a_wrong_password_end_it() {
-    let folder = tempfile::tempdir().unwrap();
-    authority(folder.path());
-    let tls = Some((folder.path().join("server.pem"), folder.path().join("server.key")));
+    let directory = tempfile::tempdir().unwrap();
+    authority(directory.path());
+    let tls = Some((directory.path().join("server.pem"), directory.path().join("server.key")));
     let server = RegistryServer::with(Setup { tls, ..Setup::default() });
-    let strict = Registry::new(RegistryOptions { patience: quick(), ..RegistryOptions::default() }).unwrap();
+    let strict =
+        Registry::new(RegistryOptions { retry_policy: quick(), ..RegistryOptions::default() }).unwrap();
     let checks = examine(&strict, &server.image("a"));
     assert_eq!(states(&checks)[1..4], ["tls fine", "ca wrong", "auth skipped"]);
     assert!(first(&checks, State::Wrong).contains("`ca = "), "{checks:#?}");
 
     let server = RegistryServer::with(Setup { login: Some(("me", "right-horse")), ..Setup::default() });
-    let config = folder.path().join("config.json");
+    let config = directory.path().join("config.json");
     // "me:wrong-horse".
     let text = format!(r#"{{"auths":{{"{}":{{"auth":"bWU6d3JvbmctaG9yc2U="}}}}}}"#, server.address());
     std::fs::write(&config, text).unwrap();

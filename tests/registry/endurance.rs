@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use carafe::registry::{Credential, KnownBlobs, Patience, Registry, RegistryOptions, TlsFiles};
+use carafe::registry::{Credential, MountCandidates, Registry, RegistryOptions, RetryPolicy, TlsFiles};
 use carafe_builder::progress::Progress;
 use carafe_builder::secret::Secret;
 use carafe_layers::digest::Digest;
@@ -17,7 +17,7 @@ use carafe_layers::source::{ImageSource, resolve};
 use crate::images::Image;
 use crate::name;
 use crate::nginx::Nginx;
-use crate::patience::Warnings;
+use crate::retry::Warnings;
 use crate::server::{RegistryServer, Setup};
 
 const USER: &str = "robot$erp";
@@ -58,12 +58,12 @@ fn push_all(options: &dyn Fn() -> RegistryOptions, address: &str, storage: &Path
         (wanted("CARAFE_ENDURANCE_PUSHES", 5), wanted("CARAFE_ENDURANCE_MB", 12) * 1_000_000);
     for round in 0..pushes {
         let warnings = Arc::<Warnings>::default();
-        let patience = Patience::new(Progress::new(Arc::clone(&warnings) as _));
-        let registry = Registry::new(RegistryOptions { patience, ..options() }).unwrap();
+        let retry_policy = RetryPolicy::new(Progress::new(Arc::clone(&warnings) as _));
+        let registry = Registry::new(RegistryOptions { retry_policy, ..options() }).unwrap();
         let image = Image::new(&[&Random(round as u64 + 1).bytes(size)]);
         let (resolved, target) = (image.resolved(), name(&format!("{address}/erp/{round}:1")));
         let start = Instant::now();
-        let (known, silent) = (KnownBlobs::default(), Progress::silent());
+        let (known, silent) = (MountCandidates::default(), Progress::silent());
         registry
             .push(&resolved, &image, std::slice::from_ref(&target), &known, &silent)
             .unwrap_or_else(|error| panic!("{error:?}, after {:#?}", warnings.all()));

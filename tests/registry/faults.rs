@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use carafe::registry::{CredentialFiles, Delivery, KnownBlobs, Registry, RegistryError};
+use carafe::registry::{CredentialFiles, Delivery, MountCandidates, Registry, RegistryError};
 use carafe_builder::progress::Progress;
 use carafe_layers::digest::Digest;
 use carafe_layers::oci::{Descriptor, Platform, media_type};
@@ -80,7 +80,7 @@ fn a_target_with_another_digest_is_refused_before_anything_is_sent() {
 #[test]
 fn a_mount_answered_202_sends_the_blob() {
     let server = FaultyServer::start(|_| None);
-    let mut known = KnownBlobs::default();
+    let mut known = MountCandidates::default();
     let layers: Vec<Digest> = image().resolved().manifest.layers.iter().map(|layer| layer.digest).collect();
     known.add(name(&server.image("base")).repository(), layers);
     let reports = client(server.address())
@@ -134,7 +134,7 @@ fn a_signed_upload_url_is_not_shown_and_gets_no_password() {
         }
         request.is("POST", "/uploads/").then(|| Answer::status(202).with("Location", location.clone()))
     });
-    let (_folder, registry) = logged_in(&server);
+    let (_directory, registry) = logged_in(&server);
     let error = push(&registry, &image(), &[&server.image("a:1")]).unwrap_err();
     let text =
         shown(error) + &format!("{:?}", push(&registry, &image(), &[&server.image("a:1")]).unwrap_err());
@@ -156,7 +156,7 @@ fn a_storage_that_takes_no_chunks_gets_no_password() {
         }
         request.is("POST", "/uploads/").then(|| Answer::status(202).with("Location", location.clone()))
     });
-    let (_folder, registry) = logged_in(&server);
+    let (_directory, registry) = logged_in(&server);
     push(&registry, table::image(), &[&server.image("a:1")]).unwrap();
     let sent = storage.seen("PUT", "X-Signature=s1gned&digest=");
     assert!(sent.iter().any(|request| request.headers["content-length"] == table::SIZE.to_string()));
@@ -174,7 +174,7 @@ fn a_download_that_is_redirected_gets_no_password() {
         }
         Some(Answer::status(307).with("Location", location.clone()))
     });
-    let (_folder, registry) = logged_in(&server);
+    let (_directory, registry) = logged_in(&server);
     let source = registry.source(&name(&server.image("a:1")));
     source.blob(&blob).unwrap().read_to_end(&mut Vec::new()).unwrap();
     assert!(server.seen("GET", "/blobs/")[0].headers.contains_key("authorization"));
@@ -189,7 +189,7 @@ fn a_password_that_the_registry_sends_back_is_not_shown() {
         let answer = Answer::status(401).with("WWW-Authenticate", r#"Basic realm="x""#);
         Some(answer.body(body))
     });
-    let (_folder, registry) = logged_in(&server);
+    let (_directory, registry) = logged_in(&server);
     let text = shown(registry.source(&name(&server.image("a:1"))).root().unwrap_err());
     assert!(text.contains("is wrong, and so is Basic ***"), "{text}");
     assert!(!text.contains("hunter22") && !text.contains("bWU6"), "{text}");
@@ -197,12 +197,12 @@ fn a_password_that_the_registry_sends_back_is_not_shown() {
 
 /// A client that knows the user `me` and the password `hunter22`.
 fn logged_in(server: &FaultyServer) -> (tempfile::TempDir, Registry) {
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("config.json");
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("config.json");
     let text = format!(r#"{{"auths":{{"{}":{{"auth":"bWU6aHVudGVyMjI="}}}}}}"#, server.address());
     std::fs::write(&config, text).unwrap();
     let registry = client_with(server.address(), CredentialFiles::at([config]));
-    (folder, registry)
+    (directory, registry)
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn with_tokens(grant: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Faulty
 #[test]
 fn one_token_covers_the_push_and_the_mount() {
     let server = with_tokens(|_| Answer::status(200).body(r#"{"token":"t0ken","expires_in":300}"#));
-    let mut known = KnownBlobs::default();
+    let mut known = MountCandidates::default();
     let layer = image().resolved().manifest.layers[0].digest;
     known.add(name(&server.image("base/debian")).repository(), [layer]);
     client(server.address())
@@ -251,7 +251,7 @@ fn a_base_that_is_not_ours_to_read_does_not_stop_the_push() {
         true => Answer::status(403),
         false => Answer::status(200).body(r#"{"token":"t0ken"}"#),
     });
-    let mut known = KnownBlobs::default();
+    let mut known = MountCandidates::default();
     known
         .add(name(&server.image("base/debian")).repository(), [image().resolved().manifest.layers[0].digest]);
     let pushed = client(server.address()).push(
@@ -280,8 +280,8 @@ fn an_identity_token_is_exchanged() {
             format!(r#"Bearer realm="http://{}/token",service="harbor""#, request.headers["host"]);
         (!is_known).then(|| Answer::status(401).with("WWW-Authenticate", challenge))
     });
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("config.json");
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("config.json");
     let text = format!(r#"{{"auths":{{"{}":{{"identitytoken":"r3fresh"}}}}}}"#, server.address());
     std::fs::write(&config, text).unwrap();
     let registry = client_with(server.address(), CredentialFiles::at([config]));

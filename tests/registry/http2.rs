@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use carafe::registry::{KnownBlobs, Registry, RegistryOptions, TlsFiles};
+use carafe::registry::{MountCandidates, Registry, RegistryOptions, TlsFiles};
 use carafe_builder::progress::Progress;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
@@ -47,14 +47,14 @@ struct Server {
     store: Mutex<Store>,
     received: AtomicU64,
     connections: AtomicUsize,
-    met: AtomicUsize,
+    seen_hosts: AtomicUsize,
     on: On,
 }
 
 impl Server {
     fn fault(&self, method: &str) -> Option<(u64, Fault)> {
         let (nth, meant, after, fault) = self.on;
-        let is_meant = method == meant && self.met.fetch_add(1, Ordering::Relaxed) + 1 == nth;
+        let is_meant = method == meant && self.seen_hosts.fetch_add(1, Ordering::Relaxed) + 1 == nth;
         is_meant.then_some((after, fault))
     }
 
@@ -141,10 +141,10 @@ fn send(answer: &mut SendResponse<Bytes>, Answer(status, headers, body): Answer)
 
 /// Pushes the image to such a server; how many bytes came twice, and over how many connections.
 fn push_over(on: On) -> (Result<u64, String>, usize) {
-    let folder = tempfile::tempdir().unwrap();
-    authority(folder.path());
-    let chain = CertificateDer::pem_file_iter(folder.path().join("server.pem")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(folder.path().join("server.key")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    authority(directory.path());
+    let chain = CertificateDer::pem_file_iter(directory.path().join("server.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(directory.path().join("server.key")).unwrap();
     let provider = Arc::new(rustls_graviola::default_provider());
     let config =
         rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
@@ -154,19 +154,21 @@ fn push_over(on: On) -> (Result<u64, String>, usize) {
         store: Mutex::default(),
         received: AtomicU64::new(0),
         connections: AtomicUsize::new(0),
-        met: AtomicUsize::new(0),
+        seen_hosts: AtomicUsize::new(0),
         on,
     });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     runtime.spawn(Arc::clone(&server).serve(listener, TlsAcceptor::from(Arc::new(config))));
-    let files = TlsFiles { ca: vec![folder.path().join("ca.pem")], ..TlsFiles::default() };
-    let patience = carafe::registry::Patience::default().with_clock(Arc::<QuickClock>::default());
+    let files = TlsFiles { ca: vec![directory.path().join("ca.pem")], ..TlsFiles::default() };
+    let retry_policy = carafe::registry::RetryPolicy::default().with_clock(Arc::<QuickClock>::default());
     let tls = [(address.clone(), files)].into();
-    let registry = Registry::new(RegistryOptions { tls, patience, ..RegistryOptions::default() }).unwrap();
+    let registry =
+        Registry::new(RegistryOptions { tls, retry_policy, ..RegistryOptions::default() }).unwrap();
     let (resolved, target) = (image().resolved(), name(&format!("{address}/a:1")));
-    let pushed = registry.push(&resolved, image(), &[target], &KnownBlobs::default(), &Progress::silent());
+    let pushed =
+        registry.push(&resolved, image(), &[target], &MountCandidates::default(), &Progress::silent());
     let sent =
         resolved.manifest.layers[0].size + resolved.manifest.config.size + 2 * resolved.descriptor.size;
     let again = || server.received.load(Ordering::Relaxed).saturating_sub(sent);

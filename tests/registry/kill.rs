@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
-use carafe::registry::{KnownBlobs, Patience, Registry, RegistryOptions};
+use carafe::registry::{MountCandidates, Registry, RegistryOptions, RetryPolicy};
 use carafe_builder::cache::Cache;
 use carafe_builder::progress::Progress;
 
@@ -32,7 +32,7 @@ struct Proxy {
     passed_on: Arc<AtomicU64>,
     /// It stops reading when it has read so many bytes.
     stops: Vec<u64>,
-    /// Told when the proxy has stopped reading.
+    /// ProgressTask when the proxy has stopped reading.
     stopped: mpsc::SyncSender<()>,
 }
 
@@ -98,13 +98,15 @@ fn push(address: &str) {
     let cache = Cache::at(std::env::var_os(CACHE).unwrap().as_ref()).unwrap();
     let options = RegistryOptions {
         insecure: [address.to_owned()].into(),
-        patience: Patience::new(Progress::silent()),
+        retry_policy: RetryPolicy::new(Progress::silent()),
         uploads: Some(cache.bucket("uploads", 1).unwrap()),
         ..RegistryOptions::default()
     };
     let target = name(&format!("{address}/a:1"));
     let registry = Registry::new(options).unwrap();
-    registry.push(&image.resolved(), &image, &[target], &KnownBlobs::default(), &Progress::silent()).unwrap();
+    registry
+        .push(&image.resolved(), &image, &[target], &MountCandidates::default(), &Progress::silent())
+        .unwrap();
 }
 
 #[test]

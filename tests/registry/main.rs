@@ -1,6 +1,5 @@
 //! The registry client against Debian's docker-registry, and against a stand-in that misbehaves.
 
-mod ahead;
 mod auth;
 #[path = "../common/certificates.rs"]
 mod certificates;
@@ -17,13 +16,13 @@ mod listing;
 mod memory;
 mod mirrors;
 mod nginx;
-mod patience;
 mod proxy;
 mod pull_faults;
 mod pulls;
 mod push;
 mod push_faults;
 mod referrers;
+mod retry;
 mod secrets;
 #[path = "../common/registry.rs"]
 mod server;
@@ -31,12 +30,13 @@ mod store;
 mod table;
 mod tls;
 mod tokens;
+mod upload_queue;
 mod uploads;
 
 use std::process::Command;
 use std::sync::Arc;
 
-use carafe::registry::{CredentialFiles, Patience, Reference, Registry, RegistryOptions};
+use carafe::registry::{CredentialFiles, Reference, Registry, RegistryOptions, RetryPolicy};
 
 use crate::clock::QuickClock;
 
@@ -47,13 +47,13 @@ fn client(address: &str) -> Registry {
 
 fn client_with(address: &str, files: CredentialFiles) -> Registry {
     let insecure = [address.to_owned()].into();
-    Registry::new(RegistryOptions { insecure, files, patience: quick(), ..RegistryOptions::default() })
+    Registry::new(RegistryOptions { insecure, files, retry_policy: quick(), ..RegistryOptions::default() })
         .unwrap()
 }
 
-/// The usual patience, without its pauses.
-fn quick() -> Patience {
-    Patience::default().with_clock(Arc::new(QuickClock::default()))
+/// The usual retry_policy, without its pauses.
+fn quick() -> RetryPolicy {
+    RetryPolicy::default().with_clock(Arc::new(QuickClock::default()))
 }
 
 fn name(text: &str) -> Reference {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use carafe::registry::KnownBlobs;
+use carafe::registry::MountCandidates;
 use carafe_builder::progress::Progress;
 use carafe_layers::digest::Hashing;
 use carafe_layers::oci::{Descriptor, media_type};
@@ -69,7 +69,7 @@ fn a_large_blob_takes_little_memory() {
     let (registry, target) = (client(&address), name(&format!("{address}/large:1")));
     let before = peak();
     let (resolved, targets) = (image.documents.resolved(), std::slice::from_ref(&target));
-    registry.push(&resolved, &image, targets, &KnownBlobs::default(), &Progress::silent()).unwrap();
+    registry.push(&resolved, &image, targets, &MountCandidates::default(), &Progress::silent()).unwrap();
     let pushed = peak() - before;
     let mut pulled = registry.source(&target).blob(&image.layer).unwrap();
     assert_eq!(io::copy(&mut pulled, &mut io::sink()).unwrap(), BLOB_BYTES);

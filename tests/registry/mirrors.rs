@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use carafe::registry::{Places, Registry, RegistryError, RegistryOptions};
+use carafe::registry::{Mirrors, Registry, RegistryError, RegistryOptions};
 use carafe_layers::oci::Platform;
 use carafe_layers::source::{ImageSource, resolve};
 
@@ -17,11 +17,11 @@ const NAMED: &str = "images.example.com";
 
 /// A client whose `registries.conf` has `text`.
 fn with(text: &str) -> Registry {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("registries.conf");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registries.conf");
     std::fs::write(&path, text).unwrap();
-    let places = Places::read([path]).unwrap();
-    Registry::new(RegistryOptions { places, patience: quick(), ..RegistryOptions::default() }).unwrap()
+    let mirrors = Mirrors::read([path]).unwrap();
+    Registry::new(RegistryOptions { mirrors, retry_policy: quick(), ..RegistryOptions::default() }).unwrap()
 }
 
 /// [`NAMED`] is at `origin`, over plain HTTP, and so are its mirrors.
@@ -147,9 +147,9 @@ fn what_is_blocked_is_neither_read_nor_written() {
 
 #[test]
 fn a_broken_file_is_named_with_its_line() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("own.conf");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("own.conf");
     std::fs::write(&path, "[[registry]]\nlocation = \"a.io\"\nblocked = 1\n").unwrap();
-    let error = Places::read([path]).unwrap_err().to_string();
+    let error = Mirrors::read([path]).unwrap_err().to_string();
     assert!(error.contains("own.conf`, line 3"), "{error}");
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crate::certificates::authority;
 
-/// A folder with its configuration, its log and a private CA's certificates.
+/// A directory with its configuration, its log and a private CA's certificates.
 pub struct Nginx {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     address: String,
     child: Option<Child>,
 }
@@ -27,15 +27,15 @@ impl Nginx {
     }
 
     fn with(registry: &str, directives: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        authority(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        authority(directory.path());
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         std::fs::write(
-            folder.path().join("nginx.conf"),
-            configuration(folder.path(), &address, registry, directives),
+            directory.path().join("nginx.conf"),
+            configuration(directory.path(), &address, registry, directives),
         )
         .unwrap();
-        let mut nginx = Self { folder, address, child: None };
+        let mut nginx = Self { directory, address, child: None };
         nginx.start();
         nginx
     }
@@ -44,19 +44,19 @@ impl Nginx {
         &self.address
     }
 
-    /// The folder with the CA that signed its certificate.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
+    /// The directory with the CA that signed its certificate.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The CA that signed its certificate.
     pub fn authority(&self) -> std::path::PathBuf {
-        self.folder.path().join("ca.pem")
+        self.directory.path().join("ca.pem")
     }
 
     /// A line for each request that it answered: status, protocol, method and path.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("access.log")).unwrap_or_default()
+        std::fs::read_to_string(self.directory.path().join("access.log")).unwrap_or_default()
     }
 
     /// In one process, so that killing that is killing all of it.
@@ -65,7 +65,7 @@ impl Nginx {
         let child = Command::new("nginx")
             .env("PATH", format!("{path}:/usr/sbin:/sbin"))
             .arg("-p")
-            .arg(self.folder.path())
+            .arg(self.directory.path())
             .args(["-e", "error.log", "-c", "nginx.conf"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -89,7 +89,7 @@ impl Nginx {
     }
 
     fn errors(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("error.log")).unwrap_or_default()
+        std::fs::read_to_string(self.directory.path().join("error.log")).unwrap_or_default()
     }
 }
 
@@ -99,22 +99,22 @@ impl Drop for Nginx {
     }
 }
 
-fn configuration(folder: &Path, address: &str, registry: &str, directives: &str) -> String {
-    let folder = folder.display();
+fn configuration(directory: &Path, address: &str, registry: &str, directives: &str) -> String {
+    let directory = directory.display();
     format!(
         "daemon off; master_process off; pid nginx.pid; error_log error.log;
 events {{ worker_connections 256; }}
 http {{
     log_format short '$status $server_protocol $request_method $uri';
-    access_log {folder}/access.log short;
+    access_log {directory}/access.log short;
     client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
     client_max_body_size 6000000;
     client_header_timeout 2s; client_body_timeout 2s; send_timeout 2s; keepalive_timeout 2s;
     proxy_connect_timeout 2s; proxy_read_timeout 10s; proxy_send_timeout 5s;
     server {{
         listen {address} ssl http2;
-        ssl_certificate {folder}/server.pem;
-        ssl_certificate_key {folder}/server.key;
+        ssl_certificate {directory}/server.pem;
+        ssl_certificate_key {directory}/server.key;
         {directives}
         location / {{
             proxy_pass http://{registry};

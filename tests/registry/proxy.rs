@@ -65,7 +65,7 @@ fn serve(mut client: TcpStream, noted: &Mutex<Vec<String>>) -> Option<()> {
 
 /// In a process with these variables: what became of a request.
 fn resolve(address: &str) -> RegistryError {
-    let options = RegistryOptions { patience: quick(), ..RegistryOptions::default() };
+    let options = RegistryOptions { retry_policy: quick(), ..RegistryOptions::default() };
     Registry::new(options).unwrap().resolve(&name(&format!("{address}/a:1"))).unwrap_err()
 }
 
@@ -76,11 +76,11 @@ fn a_proxy_is_gone_through_unless_it_is_not_for_that_host() {
         let error = resolve(&address);
         return assert!(matches!(error, RegistryError::NotFound { .. }), "{error:?}");
     }
-    let (folder, proxy) = (tempfile::tempdir().unwrap(), Proxy::start());
-    authority(folder.path());
-    let tls = Some((folder.path().join("server.pem"), folder.path().join("server.key")));
+    let (directory, proxy) = (tempfile::tempdir().unwrap(), Proxy::start());
+    authority(directory.path());
+    let tls = Some((directory.path().join("server.pem"), directory.path().join("server.key")));
     let server = RegistryServer::with(Setup { tls, ..Setup::default() });
-    let ca = folder.path().join("ca.pem");
+    let ca = directory.path().join("ca.pem");
     let url = format!("http://user:proxy-password@{}", proxy.address);
     let variables =
         [("SSL_CERT_FILE", ca.to_str().unwrap()), ("HTTPS_PROXY", &url), ("NO_PROXY", "10.0.0.0/8")];

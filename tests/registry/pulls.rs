@@ -15,9 +15,9 @@ const BLOB: &[u8] = b"a blob that is read in more than one go";
 fn read(
     answer: impl Fn(usize, &Request) -> Answer + Send + Sync + 'static,
 ) -> (std::io::Result<Vec<u8>>, Vec<Option<String>>) {
-    let met = AtomicUsize::new(0);
+    let seen_hosts = AtomicUsize::new(0);
     let server = FaultyServer::start(move |request| {
-        request.is("GET", "/blobs/").then(|| answer(met.fetch_add(1, Ordering::Relaxed), request))
+        request.is("GET", "/blobs/").then(|| answer(seen_hosts.fetch_add(1, Ordering::Relaxed), request))
     });
     let source = client(server.address()).source(&name(&server.image("a:1")));
     let mut bytes = Vec::new();

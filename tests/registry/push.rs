@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::process::Command;
 
-use carafe::registry::{Delivery, KnownBlobs, PushReport, Registry, RegistryError};
+use carafe::registry::{Delivery, MountCandidates, PushReport, Registry, RegistryError};
 use carafe_builder::progress::Progress;
 use carafe_layers::oci::{Descriptor, Index, Platform, media_type};
 use carafe_layers::source::{ImageSource, read_document, resolve};
@@ -14,14 +14,14 @@ use crate::{client, name, shown};
 
 /// Pushes without anything known of other repositories.
 pub fn push(registry: &Registry, image: &Image, targets: &[&str]) -> Result<Vec<PushReport>, RegistryError> {
-    push_near(registry, image, targets, &KnownBlobs::default())
+    push_near(registry, image, targets, &MountCandidates::default())
 }
 
 fn push_near(
     registry: &Registry,
     image: &Image,
     targets: &[&str],
-    known: &KnownBlobs,
+    known: &MountCandidates,
 ) -> Result<Vec<PushReport>, RegistryError> {
     let targets: Vec<_> = targets.iter().map(|target| name(target)).collect();
     registry.push(&image.resolved(), image, &targets, known, &Progress::silent())
@@ -89,7 +89,7 @@ fn a_bases_layers_are_mounted_and_ours_are_sent() {
     let (server, base) = (RegistryServer::start(), Image::new(&[b"base"]));
     let registry = client(server.address());
     push(&registry, &base, &[&server.image("base/debian:12")]).unwrap();
-    let mut known = KnownBlobs::default();
+    let mut known = MountCandidates::default();
     let from = name(&server.image("base/debian")).repository().clone();
     known.add(&from, base.resolved().manifest.layers.iter().map(|layer| layer.digest));
 
@@ -102,7 +102,7 @@ fn a_bases_layers_are_mounted_and_ours_are_sent() {
 #[test]
 fn a_base_that_lacks_the_layer_costs_a_try_and_no_more() {
     let (server, image) = (RegistryServer::start(), Image::new(&[b"ours"]));
-    let mut known = KnownBlobs::default();
+    let mut known = MountCandidates::default();
     let layer = image.resolved().manifest.layers[0].digest;
     known.add(name(&server.image("nowhere")).repository(), [layer]);
     let reports = push_near(&client(server.address()), &image, &[&server.image("erp:15")], &known).unwrap();
@@ -192,7 +192,7 @@ fn a_damaged_layer_is_not_pushed() {
             &image.resolved(),
             &image.clone().damaged(),
             &[name(&server.image("a:1"))],
-            &KnownBlobs::default(),
+            &MountCandidates::default(),
             &Progress::silent(),
         )
         .unwrap_err();

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use carafe::registry::KnownBlobs;
+use carafe::registry::MountCandidates;
 use carafe_builder::progress::Progress;
 use carafe_layers::digest::Digest;
 
@@ -26,7 +26,7 @@ fn push(fault: Script, outcome: Outcome) {
     let server = FaultyServer::scripted(fault);
     let (registry, clock) = client_for(&server, &outcome);
     let (resolved, target, mut known) =
-        (image().resolved(), name(&server.image("a:1")), KnownBlobs::default());
+        (image().resolved(), name(&server.image("a:1")), MountCandidates::default());
     let layer = resolved.manifest.layers[0].digest;
     known.add(name(&server.image("base")).repository(), [layer]);
     let pushed = registry.push(&resolved, image(), &[target], &known, &Progress::silent());

@@ -1,6 +1,6 @@
 //! Asking a registry what refers to an image, where it keeps track.
 
-use carafe::registry::{KnownBlobs, RegistryError};
+use carafe::registry::{MountCandidates, RegistryError};
 use carafe_builder::progress::Progress;
 use carafe_layers::digest::Digest;
 use carafe_layers::graph::{Document, Graph};
@@ -87,7 +87,7 @@ fn artifact(image: &Image) -> Graph {
 fn push(server: &FaultyServer) -> Result<(), RegistryError> {
     let image = Image::new(&[b"sbom"]);
     let target = format!("a@{}", artifact(&image).root.descriptor.digest);
-    let (targets, known) = ([name(&server.image(&target))], KnownBlobs::default());
+    let (targets, known) = ([name(&server.image(&target))], MountCandidates::default());
     client(server.address())
         .push_graph(&artifact(&image), &image, &targets, &known, &Progress::silent())
         .map(drop)

@@ -33,8 +33,8 @@ impl Seen {
         }
     }
 
-    fn files(&self, folder: &Path) {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+    fn files(&self, directory: &Path) {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
             let path = entry.path();
             if path.is_dir() {
                 self.files(&path);
@@ -84,7 +84,7 @@ fn base(storage: &FaultyServer, seen: Seen) -> FaultyServer {
 /// Wants a token, which it gives itself; the chunk number `nth` is answered with `status` and all
 /// that it knows.
 fn target(nth: usize, status: u16, seen: Seen) -> FaultyServer {
-    let met = AtomicUsize::new(0);
+    let seen_hosts = AtomicUsize::new(0);
     FaultyServer::run(
         |_| None,
         move |request| {
@@ -100,7 +100,7 @@ fn target(nth: usize, status: u16, seen: Seen) -> FaultyServer {
                 let realm = format!(r#"Bearer realm="http://{}/token",service="s""#, request.headers["host"]);
                 return Some(Fault::Say(Answer::status(401).with("WWW-Authenticate", realm)));
             }
-            let is_meant = request.method == "PATCH" && met.fetch_add(1, Ordering::Relaxed) + 1 == nth;
+            let is_meant = request.method == "PATCH" && seen_hosts.fetch_add(1, Ordering::Relaxed) + 1 == nth;
             is_meant.then(|| tattle(status, request))
         },
     )
@@ -109,7 +109,7 @@ fn target(nth: usize, status: u16, seen: Seen) -> FaultyServer {
 /// Copies the image from one to the other; whether that went well, and all that can be seen.
 #[track_caller]
 fn copy(login: &str, status: u16) -> (bool, String, FaultyServer) {
-    let (seen, folder) = (Seen::default(), tempfile::tempdir().unwrap());
+    let (seen, directory) = (Seen::default(), tempfile::tempdir().unwrap());
     let broken = AtomicUsize::new(0);
     let storage = FaultyServer::scripted(move |request| {
         let is_first = request.method == "GET" && broken.fetch_add(1, Ordering::Relaxed) == 0;
@@ -118,21 +118,21 @@ fn copy(login: &str, status: u16) -> (bool, String, FaultyServer) {
     storage.put(&image().resolved().manifest.layers[0].digest.to_string(), layer());
     let (base, target) = (base(&storage, seen.clone()), target(2, status, seen.clone()));
     let auths = format!(r#""{}":{{"auth":"{}"}},"{}":{login}"#, base.address(), BASE.0, target.address());
-    let config = folder.path().join("docker");
+    let config = directory.path().join("docker");
     std::fs::create_dir(&config).unwrap();
     std::fs::write(config.join("config.json"), format!(r#"{{"auths":{{{auths}}}}}"#)).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_carafe"))
         .args(["copy", &base.image("a:1"), &target.image("a:1")])
         .args(["--insecure-registry", base.address(), "--insecure-registry", target.address()])
         .env("DOCKER_CONFIG", &config)
-        .env("HOME", folder.path())
-        .env("CARAFE_CACHE_DIR", folder.path().join("cache"))
+        .env("HOME", directory.path())
+        .env("CARAFE_CACHE_DIR", directory.path().join("cache"))
         .output()
         .unwrap();
     let text =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     seen.add("the output", &text);
-    seen.files(&folder.path().join("cache"));
+    seen.files(&directory.path().join("cache"));
     seen.check();
     // Without this the above says little.
     assert!(
@@ -165,15 +165,15 @@ fn none_is_shown_when_a_copy_is_refused() {
 fn none_is_shown_when_a_token_is_refused() {
     let seen = Seen::default();
     let target = target(0, 0, seen.clone());
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let wrong = "d3Jvbmc6dzRvbmctcGFzc3dvcmQ=";
     let auths = format!(r#"{{"auths":{{"{}":{{"auth":"{wrong}"}}}}}}"#, target.address());
-    std::fs::write(folder.path().join("config.json"), auths).unwrap();
+    std::fs::write(directory.path().join("config.json"), auths).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_carafe"))
         .args(["inspect", &target.image("a:1"), "--insecure-registry", target.address()])
-        .env("DOCKER_CONFIG", folder.path())
-        .env("HOME", folder.path())
-        .env("CARAFE_CACHE_DIR", folder.path().join("cache"))
+        .env("DOCKER_CONFIG", directory.path())
+        .env("HOME", directory.path())
+        .env("CARAFE_CACHE_DIR", directory.path().join("cache"))
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stderr);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use carafe::registry::{Patience, Registry, RegistryOptions};
+use carafe::registry::{Registry, RegistryOptions, RetryPolicy};
 
 use crate::clock::QuickClock;
 use crate::faulty::{Answer, Fault, FaultyServer, Request};
@@ -50,9 +50,9 @@ pub fn nth(
     part: &'static str,
     fault: impl Fn() -> Fault + Send + Sync + 'static,
 ) -> Script {
-    let met = AtomicUsize::new(0);
+    let seen_hosts = AtomicUsize::new(0);
     Box::new(move |request| {
-        let is_meant = request.is(method, part) && met.fetch_add(1, Ordering::Relaxed) + 1 == nth;
+        let is_meant = request.is(method, part) && seen_hosts.fetch_add(1, Ordering::Relaxed) + 1 == nth;
         is_meant.then(&fault)
     })
 }
@@ -119,13 +119,13 @@ pub fn client_for(server: &FaultyServer, outcome: &Outcome) -> (Registry, Arc<Qu
 /// The same client's options.
 pub fn options_for(server: &FaultyServer, outcome: &Outcome) -> (RegistryOptions, Arc<QuickClock>) {
     let clock = Arc::<QuickClock>::default();
-    let patience = Patience::default().with_clock(clock.clone());
-    let patience = match outcome {
-        Outcome::TimesOut(_) => patience.with_silence(Duration::from_millis(500)),
-        _ => patience,
+    let retry_policy = RetryPolicy::default().with_clock(clock.clone());
+    let retry_policy = match outcome {
+        Outcome::TimesOut(_) => retry_policy.with_read_timeout(Duration::from_millis(500)),
+        _ => retry_policy,
     };
     let insecure = [server.address().to_owned()].into();
-    (RegistryOptions { insecure, patience, ..RegistryOptions::default() }, clock)
+    (RegistryOptions { insecure, retry_policy, ..RegistryOptions::default() }, clock)
 }
 
 /// Holds `result` (how many bytes were sent again, or what a user is told) against `outcome`.

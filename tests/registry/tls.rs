@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use carafe::registry::{CertificateFolders, Registry, RegistryError, RegistryOptions, TlsFiles};
+use carafe::registry::{CertificateDirectories, Registry, RegistryError, RegistryOptions, TlsFiles};
 
 use crate::certificates::{authority, openssl, pair};
 use crate::images::Image;
@@ -13,13 +13,13 @@ use crate::{client, in_environment, inside, name, quick, shown};
 
 /// A client that speaks plain HTTP to nobody.
 fn strict() -> Registry {
-    Registry::new(RegistryOptions { patience: quick(), ..RegistryOptions::default() }).unwrap()
+    Registry::new(RegistryOptions { retry_policy: quick(), ..RegistryOptions::default() }).unwrap()
 }
 
 /// One that has PEM files for `address`.
 fn with_files(address: &str, ca: &[PathBuf], client: Option<(PathBuf, PathBuf)>) -> Registry {
     let tls = [(address.to_owned(), TlsFiles { ca: ca.to_vec(), client })].into();
-    Registry::new(RegistryOptions { tls, patience: quick(), ..RegistryOptions::default() }).unwrap()
+    Registry::new(RegistryOptions { tls, retry_policy: quick(), ..RegistryOptions::default() }).unwrap()
 }
 
 fn resolve(registry: &Registry, address: &str) -> RegistryError {
@@ -31,8 +31,8 @@ fn is_spoken_to(registry: &Registry, address: &str) -> bool {
     matches!(resolve(registry, address), RegistryError::NotFound { .. })
 }
 
-fn tls(folder: &Path, certificate: &str, key: &str) -> Setup {
-    let tls: (PathBuf, PathBuf) = (folder.join(certificate), folder.join(key));
+fn tls(directory: &Path, certificate: &str, key: &str) -> Setup {
+    let tls: (PathBuf, PathBuf) = (directory.join(certificate), directory.join(key));
     Setup { tls: Some(tls), ..Setup::default() }
 }
 
@@ -67,13 +67,13 @@ fn a_cas_own_certificate_is_explained() {
         let text = shown(resolve(&strict(), &address));
         return assert!(text.contains("CA:FALSE"), "{text}");
     }
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     openssl(
-        folder.path(),
+        directory.path(),
         "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=self -addext subjectAltName=IP:127.0.0.1",
     );
-    let server = RegistryServer::with(tls(folder.path(), "ca.pem", "ca.key"));
-    let bundle = folder.path().join("ca.pem");
+    let server = RegistryServer::with(tls(directory.path(), "ca.pem", "ca.key"));
+    let bundle = directory.path().join("ca.pem");
     in_environment(
         "tls::a_cas_own_certificate_is_explained",
         server.address(),
@@ -90,10 +90,10 @@ fn a_machine_without_ca_bundle_gets_an_error_where_it_needs_one() {
         assert!(is_spoken_to(&with_files(&address, &[ca], None), &address));
         return assert!(matches!(resolve(&client(&address), &address), RegistryError::NotPlainHttp { .. }));
     }
-    let folder = tempfile::tempdir().unwrap();
-    authority(folder.path());
-    let server = RegistryServer::with(tls(folder.path(), "server.pem", "server.key"));
-    let ca = folder.path().join("ca.pem");
+    let directory = tempfile::tempdir().unwrap();
+    authority(directory.path());
+    let server = RegistryServer::with(tls(directory.path(), "server.pem", "server.key"));
+    let ca = directory.path().join("ca.pem");
     let variables = [
         ("SSL_CERT_FILE", "/nonexistent/ca.pem"),
         ("SSL_CERT_DIR", "/nonexistent"),
@@ -103,19 +103,19 @@ fn a_machine_without_ca_bundle_gets_an_error_where_it_needs_one() {
     in_environment(test, server.address(), &variables);
 }
 
-/// In the one registry's folder, and for no other port.
+/// In the one registry's directory, and for no other port.
 #[test]
 fn a_private_ca_is_found_where_docker_and_podman_look() {
-    let (folder, certs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    authority(folder.path());
+    let (directory, certs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    authority(directory.path());
     let [server, other] =
-        [(); 2].map(|()| RegistryServer::with(tls(folder.path(), "server.pem", "server.key")));
+        [(); 2].map(|()| RegistryServer::with(tls(directory.path(), "server.pem", "server.key")));
     let own = certs.path().join(server.address());
     std::fs::create_dir(&own).unwrap();
-    std::fs::copy(folder.path().join("ca.pem"), own.join("ca.crt")).unwrap();
-    let certificates = CertificateFolders::at([certs.path().to_owned()]);
+    std::fs::copy(directory.path().join("ca.pem"), own.join("ca.crt")).unwrap();
+    let certificates = CertificateDirectories::at([certs.path().to_owned()]);
     let registry =
-        Registry::new(RegistryOptions { certificates, patience: quick(), ..RegistryOptions::default() })
+        Registry::new(RegistryOptions { certificates, retry_policy: quick(), ..RegistryOptions::default() })
             .unwrap();
     assert!(is_spoken_to(&registry, server.address()));
     let error = resolve(&registry, other.address());
@@ -124,11 +124,11 @@ fn a_private_ca_is_found_where_docker_and_podman_look() {
 
 #[test]
 fn a_client_certificate_is_shown_where_it_is_wanted() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str| folder.path().join(name);
-    authority(folder.path());
-    pair(folder.path(), "client", "CN=robot");
-    let setup = tls(folder.path(), "server.pem", "server.key");
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    authority(directory.path());
+    pair(directory.path(), "client", "CN=robot");
+    let setup = tls(directory.path(), "server.pem", "server.key");
     let server = RegistryServer::with(Setup { client_ca: Some(file("ca.pem")), ..setup });
     let address = server.address();
     let ours = Some((file("client.pem"), file("client.key")));
@@ -147,15 +147,15 @@ fn a_client_certificate_is_shown_to_a_proxy_that_wants_it() {
     let server = RegistryServer::start();
     let nginx = Nginx::before_for_members(server.address());
     let (address, ca) = (nginx.address(), [nginx.authority()]);
-    pair(nginx.folder(), "client", "CN=robot");
+    pair(nginx.directory(), "client", "CN=robot");
     let strangers = tempfile::tempdir().unwrap();
     authority(strangers.path());
-    let files = |folder: &Path, name: &str| {
-        Some((folder.join(format!("{name}.pem")), folder.join(format!("{name}.key"))))
+    let files = |directory: &Path, name: &str| {
+        Some((directory.join(format!("{name}.pem")), directory.join(format!("{name}.key"))))
     };
     let image = Image::new(&[b"one"]);
     let target = format!("{address}/a:1");
-    let member = with_files(address, &ca, files(nginx.folder(), "client"));
+    let member = with_files(address, &ca, files(nginx.directory(), "client"));
     push(&member, &image, &[&target]).unwrap();
     assert_eq!(member.resolve(&name(&target)).unwrap().digest, image.resolved().descriptor.digest);
     for client in [None, files(strangers.path(), "server")] {
@@ -175,9 +175,9 @@ fn plain_http_is_not_spoken_unless_asked_for() {
 
 #[test]
 fn a_registry_that_speaks_tls_is_not_insecure() {
-    let folder = tempfile::tempdir().unwrap();
-    authority(folder.path());
-    let server = RegistryServer::with(tls(folder.path(), "server.pem", "server.key"));
+    let directory = tempfile::tempdir().unwrap();
+    authority(directory.path());
+    let server = RegistryServer::with(tls(directory.path(), "server.pem", "server.key"));
     let error = resolve(&client(server.address()), server.address());
     assert!(matches!(error, RegistryError::NotPlainHttp { .. }), "{error:?}");
 }

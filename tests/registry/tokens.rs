@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use carafe::registry::{Credential, KnownBlobs, Registry, RegistryOptions};
+use carafe::registry::{Credential, MountCandidates, Registry, RegistryOptions};
 use carafe_builder::progress::Progress;
 use carafe_builder::secret::Secret;
 
@@ -23,7 +23,7 @@ fn push(harbor: &Harbor, options: RegistryOptions, credential: Credential) -> Re
     let credentials = [(server.address().to_owned(), credential)].into();
     let registry = Registry::new(RegistryOptions { credentials, ..options }).unwrap();
     let (resolved, target) = (image().resolved(), name(&server.image("erp/v15:1")));
-    let (mut known, layer) = (KnownBlobs::default(), resolved.manifest.layers[0].digest);
+    let (mut known, layer) = (MountCandidates::default(), resolved.manifest.layers[0].digest);
     known.add(name(&server.image("base/debian")).repository(), [layer]);
     let pushed = registry.push(&resolved, image(), &[target], &known, &Progress::silent());
     pushed.map_err(shown)?;

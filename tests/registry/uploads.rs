@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use carafe::registry::{KnownBlobs, Patience, Registry, RegistryError, RegistryOptions, UPLOADS_AT_ONCE};
+use carafe::registry::{
+    MAX_PARALLEL_UPLOADS, MountCandidates, Registry, RegistryError, RegistryOptions, RetryPolicy,
+};
 use carafe_builder::cache::Cache;
 use carafe_builder::progress::Progress;
 
@@ -15,12 +17,13 @@ use crate::name;
 use crate::table::{CHUNK, SIZE, every, image, nth, page};
 use crate::tokens::with_tokens_for;
 
-fn registry(server: &FaultyServer, folder: Option<&tempfile::TempDir>) -> Registry {
-    let patience = Patience::default().with_clock(Arc::<QuickClock>::default());
+fn registry(server: &FaultyServer, directory: Option<&tempfile::TempDir>) -> Registry {
+    let retry_policy = RetryPolicy::default().with_clock(Arc::<QuickClock>::default());
     let options = RegistryOptions {
         insecure: [server.address().to_owned()].into(),
-        patience,
-        uploads: folder.map(|folder| Cache::at(folder.path()).unwrap().bucket("uploads", 1).unwrap()),
+        retry_policy,
+        uploads: directory
+            .map(|directory| Cache::at(directory.path()).unwrap().bucket("uploads", 1).unwrap()),
         ..RegistryOptions::default()
     };
     Registry::new(options).unwrap()
@@ -29,7 +32,7 @@ fn registry(server: &FaultyServer, folder: Option<&tempfile::TempDir>) -> Regist
 fn push(server: &FaultyServer, image: &Image, registry: &Registry) -> Result<u64, RegistryError> {
     let before = server.received();
     let (resolved, target) = (image.resolved(), name(&server.image("a:1")));
-    registry.push(&resolved, image, &[target], &KnownBlobs::default(), &Progress::silent())?;
+    registry.push(&resolved, image, &[target], &MountCandidates::default(), &Progress::silent())?;
     let layer = resolved.manifest.layers[0].digest;
     assert!(server.stored(&layer.to_string()).is_some_and(|bytes| bytes.len() == SIZE), "not whole");
     // Beyond the layer's and the config's own bytes.
@@ -122,33 +125,33 @@ fn what_is_final_ends_an_upload_at_once() {
 
 #[test]
 fn the_next_run_goes_on_inside_the_blob() {
-    let (folder, met) = (tempfile::tempdir().unwrap(), AtomicUsize::new(0));
+    let (directory, seen_hosts) = (tempfile::tempdir().unwrap(), AtomicUsize::new(0));
     // From the second chunk on the registry is down, until the first run gives up.
     let server = FaultyServer::scripted(move |request| {
-        let is_late = request.is("PATCH", "") && met.fetch_add(1, Ordering::Relaxed) > 0;
-        (is_late && met.load(Ordering::Relaxed) < 10).then_some(Fault::Cut(0))
+        let is_late = request.is("PATCH", "") && seen_hosts.fetch_add(1, Ordering::Relaxed) > 0;
+        (is_late && seen_hosts.load(Ordering::Relaxed) < 10).then_some(Fault::Cut(0))
     });
-    push(&server, image(), &registry(&server, Some(&folder))).unwrap_err();
+    push(&server, image(), &registry(&server, Some(&directory))).unwrap_err();
     assert_eq!(server.received(), CHUNK);
-    push(&server, image(), &registry(&server, Some(&folder))).unwrap();
+    push(&server, image(), &registry(&server, Some(&directory))).unwrap();
     let config = image().resolved().manifest.config.size;
     assert_eq!(server.received(), SIZE as u64 + config);
-    let left = std::fs::read_dir(folder.path().join("uploads-v1")).unwrap().flatten();
+    let left = std::fs::read_dir(directory.path().join("uploads-v1")).unwrap().flatten();
     assert!(!left.map(|entry| entry.file_name()).any(|name| name.to_string_lossy().ends_with(".json")));
 }
 
 #[test]
 fn a_noted_session_that_is_gone_is_forgotten() {
-    let (folder, is_gone) = (tempfile::tempdir().unwrap(), Arc::new(AtomicBool::new(false)));
+    let (directory, is_gone) = (tempfile::tempdir().unwrap(), Arc::new(AtomicBool::new(false)));
     let switch = Arc::clone(&is_gone);
     let server = FaultyServer::scripted(move |request| match is_gone.load(Ordering::Relaxed) {
         true => request.is("GET", "/session-1").then(|| page(404)),
         false => request.is("PATCH", "").then_some(Fault::Cut(0)),
     });
-    push(&server, image(), &registry(&server, Some(&folder))).unwrap_err();
+    push(&server, image(), &registry(&server, Some(&directory))).unwrap_err();
     let asked = server.seen("GET", "/session-1").len();
     switch.store(true, Ordering::Relaxed);
-    assert_eq!(push(&server, image(), &registry(&server, Some(&folder))).unwrap(), 0);
+    assert_eq!(push(&server, image(), &registry(&server, Some(&directory))).unwrap(), 0);
     assert_eq!(server.seen("GET", "/session-1").len(), asked + 1);
 }
 
@@ -162,9 +165,9 @@ fn beside_a_storage() -> (FaultyServer, FaultyServer) {
     std::io::Write::write_all(&mut &http, request.as_bytes()).unwrap();
     std::io::Read::read_to_end(&mut &http, &mut Vec::new()).unwrap();
     let location = format!("http://{address}/bucket/blobs/uploads/session-1?X-Signature=s3cret");
-    let met = AtomicUsize::new(0);
+    let seen_hosts = AtomicUsize::new(0);
     let server = FaultyServer::scripted(move |request| {
-        let is_first = request.is("POST", "/uploads/") && met.fetch_add(1, Ordering::Relaxed) == 0;
+        let is_first = request.is("POST", "/uploads/") && seen_hosts.fetch_add(1, Ordering::Relaxed) == 0;
         is_first.then(|| Fault::Say(Answer::status(202).with("Location", location.clone())))
     });
     (server, storage)
@@ -172,14 +175,16 @@ fn beside_a_storage() -> (FaultyServer, FaultyServer) {
 
 #[test]
 fn an_upload_at_a_storage_is_not_noted_and_sees_no_password() {
-    let (folder, (server, storage)) = (tempfile::tempdir().unwrap(), beside_a_storage());
+    let (directory, (server, storage)) = (tempfile::tempdir().unwrap(), beside_a_storage());
     let image = image();
-    let registry = registry(&server, Some(&folder));
+    let registry = registry(&server, Some(&directory));
     let target = [name(&server.image("a:1"))];
-    registry.push(&image.resolved(), image, &target, &KnownBlobs::default(), &Progress::silent()).unwrap();
+    registry
+        .push(&image.resolved(), image, &target, &MountCandidates::default(), &Progress::silent())
+        .unwrap();
     assert_eq!(storage.received(), SIZE as u64);
     assert!(storage.seen("PATCH", "").iter().all(|request| !request.headers.contains_key("authorization")));
-    for entry in std::fs::read_dir(folder.path().join("uploads-v1")).unwrap().flatten() {
+    for entry in std::fs::read_dir(directory.path().join("uploads-v1")).unwrap().flatten() {
         assert!(!std::fs::read_to_string(entry.path()).unwrap().contains("s3cret"));
     }
 }
@@ -207,7 +212,7 @@ fn four_blobs_are_on_their_way_to_a_registry_and_no_more() {
             (now.here, now.came) = (now.here + 1, now.came + 1);
             now.most = now.most.max(now.here);
             came.notify_all();
-            let all = now.came.next_multiple_of(UPLOADS_AT_ONCE);
+            let all = now.came.next_multiple_of(MAX_PARALLEL_UPLOADS);
             let (mut now, _) =
                 came.wait_timeout_while(now, Duration::from_secs(10), |now| now.came < all).unwrap();
             now.here -= 1;
@@ -215,9 +220,11 @@ fn four_blobs_are_on_their_way_to_a_registry_and_no_more() {
         None
     });
     let (registry, target) = (registry(&server, None), name(&server.image("a:1")));
-    registry.push(&image.resolved(), &image, &[target], &KnownBlobs::default(), &Progress::silent()).unwrap();
+    registry
+        .push(&image.resolved(), &image, &[target], &MountCandidates::default(), &Progress::silent())
+        .unwrap();
     let now = meeting.0.lock().unwrap();
-    assert_eq!((now.most, now.came), (UPLOADS_AT_ONCE, 8));
+    assert_eq!((now.most, now.came), (MAX_PARALLEL_UPLOADS, 8));
 }
 
 /// Requests that are being answered, the most that were, and all that came.

@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use carafe::report::Form;
-use carafe::report::diff::DiffReport;
-use carafe::report::verify::VerifyReport;
-use carafe::stages::diff::read_both;
-use carafe::stages::verify::Level;
+use carafe::diff::read_both;
+use carafe::diff::report::DiffReport;
+use carafe::output::Form;
+use carafe::verify::Level;
+use carafe::verify::report::VerifyReport;
 use carafe_builder::progress::Progress;
 use serde_json::{Value, json};
 
@@ -42,8 +42,8 @@ fn said(want: &Path, got: &Path) -> [Value; 3] {
 
 /// Plants a change into a copy of the image, and returns what is said at each level.
 fn planted(plant: impl FnOnce(&mut Variant)) -> [Value; 3] {
-    let folder = tempfile::tempdir_in(small().parent().unwrap()).unwrap();
-    let path = folder.path().join("variant");
+    let directory = tempfile::tempdir_in(small().parent().unwrap()).unwrap();
+    let path = directory.path().join("variant");
     let mut variant = Variant::of(small(), &path);
     plant(&mut variant);
     variant.finish();
@@ -140,9 +140,9 @@ fn pyc_header() {
             list.extend(entries(&Tar::new().file(&path, &content).bytes()));
         }
     };
-    let folder = tempfile::tempdir_in(small().parent().unwrap()).unwrap();
+    let directory = tempfile::tempdir_in(small().parent().unwrap()).unwrap();
     let [one, other] = [1, 2].map(|header| {
-        let path = folder.path().join(header.to_string());
+        let path = directory.path().join(header.to_string());
         let mut variant = Variant::of(small(), &path);
         variant.edit(APP, with(header));
         variant.finish();

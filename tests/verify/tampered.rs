@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use carafe::stages::verify::{Claims, Level};
+use carafe::verify::{Claims, Level};
 use carafe_builder::spec::Network;
 use carafe_layers::digest::Digest;
 use serde_json::json;
@@ -22,25 +22,25 @@ fn refused(layout: &str) -> String {
     lines.collect::<Vec<_>>().join(" ")
 }
 
-fn tampered(folder: &tempfile::TempDir, change: impl FnOnce(&mut Variant)) -> String {
-    let path = path(folder);
+fn tampered(directory: &tempfile::TempDir, change: impl FnOnce(&mut Variant)) -> String {
+    let path = path(directory);
     let mut variant = Variant::of(small(), &path);
     change(&mut variant);
     variant.finish();
     refused(path.to_str().unwrap())
 }
 
-fn path(folder: &tempfile::TempDir) -> PathBuf {
-    folder.path().join("variant")
+fn path(directory: &tempfile::TempDir) -> PathBuf {
+    directory.path().join("variant")
 }
 
-fn folder() -> tempfile::TempDir {
+fn directory() -> tempfile::TempDir {
     tempfile::tempdir_in(small().parent().unwrap()).unwrap()
 }
 
 /// Asserts that an image is refused with these words, once it is changed so.
 fn names(words: &str, change: impl FnOnce(&mut Variant)) {
-    let said = tampered(&folder(), change);
+    let said = tampered(&directory(), change);
     assert!(said.contains(words), "`{words}` is not in\n{said}");
 }
 
@@ -128,14 +128,14 @@ fn an_app_that_only_its_builder_has() {
         let app = "name = \"greetings\"\npath = \"apps/greetings\"\ncommit = ";
         *image.lock() = json!(format!("{before}{app}{after}"));
     };
-    let folder = folder();
-    let said = tampered(&folder, local);
-    assert!(said.contains("its app `greetings` was taken from the folder `apps/greetings`"), "{said}");
-    assert!(said.contains("--folder FOLDER"), "{said}");
+    let directory = directory();
+    let said = tampered(&directory, local);
+    assert!(said.contains("its app `greetings` was taken from the directory `apps/greetings`"), "{said}");
+    assert!(said.contains("--directory DIRECTORY"), "{said}");
     let elsewhere = PathBuf::from("/elsewhere");
     let claims =
-        Claims::read(&opened(&path(&folder)), Level::Bytes, Some(&elsewhere), Network::default()).unwrap();
-    assert_eq!(claims.spec.folder, elsewhere);
+        Claims::read(&opened(&path(&directory)), Level::Bytes, Some(&elsewhere), Network::default()).unwrap();
+    assert_eq!(claims.spec.directory, elsewhere);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use carafe::stages::diff::Opened;
+use carafe::diff::Opened;
 use carafe_layers::digest::Digest;
 use carafe_layers::layout::{LayoutSource, LayoutWriter};
 use carafe_layers::oci::{Platform, media_type};
@@ -14,7 +14,7 @@ use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 use tar::{Archive, Header};
 
-use crate::demo::{Demo, ProgramFolder};
+use crate::demo::{Demo, ProgramDirectory};
 use crate::unpack_support::Tar;
 
 /// The layer that most changes are made in.
@@ -22,28 +22,28 @@ pub const APP: &str = "apps/greetings";
 
 /// The image as it was built, in a layout, for all tests of this program.
 pub fn original() -> &'static Path {
-    static BUILT: OnceLock<(ProgramFolder, PathBuf)> = OnceLock::new();
+    static BUILT: OnceLock<(ProgramDirectory, PathBuf)> = OnceLock::new();
     let build = || {
         let demo = Demo::new();
         demo.run(&["lock", "--quiet"]);
-        let folder = ProgramFolder::new();
-        let path = folder.path().join("image");
+        let directory = ProgramDirectory::new();
+        let path = directory.path().join("image");
         demo.run(&["build", "--quiet", "--output", path.to_str().unwrap()]);
-        (folder, path)
+        (directory, path)
     };
     &BUILT.get_or_init(build).1
 }
 
 /// The same on another base, which is small: for tests that look at what lies above it.
 pub fn small() -> &'static Path {
-    static MADE: OnceLock<(ProgramFolder, PathBuf)> = OnceLock::new();
+    static MADE: OnceLock<(ProgramDirectory, PathBuf)> = OnceLock::new();
     let make = || {
-        let folder = ProgramFolder::new();
-        let path = folder.path().join("image");
+        let directory = ProgramDirectory::new();
+        let path = directory.path().join("image");
         let mut variant = Variant::of(original(), &path);
         variant.set_base(&Tar::new().file("etc/os-release", "ID=small\n").bytes());
         variant.finish();
-        (folder, path)
+        (directory, path)
     };
     &MADE.get_or_init(make).1
 }
@@ -63,10 +63,10 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// A copy of the image at `original` in a new layout at `folder`.
-    pub fn of(original: &Path, folder: &Path) -> Self {
+    /// A copy of the image at `original` in a new layout at `directory`.
+    pub fn of(original: &Path, directory: &Path) -> Self {
         let image = opened(original).image;
-        let layout = LayoutWriter::create(folder).unwrap();
+        let layout = LayoutWriter::create(directory).unwrap();
         let from = LayoutWriter::create(original).unwrap();
         for layer in &image.manifest.layers {
             fs::hard_link(from.blob_path(&layer.digest), layout.blob_path(&layer.digest)).unwrap();

@@ -12,8 +12,8 @@ const SCRIPT: &str = include_str!("../../assets/compile.py");
 /// the number of workers.
 pub(super) fn command(workers: NonZeroUsize) -> Vec<String> {
     let python = format!("{BENCH_DIR}/env/bin/python");
-    let folders = ["env", "apps"].map(|folder| format!("{BENCH_DIR}/{folder}"));
-    [python].into_iter().chain(arguments(workers)).chain(folders).collect()
+    let directories = ["env", "apps"].map(|directory| format!("{BENCH_DIR}/{directory}"));
+    [python].into_iter().chain(arguments(workers)).chain(directories).collect()
 }
 
 /// Without site-packages, which an app may have filled with code that runs at start.
@@ -100,9 +100,9 @@ kept = [sys.intern(text) for text in ('-', 'a b', 'outer.<locals>.Inner', 'naïv
 
     #[test]
     fn only_the_sources_show() {
-        let folder = tempfile::tempdir().unwrap();
-        write(folder.path());
-        let (pycs, said) = compile(folder.path(), "", &[], 1);
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path());
+        let (pycs, said) = compile(directory.path(), "", &[], 1);
         let names: Vec<_> = pycs.keys().map(String::as_str).collect();
         assert_eq!(names, ["apps/x/a", "apps/x/b", "apps/x/naïve", "env/lib/a"]);
         assert!(pycs.values().all(|pyc| pyc[4..8] == [1, 0, 0, 0]), "unchecked hashes");
@@ -115,7 +115,7 @@ kept = [sys.intern(text) for text in ('-', 'a b', 'outer.<locals>.Inner', 'naïv
         for (before, edits, workers) in
             [("", &[][..], 2), ("", reversed, 1), (imports, &[], 1), (INTERNED, &[], 3)]
         {
-            let again = compile(folder.path(), before, edits, workers).0;
+            let again = compile(directory.path(), before, edits, workers).0;
             assert!(again == pycs, "{before} {edits:?} {workers}");
         }
     }
@@ -123,22 +123,22 @@ kept = [sys.intern(text) for text in ('-', 'a b', 'outer.<locals>.Inner', 'naïv
     /// The two traces are real: without what the script does about them, they show.
     #[test]
     fn plain_marshal_shows_the_process() {
-        let folder = tempfile::tempdir().unwrap();
-        write(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path());
         let plain = [
             ("marshal.dumps(settle(code, held))", "marshal.dumps(code)"),
             ("sys.intern(chr(number))", "pass"),
         ];
-        let (one, _) = compile(folder.path(), "", &plain, 1);
-        assert!(compile(folder.path(), INTERNED, &plain, 1).0 != one);
+        let (one, _) = compile(directory.path(), "", &plain, 1);
+        assert!(compile(directory.path(), INTERNED, &plain, 1).0 != one);
     }
 
     #[test]
     fn python_finds_and_runs_what_was_compiled() {
-        let folder = tempfile::tempdir().unwrap();
-        write(folder.path());
-        let app = folder.path().join("apps/x");
-        let (pycs, _) = compile(folder.path(), "", &[], 1);
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path());
+        let app = directory.path().join("apps/x");
+        let (pycs, _) = compile(directory.path(), "", &[], 1);
         let run = |code: &str| {
             let output = Command::new("python3").args(["-B", "-c", code]).current_dir(&app).output().unwrap();
             String::from_utf8(output.stdout).unwrap()
@@ -156,10 +156,10 @@ kept = [sys.intern(text) for text in ('-', 'a b', 'outer.<locals>.Inner', 'naïv
     /// A disk that is full must not make another image.
     #[test]
     fn what_cannot_be_written_is_no_file_to_leave_out() {
-        let folder = tempfile::tempdir().unwrap();
-        write(folder.path());
-        fs::write(folder.path().join("apps/x/__pycache__"), "in the way").unwrap();
-        let output = run(folder.path(), "", &[], 2);
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path());
+        fs::write(directory.path().join("apps/x/__pycache__"), "in the way").unwrap();
+        let output = run(directory.path(), "", &[], 2);
         assert_eq!(output.status.code(), Some(1));
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains("__pycache__") && said.contains("failed to compile: a worker ended"), "{said}");

@@ -13,7 +13,7 @@ const fn cause(parts: &'static [&'static str], help: &'static str) -> Cause {
     Cause { parts, help }
 }
 
-const DISK: &str = "the disk is full: give the build's scratch folder more room";
+const DISK: &str = "the disk is full: give the build's scratch directory more room";
 const HEAP: &str =
     "node ran out of memory: raise [build] memory in carafe.toml, or build on a machine with more";
 const CERTIFICATE: &str = "a certificate was not trusted: if a proxy of yours opens TLS, point SSL_CERT_FILE at a bundle that holds its CA; the build is given it";
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     fn help(lines: &[&str]) -> Option<&'static str> {
-        let mut diagnosis = Diagnosis::new(Network::Door);
+        let mut diagnosis = Diagnosis::new(Network::EgressProxy);
         lines.iter().for_each(|line| diagnosis.watch(line));
         diagnosis.help()
     }

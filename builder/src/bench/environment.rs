@@ -18,7 +18,7 @@ pub(super) fn apps_json() -> String {
     format!("{HOME_DIR}/.carafe/apps.json")
 }
 
-/// Where the downloads' folder is, inside.
+/// Where the downloads' directory is, inside.
 pub(super) fn downloads() -> String {
     format!("{HOME_DIR}/.carafe/downloads")
 }
@@ -48,7 +48,7 @@ pub(super) fn variables(epoch: i64, heap_mib: u64, with_downloads: bool) -> BTre
         ("CI", "1"),
         // bench then does not ask PyPI for its own latest version at exit.
         ("FRAPPE_DOCKER_BUILD", "1"),
-        // Debug information of C extensions tells the random folder that they were built in.
+        // Debug information of C extensions tells the random directory that they were built in.
         ("CFLAGS", "-g0"),
         ("CXXFLAGS", "-g0"),
         ("SOURCE_DATE_EPOCH", epoch.as_str()),
@@ -80,9 +80,9 @@ pub(super) fn variables(epoch: i64, heap_mib: u64, with_downloads: bool) -> BTre
         ("YARN_CACHE_FOLDER", "yarn"),
         ("npm_config_cache", "npm"),
     ]
-    .map(|(name, folder)| (name, Path::new(&downloads).join(folder).to_string_lossy().into_owned()));
+    .map(|(name, directory)| (name, Path::new(&downloads).join(directory).to_string_lossy().into_owned()));
     if with_downloads {
-        variables.extend(caches.iter().map(|(name, folder)| (*name, folder.as_str())));
+        variables.extend(caches.iter().map(|(name, directory)| (*name, directory.as_str())));
     }
     variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
@@ -93,8 +93,8 @@ mod tests {
 
     #[test]
     fn the_shell_has_the_last_word_on_the_heap() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("shell");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("shell");
         std::fs::write(&path, yarn_shell_script(1500)).unwrap();
         let run = |options: &str| {
             let mut command = std::process::Command::new("/bin/sh");
@@ -115,17 +115,17 @@ mod tests {
         assert_eq!(variables(0, 1, true)["UV_CACHE_DIR"], "/home/frappe/.carafe/downloads/uv");
     }
 
-    /// An extension as pip builds one: in a random folder, which debug information tells.
+    /// An extension as pip builds one: in a random directory, which debug information tells.
     #[test]
     fn a_c_extension_does_not_tell_where_it_was_built() {
         let build = |flags: &str| {
-            let folder = tempfile::tempdir().unwrap();
-            std::fs::write(folder.path().join("x.c"), "int f(int x) { return x + 1; }\n").unwrap();
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::write(directory.path().join("x.c"), "int f(int x) { return x + 1; }\n").unwrap();
             let mut compiler = std::process::Command::new("cc");
             compiler.args(["-g", "-O2", "-fPIC", "-shared"]).args(flags.split_whitespace());
-            compiler.args(["x.c", "-o", "x.so"]).current_dir(folder.path());
+            compiler.args(["x.c", "-o", "x.so"]).current_dir(directory.path());
             assert!(compiler.status().unwrap().success());
-            std::fs::read(folder.path().join("x.so")).unwrap()
+            std::fs::read(directory.path().join("x.so")).unwrap()
         };
         let flags = variables(0, 1, false)["CFLAGS"].clone();
         assert!(build(&flags) == build(&flags));

@@ -4,32 +4,26 @@
 //! which git inside is told to look for in a repository of this machine that holds the pinned
 //! commit alone: so a lock's commit counts, and no token is needed where code of others runs.
 
-mod app_name;
 mod compile;
 mod diagnose;
 mod environment;
-mod python;
 mod recipe;
 mod redirect;
-mod required_apps;
 mod tools;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub(crate) use app_name::is_package_name;
-pub use app_name::{AppNameError, app_name};
 pub use recipe::BenchInit;
 pub use redirect::published_ref;
-pub use required_apps::{AppHooks, RequiredApp, RequiredAppsError, check_required_apps};
 
-pub use crate::runtime::BENCH_DIR;
-
-use crate::canonical::CanonicalError;
 use crate::lock::{Lock, LockedApp};
+use crate::normalize::NormalizeError;
 use crate::progress::Task;
 use crate::sandbox::{Bind, InjectedFile, Limits, Sandbox, SandboxError};
 
+/// The bench directory, in the sandbox and in the image.
+pub const BENCH_DIR: &str = "/home/frappe/frappe-bench";
 /// The home of the user `frappe`, inside.
 pub const HOME_DIR: &str = "/home/frappe";
 
@@ -54,17 +48,17 @@ pub struct BuildInputs<'a> {
     pub limits: Limits,
     /// MiB that node may take for its heap.
     pub node_heap_mib: u64,
-    /// A folder that keeps what uv, pip, yarn and npm download from one build to the next. The
+    /// A directory that keeps what uv, pip, yarn and npm download from one build to the next. The
     /// build may write what it likes into it.
     pub downloads: Option<PathBuf>,
-    /// A folder for the steps' logs.
+    /// A directory for the steps' logs.
     pub logs: PathBuf,
 }
 
 /// What a recipe needs in its sandbox, beside the build root.
 #[derive(Clone, Debug)]
 pub struct SandboxAdditions {
-    /// Folders of this machine.
+    /// Directories of this machine.
     pub binds: Vec<Bind>,
     /// Small files.
     pub files: Vec<InjectedFile>,
@@ -75,9 +69,9 @@ pub struct SandboxAdditions {
 /// A bench that was made.
 #[derive(Clone, Debug)]
 pub struct MadeBench {
-    /// Where it is on this machine, for [`crate::runtime::finish`]: a real folder, not one that a
+    /// Where it is on this machine, for [`crate::image_tree::finish`]: a real directory, not one that a
     /// hostile build linked to.
-    pub folder: PathBuf,
+    pub directory: PathBuf,
     /// Bytes: the most that the processes of one step together were seen to hold.
     pub peak_memory: u64,
 }
@@ -144,23 +138,23 @@ pub enum BenchError {
     #[diagnostic(help("the lock was edited: write it anew with `carafe lock`"))]
     FrappeNotFirst,
     /// bench ended well, but where the bench should be is none.
-    #[error("failed to find the bench: `{}` in the sandbox is not a folder that the build made", folder.display())]
+    #[error("failed to find the bench: `{}` in the sandbox is not a directory that the build made", directory.display())]
     #[diagnostic(help(
         "the build image may hold a bench already: use one without; or an app's build script put a link there"
     ))]
     NoBench {
         /// Inside.
-        folder: PathBuf,
+        directory: PathBuf,
     },
     /// There is a bench already: bench would say so, end well, and leave it as it is.
-    #[error("failed to build the bench: `{}` is there already", folder.display())]
+    #[error("failed to build the bench: `{}` is there already", directory.display())]
     #[diagnostic(help("remove it, or build without `--isolation=none`"))]
     BenchInTheWay {
         /// On this machine.
-        folder: PathBuf,
+        directory: PathBuf,
     },
     /// bench ended well and did not install an app.
-    #[error("failed to install `{name}`: bench ended well, but made no folder apps/{name}")]
+    #[error("failed to install `{name}`: bench ended well, but made no directory apps/{name}")]
     #[diagnostic(help("the build image may hold a bench at {BENCH_DIR} already: use one without"))]
     AppNotInstalled {
         /// The app.
@@ -173,5 +167,5 @@ pub enum BenchError {
     /// Between two steps, the bench was not what bench leaves.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Canonical(#[from] CanonicalError),
+    Canonical(#[from] NormalizeError),
 }

@@ -8,12 +8,13 @@ use std::thread;
 use super::diagnose::Diagnosis;
 use super::redirect::{Redirect, apps_json, git_config, redirects};
 use super::{
-    BENCH_DIR, BenchError, BuildInputs, HOME_DIR, MadeBench, Recipe, SandboxAdditions, app_name, compile,
-    environment, tools,
+    BENCH_DIR, BenchError, BuildInputs, HOME_DIR, MadeBench, Recipe, SandboxAdditions, compile, environment,
+    tools,
 };
-use crate::canonical::{self, BenchTree};
+use crate::app::is_package_name;
+use crate::normalize::{self, BenchTree};
 use crate::progress::Task;
-use crate::sandbox::{Bind, Ending, InjectedFile, Limits, Network, Sandbox, SandboxError, Step};
+use crate::sandbox::{Bind, ExitReason, InjectedFile, Limits, Network, Sandbox, SandboxError, Step};
 
 /// Looking for tools takes no longer.
 const PROBE_LIMITS: Limits = Limits { wall: std::time::Duration::from_secs(120), memory: None };
@@ -29,7 +30,8 @@ impl Recipe for BenchInit {
         let repositories = redirects.iter().zip(&inputs.apps);
         let mut binds: Vec<Bind> =
             repositories.map(|(redirect, app)| bind(&app.repository, redirect.repository(), false)).collect();
-        binds.extend(inputs.downloads.iter().map(|folder| bind(folder, environment::downloads(), true)));
+        binds
+            .extend(inputs.downloads.iter().map(|directory| bind(directory, environment::downloads(), true)));
         let files = [
             (environment::git_config(), git_config(&redirects), 0o644),
             (environment::apps_json(), apps_json(&redirects), 0o644),
@@ -54,25 +56,26 @@ impl Recipe for BenchInit {
         let redirects = checked_redirects(inputs)?;
         let bench = sandbox.host_path(Path::new(BENCH_DIR));
         if std::fs::symlink_metadata(&bench).is_ok() {
-            return Err(BenchError::BenchInTheWay { folder: bench });
+            return Err(BenchError::BenchInTheWay { directory: bench });
         }
-        let init_peak = run(inputs, sandbox, task, "bench init", init(&redirects), HOME_DIR, Network::Door)?;
-        let bench = bench_folder(sandbox)?;
+        let init_peak =
+            run(inputs, sandbox, task, "bench init", init(&redirects), HOME_DIR, Network::EgressProxy)?;
+        let bench = bench_directory(sandbox)?;
         check_apps(&bench, &redirects)?;
         let tree = BenchTree::new(&bench, inputs.lock.apps.clone());
-        canonical::order_apps(&tree)?;
+        normalize::order_apps(&tree)?;
         let build = ["bench", "build", "--production"].map(str::to_owned).to_vec();
         let build_peak = run(inputs, sandbox, task, "bench build", build, BENCH_DIR, Network::None)?;
-        let bench = bench_folder(sandbox)?;
+        let bench = bench_directory(sandbox)?;
         check_assets(&bench)?;
-        Ok(MadeBench { folder: bench, peak_memory: init_peak.max(build_peak) })
+        Ok(MadeBench { directory: bench, peak_memory: init_peak.max(build_peak) })
     }
 
     fn compile(&self, inputs: &BuildInputs<'_>, sandbox: &Sandbox, task: &Task) -> Result<u64, BenchError> {
         let workers = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let argv = compile::command(workers);
         let peak = run(inputs, sandbox, task, "compile python", argv, "/", Network::None)?;
-        bench_folder(sandbox)?;
+        bench_directory(sandbox)?;
         Ok(peak)
     }
 
@@ -100,7 +103,7 @@ impl Recipe for BenchInit {
 /// No step may depend on what its caller did not check: the lock is a file that anyone can edit.
 fn checked_redirects(inputs: &BuildInputs<'_>) -> Result<Vec<Redirect>, BenchError> {
     let names = || inputs.apps.iter().map(|app| app.locked.name.as_str());
-    if let Some(name) = names().find(|name| !app_name::is_package_name(name)) {
+    if let Some(name) = names().find(|name| !is_package_name(name)) {
         return Err(BenchError::AppName { name: carafe_layers::path::printable(name.as_bytes()) });
     }
     if names().next() != Some("frappe") {
@@ -173,7 +176,7 @@ fn explain(mut error: SandboxError, diagnosis: &Diagnosis, log: &Path) -> BenchE
     if let SandboxError::Step(step) = &mut error {
         step.tail.retain(|line| !is_chatter(line));
     }
-    let by_itself = matches!(&error, SandboxError::Step(step) if matches!(step.ending, Ending::Exit(_)));
+    let by_itself = matches!(&error, SandboxError::Step(step) if matches!(step.ending, ExitReason::Exit(_)));
     match diagnosis.help() {
         Some(help) if by_itself => {
             let help = format!("{help}; the whole log is at `{}`", log.display());
@@ -183,30 +186,30 @@ fn explain(mut error: SandboxError, diagnosis: &Diagnosis, log: &Path) -> BenchE
     }
 }
 
-/// The bench on this machine: real folders all the way. A build script that put a link in the place
+/// The bench on this machine: real directories all the way. A build script that put a link in the place
 /// of one would have carafe change, and pack, whatever of this machine it points at.
-fn bench_folder(sandbox: &Sandbox) -> Result<PathBuf, BenchError> {
+fn bench_directory(sandbox: &Sandbox) -> Result<PathBuf, BenchError> {
     let bench = sandbox.host_path(Path::new(BENCH_DIR));
     // Without isolation there is nothing to break out of, and /home may well be a link.
     let isolated = bench != Path::new(BENCH_DIR);
-    let folders = Path::new(BENCH_DIR).ancestors().take_while(|folder| folder.parent().is_some());
+    let directories = Path::new(BENCH_DIR).ancestors().take_while(|directory| directory.parent().is_some());
     let depth = if isolated { usize::MAX } else { 1 };
-    match folders.take(depth).find(|folder| !is_folder(&sandbox.host_path(folder))) {
-        Some(folder) => Err(BenchError::NoBench { folder: folder.to_owned() }),
+    match directories.take(depth).find(|directory| !is_directory(&sandbox.host_path(directory))) {
+        Some(directory) => Err(BenchError::NoBench { directory: directory.to_owned() }),
         None => Ok(bench),
     }
 }
 
 /// bench says nothing, and ends with 0, when there was a bench already.
 fn check_apps(bench: &Path, redirects: &[Redirect]) -> Result<(), BenchError> {
-    let folder = |app: &Redirect| bench.join("apps").join(&app.name);
-    match redirects.iter().find(|app| !is_folder(&folder(app))) {
+    let directory = |app: &Redirect| bench.join("apps").join(&app.name);
+    match redirects.iter().find(|app| !is_directory(&directory(app))) {
         Some(app) => Err(BenchError::AppNotInstalled { name: app.name.clone() }),
         None => Ok(()),
     }
 }
 
-fn is_folder(path: &Path) -> bool {
+fn is_directory(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
 }
 
@@ -281,26 +284,26 @@ mod tests {
             binds: Vec::new(),
             files: Vec::new(),
             env: BTreeMap::new(),
-            doorkeeper: None,
+            proxy: None,
             redactor: Redactor::default(),
             launcher: "/proc/self/exe".into(),
             cancel: CancelToken::default(),
         })
         .unwrap();
-        assert!(matches!(bench_folder(&sandbox), Err(BenchError::NoBench { .. })));
+        assert!(matches!(bench_directory(&sandbox), Err(BenchError::NoBench { .. })));
         let (home, bench) = (sandbox.host_path(Path::new(HOME_DIR)), sandbox.host_path(Path::new(BENCH_DIR)));
         std::fs::create_dir_all(&bench).unwrap();
-        assert_eq!(bench_folder(&sandbox).unwrap(), bench);
+        assert_eq!(bench_directory(&sandbox).unwrap(), bench);
 
         std::fs::remove_dir(&bench).unwrap();
         std::os::unix::fs::symlink(theirs.path(), &bench).unwrap();
-        let error = bench_folder(&sandbox).unwrap_err().to_string();
+        let error = bench_directory(&sandbox).unwrap_err().to_string();
         assert!(error.contains("`/home/frappe/frappe-bench` in the sandbox"), "{error}");
 
         std::fs::create_dir(theirs.path().join("frappe-bench")).unwrap();
         std::fs::remove_dir_all(&home).unwrap();
         std::os::unix::fs::symlink(theirs.path(), &home).unwrap();
-        let error = bench_folder(&sandbox).unwrap_err().to_string();
+        let error = bench_directory(&sandbox).unwrap_err().to_string();
         assert!(error.contains("`/home/frappe` in the sandbox"), "{error}");
     }
 

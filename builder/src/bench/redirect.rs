@@ -48,10 +48,10 @@ pub fn published_ref(app: &LockedApp) -> (RefKind, String) {
 /// How bench is told of each app.
 ///
 /// The public URL is kept where bench can take it: it splits command lines like a shell, wants an
-/// organisation and a repository, and names the folder that it clones into by the repository up to
-/// the first dot. That folder must not be another app's.
+/// organisation and a repository, and names the directory that it clones into by the repository up to
+/// the first dot. That directory must not be another app's.
 pub(super) fn redirects<'a>(apps: impl Iterator<Item = &'a LockedApp> + Clone) -> Vec<Redirect> {
-    let mut folders = BTreeSet::new();
+    let mut directories = BTreeSet::new();
     let names: BTreeSet<&str> = apps.clone().map(|app| app.name.as_str()).collect();
     let redirect = |app: &'a LockedApp| {
         let public = match &app.source {
@@ -60,7 +60,7 @@ pub(super) fn redirects<'a>(apps: impl Iterator<Item = &'a LockedApp> + Clone) -
         };
         let public = public.filter(|public| {
             let others_name = public.repository != app.name && names.contains(public.repository.as_str());
-            !others_name && folders.insert(public.repository.clone())
+            !others_name && directories.insert(public.repository.clone())
         });
         let url =
             public.map_or_else(|| format!("{NOWHERE}/apps/{}.git", app.name), |public| public.to_string());
@@ -95,10 +95,10 @@ pub(super) fn apps_json(redirects: &[Redirect]) -> String {
     serde_json::to_string(&apps).expect("strings serialise")
 }
 
-/// `https://<host>/<folders>/<repository>.git`.
+/// `https://<host>/<directories>/<repository>.git`.
 struct PublicUrl {
     host: String,
-    folders: Vec<String>,
+    directories: Vec<String>,
     repository: String,
 }
 
@@ -113,18 +113,18 @@ impl PublicUrl {
             Err(_) => scp_like(url)?,
         };
         let path = path.trim_matches('/');
-        let mut folders: Vec<String> =
+        let mut directories: Vec<String> =
             path.strip_suffix(".git").unwrap_or(path).split('/').map(str::to_owned).collect();
-        let repository = folders.pop()?;
+        let repository = directories.pop()?;
         let plain =
-            is_plain(&host, ".-") && folders.iter().chain([&repository]).all(|part| is_plain(part, "_-"));
-        (plain && !folders.is_empty()).then_some(Self { host, folders, repository })
+            is_plain(&host, ".-") && directories.iter().chain([&repository]).all(|part| is_plain(part, "_-"));
+        (plain && !directories.is_empty()).then_some(Self { host, directories, repository })
     }
 }
 
 impl std::fmt::Display for PublicUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "https://{}/{}/{}.git", self.host, self.folders.join("/"), self.repository)
+        write!(f, "https://{}/{}/{}.git", self.host, self.directories.join("/"), self.repository)
     }
 }
 
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn two_apps_never_share_a_url_or_a_folder() {
+    fn two_apps_never_share_a_url_or_a_directory() {
         let same = ("alpha", "https://example.com/x/apps");
         assert_eq!(
             urls(&[same, ("beta", "https://example.com/x/apps")])[1],

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum CacheError {
     /// There is no place for it.
-    #[error("failed to find a cache folder: neither CARAFE_CACHE_DIR, XDG_CACHE_HOME nor HOME is set")]
-    #[diagnostic(help("set CARAFE_CACHE_DIR to a folder that you may write to"))]
+    #[error("failed to find a cache directory: neither CARAFE_CACHE_DIR, XDG_CACHE_HOME nor HOME is set")]
+    #[diagnostic(help("set CARAFE_CACHE_DIR to a directory that you may write to"))]
     NoPlace,
     /// A file operation failed.
     #[error("failed to {verb} `{path}`")]
     #[diagnostic(help(
-        "check that the folder exists, is yours, and that its disk has room; CARAFE_CACHE_DIR names another"
+        "check that the directory exists, is yours, and that its disk has room; CARAFE_CACHE_DIR names another"
     ))]
     Io {
         /// What was tried.

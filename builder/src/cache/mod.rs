@@ -1,7 +1,7 @@
-//! The store under the user's cache folder: entries that are whole or not there.
+//! The store under the user's cache directory: entries that are whole or not there.
 //!
-//! An entry is a folder. It is made under a temporary name and renamed when it is whole, so a
-//! kill at any moment leaves at most a temporary folder, which the next run removes. A lock file
+//! An entry is a directory. It is made under a temporary name and renamed when it is whole, so a
+//! kill at any moment leaves at most a temporary directory, which the next run removes. A lock file
 //! for each entry makes parallel runs wait for each other instead of doing the work twice; the
 //! kernel drops the lock when its holder dies.
 
@@ -37,14 +37,14 @@ impl Cache {
         Self::at(&root)
     }
 
-    /// In this folder, which is made if it is not there.
+    /// In this directory, which is made if it is not there.
     pub fn at(root: &Path) -> Result<Self, CacheError> {
         fs::create_dir_all(root).map_err(CacheError::io("create", root))?;
         let root = fs::canonicalize(root).map_err(CacheError::io("open", root))?;
         Ok(Self { root })
     }
 
-    /// One kind of entries. The version is part of its folder's name: entries of another layout
+    /// One kind of entries. The version is part of its directory's name: entries of another layout
     /// are never met.
     pub fn bucket(&self, kind: &str, version: u32) -> Result<Bucket, CacheError> {
         let path = self.root.join(format!("{kind}-v{version}"));
@@ -53,7 +53,7 @@ impl Cache {
         Ok(Bucket { path })
     }
 
-    /// A folder of this run's own, removed when dropped; those of dead runs are removed first.
+    /// A directory of this run's own, removed when dropped; those of dead runs are removed first.
     pub fn scratch(&self) -> Result<Scratch, CacheError> {
         let bucket = self.bucket("work", 1)?;
         Scratch::sweep(&bucket.path);
@@ -68,12 +68,12 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// Its folder, for what is no entry (logs).
+    /// Its directory, for what is no entry (logs).
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The entry `key` (letters, digits, `-`, `_`, `.`), made by `make` in an empty folder if it
+    /// The entry `key` (letters, digits, `-`, `_`, `.`), made by `make` in an empty directory if it
     /// is not there. Idempotent; of several callers one makes it and the others wait. What `make`
     /// leaves behind when it fails is removed.
     pub fn entry<E: From<CacheError>>(
@@ -92,11 +92,11 @@ impl Bucket {
         }
         Scratch::sweep(&self.path);
         let scratch = Scratch::new(&self.path)?;
-        let folder = scratch.path().join("entry");
-        fs::create_dir(&folder).map_err(CacheError::io("create", &folder))?;
-        make(&folder)?;
-        sync(&folder)?;
-        fs::rename(&folder, &entry).map_err(CacheError::io("publish", &entry))?;
+        let directory = scratch.path().join("entry");
+        fs::create_dir(&directory).map_err(CacheError::io("create", &directory))?;
+        make(&directory)?;
+        sync(&directory)?;
+        fs::rename(&directory, &entry).map_err(CacheError::io("publish", &entry))?;
         Ok(entry)
     }
 
@@ -126,28 +126,28 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The folder.
+    /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// Asks for the folders in `path` to lie apart on the disk (`T` of `chattr`), where the file system
-/// knows how to. ext4 puts a new file beside its folder, and goes there past each inode that was
+/// Asks for the directories in `path` to lie apart on the disk (`T` of `chattr`), where the file system
+/// knows how to. ext4 puts a new file beside its directory, and goes there past each inode that was
 /// freed in the last minutes: a tree made right after another was removed takes ten times as long.
 fn spread(path: &Path) {
-    let Ok(folder) = File::open(path) else { return };
-    if let Ok(flags) = ioctl_getflags(&folder)
+    let Ok(directory) = File::open(path) else { return };
+    if let Ok(flags) = ioctl_getflags(&directory)
         && !flags.contains(IFlags::TOPDIR)
     {
-        let _ = ioctl_setflags(&folder, flags | IFlags::TOPDIR);
+        let _ = ioctl_setflags(&directory, flags | IFlags::TOPDIR);
     }
 }
 
 /// Puts the whole file system of `path` on disk: one call instead of one for each file.
 fn sync(path: &Path) -> Result<(), CacheError> {
-    let folder = File::open(path).map_err(CacheError::io("open", path))?;
-    rustix::fs::syncfs(&folder).map_err(|error| CacheError::io("sync", path)(error.into()))
+    let directory = File::open(path).map_err(CacheError::io("open", path))?;
+    rustix::fs::syncfs(&directory).map_err(|error| CacheError::io("sync", path)(error.into()))
 }
 
 #[cfg(test)]
@@ -157,25 +157,25 @@ mod tests {
 
     #[test]
     fn entries_lie_apart_where_the_file_system_can() {
-        let (folder, bucket) = store();
+        let (directory, bucket) = store();
         let set = |path: &Path| {
-            let folder = File::open(path).unwrap();
-            ioctl_setflags(&folder, ioctl_getflags(&folder)? | IFlags::TOPDIR)
+            let directory = File::open(path).unwrap();
+            ioctl_setflags(&directory, ioctl_getflags(&directory)? | IFlags::TOPDIR)
         };
         let is_apart = ioctl_getflags(File::open(bucket.path()).unwrap())
             .is_ok_and(|flags| flags.contains(IFlags::TOPDIR));
-        assert_eq!(is_apart, set(folder.path()).is_ok());
+        assert_eq!(is_apart, set(directory.path()).is_ok());
     }
 
     fn store() -> (tempfile::TempDir, Bucket) {
-        let folder = tempfile::tempdir().unwrap();
-        let bucket = Cache::at(folder.path()).unwrap().bucket("test", 1).unwrap();
-        (folder, bucket)
+        let directory = tempfile::tempdir().unwrap();
+        let bucket = Cache::at(directory.path()).unwrap().bucket("test", 1).unwrap();
+        (directory, bucket)
     }
 
     #[test]
     fn an_entry_is_made_once_by_many() {
-        let (_folder, bucket) = store();
+        let (_directory, bucket) = store();
         let made = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _ in 0..8 {
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_claim_is_for_one_at_a_time() {
-        let (_folder, bucket) = store();
+        let (_directory, bucket) = store();
         let claim = bucket.claim("key").unwrap().unwrap();
         assert!(claim.path().is_dir());
         assert!(bucket.claim("key").unwrap().is_none());
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_failure_publishes_nothing_and_can_be_repeated() {
-        let (_folder, bucket) = store();
+        let (_directory, bucket) = store();
         let failed = bucket.entry("key", |path| {
             fs::write(path.join("half"), "x").unwrap();
             Err(CacheError::NoPlace)

@@ -1,4 +1,4 @@
-//! Folders of one run's own, and how they go away.
+//! Directories of one run's own, and how they go away.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,7 +9,7 @@ use rustix::fs::FlockOperation;
 use super::error::CacheError;
 use super::lock::open_locked;
 
-/// A folder that is removed when dropped, or by the next run if this one is killed.
+/// A directory that is removed when dropped, or by the next run if this one is killed.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
@@ -21,22 +21,22 @@ impl Scratch {
     const LOCK: &str = ".owner";
 
     pub(super) fn new(parent: &Path) -> Result<Self, CacheError> {
-        // Held until the new folder has an owner, so that no sweep takes it for a dead run's.
+        // Held until the new directory has an owner, so that no sweep takes it for a dead run's.
         let _birth = Self::birth(parent).map_err(CacheError::io("lock", parent))?;
-        let folder = tempfile::Builder::new().prefix(Self::PREFIX).tempdir_in(parent);
-        let path = folder.map_err(CacheError::io("create a folder in", parent))?.keep();
+        let directory = tempfile::Builder::new().prefix(Self::PREFIX).tempdir_in(parent);
+        let path = directory.map_err(CacheError::io("create a directory in", parent))?.keep();
         let lock_path = path.join(Self::LOCK);
         let lock = open_locked(&lock_path, FlockOperation::LockExclusive)
             .map_err(CacheError::io("lock", &lock_path))?;
         Ok(Self { path, _lock: lock })
     }
 
-    /// The folder.
+    /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Removes the folders in `parent` whose owner is dead. A failure to is no failure of the run.
+    /// Removes the directories in `parent` whose owner is dead. A failure to is no failure of the run.
     pub(super) fn sweep(parent: &Path) {
         let Ok(entries) = fs::read_dir(parent) else { return };
         for entry in entries.flatten() {
@@ -55,7 +55,7 @@ impl Scratch {
         open_locked(&parent.join(".birth.lock"), FlockOperation::LockExclusive)
     }
 
-    /// The lock of a scratch folder whose owner is gone.
+    /// The lock of a scratch directory whose owner is gone.
     fn abandoned(path: &Path) -> Option<File> {
         let _birth = Self::birth(path.parent()?).ok()?;
         // A run that was killed before it made the lock file left none.
@@ -69,7 +69,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes a tree in which a build may have left folders that their owner may not even read.
+/// Removes a tree in which a build may have left directories that their owner may not even read.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
     if fs::remove_dir_all(path).is_ok() {
         return Ok(());
@@ -78,7 +78,7 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
     fs::remove_dir_all(path)
 }
 
-/// Lets the owner into every folder beneath.
+/// Lets the owner into every directory beneath.
 fn open_up(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
@@ -98,8 +98,8 @@ mod tests {
 
     #[test]
     fn the_scratch_of_a_dead_run_is_swept_and_that_of_a_live_one_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::at(folder.path()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::at(directory.path()).unwrap();
         let live = cache.scratch().unwrap();
         let dead = live.path().parent().unwrap().join(".scratch-dead");
         fs::create_dir(&dead).unwrap();
@@ -109,16 +109,16 @@ mod tests {
     }
 
     #[test]
-    fn read_only_folders_are_removed_too() {
+    fn read_only_directories_are_removed_too() {
         use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let inner = folder.path().join("a/b");
+        let directory = tempfile::tempdir().unwrap();
+        let inner = directory.path().join("a/b");
         fs::create_dir_all(&inner).unwrap();
         fs::write(inner.join("file"), "").unwrap();
         fs::set_permissions(&inner, fs::Permissions::from_mode(0o555)).unwrap();
-        fs::create_dir(folder.path().join("a/c")).unwrap();
-        fs::set_permissions(folder.path().join("a/c"), fs::Permissions::from_mode(0o000)).unwrap();
-        remove_tree(&folder.path().join("a")).unwrap();
-        assert!(!folder.path().join("a").exists());
+        fs::create_dir(directory.path().join("a/c")).unwrap();
+        fs::set_permissions(directory.path().join("a/c"), fs::Permissions::from_mode(0o000)).unwrap();
+        remove_tree(&directory.path().join("a")).unwrap();
+        assert!(!directory.path().join("a").exists());
     }
 }

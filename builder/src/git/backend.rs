@@ -5,7 +5,7 @@ use std::path::Path;
 use super::binary::GitBinary;
 use super::http::InProcess;
 use super::remote::Transport;
-use super::{CommitId, GitError, RefKind, Remote, ResolvedRef, helper, refs};
+use super::{CommitId, GitError, RefKind, Remote, ResolvedRef, credential_helper, refs};
 use crate::progress::Task;
 
 /// Reads repositories elsewhere. Each method may be called from several threads at once.
@@ -25,7 +25,7 @@ pub trait GitBackend: Send + Sync {
     /// without trees and files where the server can leave them out.
     fn history(&self, remote: &Remote, commits: &[&CommitId], git_dir: &Path) -> Result<(), GitError>;
 
-    /// Whether the branch `tip` has `commit` in its history. `scratch` is an empty folder.
+    /// Whether the branch `tip` has `commit` in its history. `scratch` is an empty directory.
     ///
     /// Cost: all commits of the branch, without trees and files where the server can leave them
     /// out (every server of note can; frappe's 46,000 commits are 15 MB).
@@ -55,7 +55,7 @@ pub fn resolve(remote: &Remote, name: &str) -> Result<ResolvedRef, GitError> {
 
 /// Whether `commit` belongs to the branch or tag: it is its tip, or in the history of a branch.
 /// A tag holds the one commit that it names. See [`GitBackend::is_ancestor`] for the cost where
-/// the commit is not the tip; `scratch` is an empty folder.
+/// the commit is not the tip; `scratch` is an empty directory.
 pub fn contains(
     remote: &Remote,
     reference: &ResolvedRef,
@@ -72,14 +72,14 @@ pub fn contains(
     with_helper(remote, |remote| backend_for(remote).is_ancestor(remote, reference, commit, scratch))
 }
 
-/// Tries without a credential if none was given, and asks git's credential helper only when the
+/// RetryState without a credential if none was given, and asks git's credential helper only when the
 /// server wants one.
 pub(super) fn with_helper<T>(
     remote: &Remote,
     run: impl Fn(&Remote) -> Result<T, GitError>,
 ) -> Result<T, GitError> {
     match run(remote) {
-        Err(error @ GitError::CredentialMissing { .. }) => match helper::ask(remote) {
+        Err(error @ GitError::CredentialMissing { .. }) => match credential_helper::ask(remote) {
             Some(credential) => run(&remote.clone().with_credential(credential)),
             None => Err(error),
         },

@@ -9,7 +9,7 @@ use gix::odb::pack::Bundle;
 use gix::odb::pack::bundle::write;
 use gix::progress::DynNestedProgress;
 
-use super::verify::LARGEST_OBJECT;
+use super::verify::MAX_OBJECT_BYTES;
 use super::{CommitId, GitError};
 
 /// The whole of a new repository's configuration. No remote: nothing says where it came from.
@@ -18,8 +18,8 @@ const CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n
 /// Makes an empty bare repository in `git_dir`, which may exist.
 pub(super) fn create(git_dir: &Path) -> Result<(), GitError> {
     let make = || {
-        for folder in ["objects/info", "objects/pack", "refs/heads", "refs/tags"] {
-            fs::create_dir_all(git_dir.join(folder))?;
+        for directory in ["objects/info", "objects/pack", "refs/heads", "refs/tags"] {
+            fs::create_dir_all(git_dir.join(directory))?;
         }
         fs::write(git_dir.join("config"), CONFIG)?;
         fs::write(git_dir.join("HEAD"), "ref: refs/heads/main\n")
@@ -42,15 +42,16 @@ pub(super) fn index_pack(
     progress: &mut dyn DynNestedProgress,
     interrupt: &AtomicBool,
 ) -> gix::Result<write::Outcome> {
-    let folder = git_dir.join("objects/pack");
+    let directory = git_dir.join("objects/pack");
     let options = write::Options {
         thread_limit: threads,
-        alloc_limit_bytes: usize::try_from(LARGEST_OBJECT).ok(),
+        alloc_limit_bytes: usize::try_from(MAX_OBJECT_BYTES).ok(),
         ..Default::default()
     };
     let bases = None::<gix::objs::find::Never>;
     let hash = gix::hash::Kind::Sha1;
-    let written = Bundle::write_to_directory(pack, Some(&folder), progress, interrupt, bases, hash, options)?;
+    let written =
+        Bundle::write_to_directory(pack, Some(&directory), progress, interrupt, bases, hash, options)?;
     // It keeps git's garbage collector away until a reference is written; none runs here.
     if let Some(keep) = &written.keep_path {
         fs::remove_file(keep).map_err(gix::Error::from_error)?;

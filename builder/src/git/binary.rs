@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::command::{Finished, Git};
-use super::refs::{LARGEST_LISTING, MOST_REFS};
+use super::refs::{MAX_LISTING_BYTES, MAX_REFS};
 use super::{CommitId, GitBackend, GitError, RefKind, Remote, ResolvedRef};
 use crate::progress::Task;
 
@@ -17,7 +17,7 @@ impl GitBackend for GitBinary {
     fn list(&self, remote: &Remote) -> Result<Vec<ResolvedRef>, GitError> {
         let git = Git::new(remote, &format!("reading {remote}"))?;
         let listing = git.args(["ls-remote", "--quiet", "--heads", "--tags"]).url();
-        let finished = listing.run(LARGEST_LISTING)?;
+        let finished = listing.run(MAX_LISTING_BYTES)?;
         check(remote, "list the branches of", &finished)?;
         parse_listing(remote, &finished.stdout)
     }
@@ -65,10 +65,10 @@ impl GitBackend for GitBinary {
 
 /// All commits of the branch are there, so this never asks the server for more.
 fn walk_finds(remote: &Remote, git_dir: &Path, tip: &CommitId, commit: &CommitId) -> Result<bool, GitError> {
-    const MOST_COMMITS: u64 = 5_000_000;
+    const MAX_COMMITS: u64 = 5_000_000;
     let git = Git::new(remote, "asking whether a commit is on a branch")?.current_dir(git_dir);
     let git = git.args(["--git-dir=.", "rev-list", tip.as_str(), "--"]);
-    let finished = git.run(MOST_COMMITS * 41)?;
+    let finished = git.run(MAX_COMMITS * 41)?;
     check(remote, "walk the history of", &finished)?;
     Ok(finished.stdout.split(|&b| b == b'\n').any(|line| line == commit.as_str().as_bytes()))
 }
@@ -85,9 +85,9 @@ fn parse_listing(remote: &Remote, listing: &[u8]) -> Result<Vec<ResolvedRef>, Gi
             (Some(_), _) => {}
             (None, _) => refs.push(ResolvedRef { kind, name: name.to_owned(), commit }),
         }
-        if refs.len() > MOST_REFS {
+        if refs.len() > MAX_REFS {
             let what = format!("the branches and tags of {remote}");
-            return Err(GitError::Limit { what, limit: MOST_REFS as u64, unit: "references" });
+            return Err(GitError::Limit { what, limit: MAX_REFS as u64, unit: "references" });
         }
     }
     Ok(refs)

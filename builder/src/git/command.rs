@@ -13,14 +13,14 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use tempfile::NamedTempFile;
 
 use super::remote::Transport;
-use super::verify::LARGEST_PACK;
+use super::verify::MAX_PACK_BYTES;
 use super::{Credential, GitError, Remote};
 use crate::secret::Redactor;
 
 /// How much of git's stderr is kept.
-const MOST_STDERR: usize = 64 << 10;
+const MAX_STDERR_BYTES: usize = 64 << 10;
 /// How much of it an error shows.
-const MOST_SHOWN: usize = 600;
+const MAX_SHOWN_CHARS: usize = 600;
 /// Environment variables of git's that reach it: how the user's ssh and CA are found.
 const KEPT: [&str; 5] = ["GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH"];
 /// Never asks, and gives up on a host that does not answer.
@@ -113,7 +113,7 @@ impl Git {
         let lines = text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
         let joined = lines.collect::<Vec<_>>().join("; ");
         let plain: Vec<char> = joined.chars().filter(|c| !c.is_control()).collect();
-        plain[plain.len().saturating_sub(MOST_SHOWN)..].iter().collect()
+        plain[plain.len().saturating_sub(MAX_SHOWN_CHARS)..].iter().collect()
     }
 }
 
@@ -148,7 +148,7 @@ pub(super) fn isolated() -> Command {
 
 /// No server fills the disk: a larger pack ends git.
 fn limit_files() -> std::io::Result<()> {
-    let limit = Some(LARGEST_PACK);
+    let limit = Some(MAX_PACK_BYTES);
     Ok(setrlimit(Resource::Fsize, Rlimit { current: limit, maximum: limit })?)
 }
 
@@ -193,7 +193,7 @@ fn configuration(remote: &Remote, credential: Option<&OwnedFd>) -> String {
         text += &format!("[protocol \"{protocol}\"]\n\tallow = always\n");
     }
     match (remote.transport(), credential) {
-        // The user named this folder, whoever owns it.
+        // The user named this directory, whoever owns it.
         (Transport::File(path), _) => {
             let path = path.to_string_lossy();
             text += &format!("[safe]\n\tdirectory = {}\n", quoted(&path));
@@ -238,8 +238,8 @@ fn read_tail(mut pipe: impl Read) -> std::io::Result<Vec<u8>> {
             return Ok(kept);
         }
         kept.extend_from_slice(&buffer[..count]);
-        if kept.len() > MOST_STDERR {
-            kept.drain(..kept.len() - MOST_STDERR / 2);
+        if kept.len() > MAX_STDERR_BYTES {
+            kept.drain(..kept.len() - MAX_STDERR_BYTES / 2);
         }
     }
 }

@@ -9,7 +9,7 @@ use super::backend::{backend_for, with_helper};
 use super::{CommitId, GitError, Remote, bare};
 
 /// A longer history is no repository of an app.
-const MOST_COMMITS: usize = 5_000_000;
+const MAX_COMMITS: usize = 5_000_000;
 
 /// How many commits only one of two has in its history.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -20,7 +20,7 @@ pub struct Distance {
     pub behind: u64,
 }
 
-/// How far `to` is from `from`, both in the repository `remote`. `scratch` is an empty folder, made
+/// How far `to` is from `from`, both in the repository `remote`. `scratch` is an empty directory, made
 /// if it is not there.
 ///
 /// Cost: all commits that either has in its history, without trees and files where the server can
@@ -50,9 +50,9 @@ fn reached(
     let mut reached = HashSet::new();
     for next in repository.rev_walk([bare::object_id(commit.as_str())]).all().map_err(failed())? {
         reached.insert(next.map_err(failed())?.id);
-        if reached.len() > MOST_COMMITS {
+        if reached.len() > MAX_COMMITS {
             let what = format!("the history of commit {commit}");
-            return Err(GitError::Limit { what, limit: MOST_COMMITS as u64, unit: "commits" });
+            return Err(GitError::Limit { what, limit: MAX_COMMITS as u64, unit: "commits" });
         }
     }
     Ok(reached)

@@ -109,7 +109,7 @@ pub enum GitError {
         /// What git said.
         reason: String,
     },
-    /// An app's tree has a submodule, which would become an empty folder.
+    /// An app's tree has a submodule, which would become an empty directory.
     #[error("failed to take commit {commit} whole: `{}` is a submodule{}", submodule.path, of_url(&submodule.url))]
     #[diagnostic(help(
         "submodules are not fetched, nor does bench fetch them; if the app builds without it, say \
@@ -125,7 +125,7 @@ pub enum GitError {
     #[error("failed to take commit {commit} whole: `{path}` is a Git LFS pointer, not the file")]
     #[diagnostic(help(
         "files in Git LFS are not fetched; move them into git (`git lfs migrate export`), or give \
-         the app as a local folder in which `git lfs pull` was run"
+         the app as a local directory in which `git lfs pull` was run"
     ))]
     Lfs {
         /// The app's commit.
@@ -200,7 +200,7 @@ pub enum GitError {
     },
     /// A repository in the store could not be read or written.
     #[error("failed to {verb} `{path}`")]
-    #[diagnostic(help("if this stays, remove that folder; it is only a cache"))]
+    #[diagnostic(help("if this stays, remove that directory; it is only a cache"))]
     Store {
         /// What was tried.
         verb: &'static str,
@@ -210,10 +210,10 @@ pub enum GitError {
         #[source]
         source: Cause,
     },
-    /// A local folder could not be used as an app.
+    /// A local directory could not be used as an app.
     #[error("failed to use `{path}` as an app: {reason}")]
-    #[diagnostic(help("a local app is a folder of plain files, symbolic links and folders"))]
-    Folder {
+    #[diagnostic(help("a local app is a directory of plain files, symbolic links and directories"))]
+    Directory {
         /// Which.
         path: PathBuf,
         /// Why.

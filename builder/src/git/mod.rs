@@ -5,15 +5,15 @@
 //! whole and checked, into the cache. [`Store::publish_as`] serves it to a stock git in the
 //! sandbox under the name that bench asks for. Nothing else here goes to the network.
 
-mod answer;
 mod backend;
 mod bare;
 mod binary;
 mod command;
 mod credential;
+mod credential_helper;
 mod distance;
 mod error;
-mod helper;
+mod fetch_response;
 mod http;
 mod id;
 mod local;
@@ -24,12 +24,12 @@ mod remote;
 mod store;
 mod verify;
 
-pub use answer::first_commit;
 pub use backend::{GitBackend, backend_for, contains, resolve};
 pub use binary::GitBinary;
 pub use credential::Credential;
 pub use distance::{Distance, distance};
 pub use error::GitError;
+pub use fetch_response::first_commit;
 pub use http::InProcess;
 pub use id::{CommitId, ParseIdError, TreeId};
 pub(crate) use refs::check_name;

@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 
 use gix::objs::{CommitRef, Kind, TreeRefIter};
 
-use super::verify::{self, DEEPEST, LARGEST_PACK, MOST_ENTRIES};
+use super::verify::{self, MAX_DEPTH, MAX_ENTRIES, MAX_PACK_BYTES};
 use super::{Checkout, CommitId, GitError, Store, bare};
 use crate::git::store::finish;
 
@@ -38,7 +38,7 @@ impl Store {
         let mut list = List::new(&repository, &checkout.commit);
         let commit = bare::object_id(checkout.commit.as_str());
         list.objects.push((commit, Kind::Commit));
-        list.folder(bare::object_id(checkout.tree.as_str()), 0)?;
+        list.directory(bare::object_id(checkout.tree.as_str()), 0)?;
         write_pack(&repository, &checkout.commit, &list.objects, out)
             .map_err(GitError::store("write a pack of", &checkout.git_dir))
     }
@@ -46,14 +46,14 @@ impl Store {
     /// Takes the commit from a pack, unless it is here already; then `pack` is not read. What gets
     /// into the store is whole and checked as after a fetch.
     pub fn import(&self, commit: &CommitId, pack: impl Read) -> Result<Checkout, GitError> {
-        let git_dir = self.commits.entry(commit.as_str(), |folder| {
-            bare::create(folder)?;
-            read_pack(pack, folder).map_err(|source| GitError::Pack { commit: commit.clone(), source })?;
-            if has_parents(folder, commit)? {
-                let path = folder.join("shallow");
+        let git_dir = self.commits.entry(commit.as_str(), |directory| {
+            bare::create(directory)?;
+            read_pack(pack, directory).map_err(|source| GitError::Pack { commit: commit.clone(), source })?;
+            if has_parents(directory, commit)? {
+                let path = directory.join("shallow");
                 fs::write(&path, format!("{commit}\n")).map_err(GitError::store("write", &path))?;
             }
-            finish(folder, commit)
+            finish(directory, commit)
         })?;
         self.open(git_dir, commit)
     }
@@ -72,30 +72,30 @@ impl<'a> List<'a> {
         Self { repository, commit, seen: HashSet::new(), objects: Vec::new() }
     }
 
-    /// A folder's files, then what is beneath its folders.
-    fn folder(&mut self, id: gix::ObjectId, depth: usize) -> Result<(), GitError> {
-        if depth > DEEPEST || self.objects.len() as u64 > MOST_ENTRIES {
+    /// A directory's files, then what is beneath its directories.
+    fn directory(&mut self, id: gix::ObjectId, depth: usize) -> Result<(), GitError> {
+        if depth > MAX_DEPTH || self.objects.len() as u64 > MAX_ENTRIES {
             let what = format!("the tree of commit {}", self.commit);
-            return Err(GitError::Limit { what, limit: MOST_ENTRIES, unit: "entries" });
+            return Err(GitError::Limit { what, limit: MAX_ENTRIES, unit: "entries" });
         }
         if !self.seen.insert(id) {
             return Ok(());
         }
         self.objects.push((id, Kind::Tree));
         let data = verify::object(self.repository, self.commit, id, Kind::Tree)?;
-        let mut folders = Vec::new();
+        let mut directories = Vec::new();
         for entry in TreeRefIter::from_bytes(&data, gix::hash::Kind::Sha1) {
-            let malformed = || format!("folder {id} is malformed");
+            let malformed = || format!("directory {id} is malformed");
             let entry =
                 entry.map_err(|_| GitError::BadTree { commit: self.commit.clone(), reason: malformed() })?;
             let oid = entry.oid.to_owned();
             if entry.mode.is_tree() {
-                folders.push(oid);
+                directories.push(oid);
             } else if !entry.mode.is_commit() && self.seen.insert(oid) {
                 self.objects.push((oid, Kind::Blob));
             }
         }
-        folders.into_iter().try_for_each(|folder| self.folder(folder, depth + 1))
+        directories.into_iter().try_for_each(|directory| self.directory(directory, depth + 1))
     }
 }
 
@@ -176,7 +176,7 @@ fn adler32(data: &[u8]) -> u32 {
 
 /// Writes the pack and its index into the repository, and refuses what comes after its end.
 fn read_pack(pack: impl Read, git_dir: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let mut pack = BufReader::new(pack.take(LARGEST_PACK));
+    let mut pack = BufReader::new(pack.take(MAX_PACK_BYTES));
     let interrupt = AtomicBool::new(false);
     let written = bare::index_pack(&mut pack, git_dir, Some(1), &mut gix::progress::Discard, &interrupt)?;
     let data = written.data_path.ok_or("nothing was written")?;

@@ -23,11 +23,11 @@ impl Store {
         bare::create(dir)?;
         let from = &checkout.git_dir;
         link_objects(from, dir).map_err(GitError::store("copy the objects of", from))?;
-        let (folder, head) = match kind {
+        let (directory, head) = match kind {
             RefKind::Branch => ("heads", format!("ref: refs/heads/{name}\n")),
             RefKind::Tag => ("tags", format!("{}\n", checkout.commit)),
         };
-        let path = dir.join("refs").join(folder).join(name);
+        let path = dir.join("refs").join(directory).join(name);
         let write = || {
             fs::create_dir_all(path.parent().unwrap_or(dir))?;
             fs::write(&path, format!("{}\n", checkout.commit))?;

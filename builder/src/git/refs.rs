@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::{CommitId, GitError, Remote};
 
 /// How many references a server may list.
-pub(super) const MOST_REFS: usize = 500_000;
+pub(super) const MAX_REFS: usize = 500_000;
 /// How many bytes they may take.
-pub(super) const LARGEST_LISTING: u64 = 150 << 20;
+pub(super) const MAX_LISTING_BYTES: u64 = 150 << 20;
 /// How many names an error proposes.
-const MOST_NEAR: usize = 5;
+const MAX_SIMILAR_NAMES: usize = 5;
 
 /// What a name is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -67,7 +67,7 @@ fn near(name: &str, names: impl Iterator<Item = String>) -> Vec<String> {
         .collect();
     scored.sort();
     scored.dedup();
-    scored.into_iter().map(|(_, name)| name).take(MOST_NEAR).collect()
+    scored.into_iter().map(|(_, name)| name).take(MAX_SIMILAR_NAMES).collect()
 }
 
 /// How many letters must change to get from one to the other, if at most `limit`.

@@ -11,7 +11,7 @@ use super::credential::Credential;
 use crate::secret::Secret;
 
 /// How long a URL may be, in bytes. Longer ones are mistakes or attacks.
-const LONGEST_URL: usize = 2048;
+const MAX_URL_BYTES: usize = 2048;
 
 /// No repository needs them, and an address passes through tools that split command lines.
 const SHELL_CHARACTERS: [char; 12] = ['`', '$', ';', '&', '|', '<', '>', '(', ')', '{', '}', '*'];
@@ -72,7 +72,7 @@ impl Remote {
     /// several words, passwords for ssh, and relative paths.
     pub fn parse(raw: &str) -> Result<Self, RemoteError> {
         let refuse = |reason| Err(RemoteError::new(raw, reason));
-        if raw.is_empty() || raw.len() > LONGEST_URL {
+        if raw.is_empty() || raw.len() > MAX_URL_BYTES {
             return refuse("it is empty or longer than 2048 bytes");
         }
         if raw.starts_with('-') {

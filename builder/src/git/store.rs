@@ -13,7 +13,7 @@ use crate::progress::Task;
 /// Beside git's own files, in a repository whose commit has submodules.
 const SUBMODULES: &str = "submodules.json";
 /// How large a file may be that is read without a checkout.
-const LARGEST_READ: u64 = 16 << 20;
+const MAX_READ_BYTES: u64 = 16 << 20;
 
 /// One commit in the store: whole, checked, and never changed again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,20 +26,20 @@ pub struct Checkout {
     pub tree: TreeId,
     /// Its committer's time, in seconds since 1970.
     pub time: i64,
-    /// Folders that stay empty in a clone: those that the caller allowed to.
+    /// Directories that stay empty in a clone: those that the caller allowed to.
     pub submodules: Vec<Submodule>,
 }
 
-/// An entry of a folder in a commit.
+/// An entry of a directory in a commit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
-    /// Without the folder.
+    /// Without the directory.
     pub name: String,
-    /// Whether it is a folder itself.
-    pub is_folder: bool,
+    /// Whether it is a directory itself.
+    pub is_directory: bool,
 }
 
-/// The submodules whose folders may stay empty.
+/// The submodules whose directories may stay empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EmptySubmodules {
     /// Those at these paths.
@@ -86,7 +86,7 @@ impl Store {
     /// The commit, fetched if it is not here yet. What is published is whole: see [`GitError`] for
     /// what is refused. `task` moves by bytes read.
     ///
-    /// A submodule is refused, since its folder would be empty: see [`Store::fetch_without`].
+    /// A submodule is refused, since its directory would be empty: see [`Store::fetch_without`].
     pub fn fetch(&self, remote: &Remote, commit: &CommitId, task: &Task) -> Result<Checkout, GitError> {
         self.fetch_without(remote, commit, &EmptySubmodules::Named(Vec::new()), task)
     }
@@ -100,15 +100,15 @@ impl Store {
         may_be_empty: &EmptySubmodules,
         task: &Task,
     ) -> Result<Checkout, GitError> {
-        let git_dir = self.commits.entry(commit.as_str(), |folder| {
+        let git_dir = self.commits.entry(commit.as_str(), |directory| {
             if self.offline && !matches!(remote.transport(), Transport::File(_)) {
                 return Err(GitError::Offline { url: remote.url().to_owned(), commit: commit.clone() });
             }
             with_helper(remote, |remote| {
-                bare::create(folder)?;
-                backend_for(remote).fetch(remote, commit, folder, task)
+                bare::create(directory)?;
+                backend_for(remote).fetch(remote, commit, directory, task)
             })?;
-            finish(folder, commit)
+            finish(directory, commit)
         })?;
         let checkout = self.open(git_dir, commit)?;
         match checkout.submodules.iter().find(|submodule| !may_be_empty.allow(submodule)) {
@@ -119,7 +119,7 @@ impl Store {
         }
     }
 
-    /// A file's content; `None` when there is no such file, or it is a folder or a link. `path` is
+    /// A file's content; `None` when there is no such file, or it is a directory or a link. `path` is
     /// relative, with `/` between its parts.
     pub fn read_file(&self, checkout: &Checkout, path: &str) -> Result<Option<Vec<u8>>, GitError> {
         let repository = bare::open(&checkout.git_dir)?;
@@ -129,14 +129,14 @@ impl Store {
         }
         let failed = || GitError::store("read an object of", &checkout.git_dir);
         let size = repository.find_header(id).map_err(failed())?.size();
-        if size > LARGEST_READ {
+        if size > MAX_READ_BYTES {
             let what = format!("`{path}` of commit {}", checkout.commit);
-            return Err(GitError::Limit { what, limit: LARGEST_READ, unit: "bytes" });
+            return Err(GitError::Limit { what, limit: MAX_READ_BYTES, unit: "bytes" });
         }
         Ok(Some(repository.find_object(id).map_err(failed())?.detach().data))
     }
 
-    /// What a folder holds, in order of names; `None` when there is no such folder. The empty path
+    /// What a directory holds, in order of names; `None` when there is no such directory. The empty path
     /// is the top.
     pub fn list(&self, checkout: &Checkout, path: &str) -> Result<Option<Vec<Entry>>, GitError> {
         let repository = bare::open(&checkout.git_dir)?;
@@ -149,7 +149,7 @@ impl Store {
         let mut entries = Vec::new();
         for entry in tree.iter() {
             let entry = entry.map_err(failed())?;
-            entries.push(Entry { name: entry.filename().to_string(), is_folder: entry.mode().is_tree() });
+            entries.push(Entry { name: entry.filename().to_string(), is_directory: entry.mode().is_tree() });
         }
         entries.sort();
         Ok(Some(entries))

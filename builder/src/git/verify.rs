@@ -10,19 +10,19 @@ use serde::{Deserialize, Serialize};
 use super::{CommitId, GitError, TreeId, bare};
 
 /// How many entries a commit's tree may have, counted as a checkout would make them.
-pub(super) const MOST_ENTRIES: u64 = 1_000_000;
+pub(super) const MAX_ENTRIES: u64 = 1_000_000;
 /// How many bytes a checkout may take.
-const MOST_BYTES: u64 = 8 << 30;
+const MAX_CHECKOUT_BYTES: u64 = 8 << 30;
 /// How many bytes a server may send for one commit, or for the history of a branch.
-pub(super) const LARGEST_PACK: u64 = 16 << 30;
+pub(super) const MAX_PACK_BYTES: u64 = 16 << 30;
 /// How large a single object may be.
-pub(super) const LARGEST_OBJECT: u64 = 1 << 30;
+pub(super) const MAX_OBJECT_BYTES: u64 = 1 << 30;
 /// How many submodules are listed.
-const MOST_SUBMODULES: u64 = 1000;
-/// How deep folders may lie in each other.
-pub(super) const DEEPEST: usize = 200;
+const MAX_SUBMODULES: u64 = 1000;
+/// How deep directories may lie in each other.
+pub(super) const MAX_DEPTH: usize = 200;
 /// No LFS pointer is longer.
-const LONGEST_POINTER: usize = 1024;
+const MAX_POINTER_BYTES: usize = 1024;
 const POINTER_START: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
 /// Committer times outside of these (1970 to 9999) fit into no archive.
 const TIMES: std::ops::RangeInclusive<i64> = 0..=253_402_300_799;
@@ -49,7 +49,7 @@ pub(super) fn facts(repository: &gix::Repository, commit: &CommitId) -> Result<F
 
 /// Reads every object of the commit, and checks that it is there, that its content has its name,
 /// that no path escapes or hides, and that no file is elsewhere, with Git LFS. Returns the
-/// submodules, whose folders a plain clone leaves empty.
+/// submodules, whose directories a plain clone leaves empty.
 pub(super) fn whole(git_dir: &Path, commit: &CommitId) -> Result<Vec<Submodule>, GitError> {
     let repository = bare::open(git_dir)?;
     let facts = facts(&repository, commit)?;
@@ -63,17 +63,17 @@ pub(super) fn whole(git_dir: &Path, commit: &CommitId) -> Result<Vec<Submodule>,
         pointer: None,
         uses_lfs: false,
     };
-    walk.folder(bare::object_id(facts.tree.as_str()), "", 0)?;
+    walk.directory(bare::object_id(facts.tree.as_str()), "", 0)?;
     match walk.pointer {
         Some(path) if walk.uses_lfs => Err(GitError::Lfs { commit: commit.clone(), path }),
         _ => Ok(walk.submodules),
     }
 }
 
-/// A folder whose content is a commit of another repository.
+/// A directory whose content is a commit of another repository.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Submodule {
-    /// The folder.
+    /// The directory.
     pub path: String,
     /// Where the other repository is, without credentials, if `.gitmodules` says it.
     pub url: Option<String>,
@@ -94,24 +94,24 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn folder(&mut self, id: gix::ObjectId, path: &str, depth: usize) -> Result<(), GitError> {
-        if depth > DEEPEST {
-            return Err(self.limit("folders in each other", DEEPEST as u64));
+    fn directory(&mut self, id: gix::ObjectId, path: &str, depth: usize) -> Result<(), GitError> {
+        if depth > MAX_DEPTH {
+            return Err(self.limit("directories in each other", MAX_DEPTH as u64));
         }
         let data = object(self.repository, self.commit, id, Kind::Tree)?;
         for entry in TreeRefIter::from_bytes(&data, gix::hash::Kind::Sha1) {
-            let entry = entry.map_err(|_| self.bad(format!("folder `{path}` is malformed")))?;
+            let entry = entry.map_err(|_| self.bad(format!("directory `{path}` is malformed")))?;
             let name =
                 std::str::from_utf8(entry.filename).ok().filter(|name| is_plain(name)).ok_or_else(|| {
                     self.bad(format!("`{path}` has an entry with the name `{}`", entry.filename))
                 })?;
             let path = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
             self.entries += 1;
-            if self.entries > MOST_ENTRIES {
-                return Err(self.limit("entries", MOST_ENTRIES));
+            if self.entries > MAX_ENTRIES {
+                return Err(self.limit("entries", MAX_ENTRIES));
             }
             match entry.mode.kind() {
-                EntryKind::Tree => self.folder(entry.oid.to_owned(), &path, depth + 1)?,
+                EntryKind::Tree => self.directory(entry.oid.to_owned(), &path, depth + 1)?,
                 EntryKind::Commit => self.submodule(path)?,
                 EntryKind::Blob | EntryKind::BlobExecutable | EntryKind::Link => {
                     self.file(entry.oid.to_owned(), &path)?;
@@ -125,15 +125,15 @@ impl Walk<'_> {
         let header = self.repository.find_header(id);
         let header = header.map_err(|error| missing(self.commit, id, error))?;
         self.bytes += header.size();
-        if self.bytes > MOST_BYTES {
-            return Err(self.limit("bytes", MOST_BYTES));
+        if self.bytes > MAX_CHECKOUT_BYTES {
+            return Err(self.limit("bytes", MAX_CHECKOUT_BYTES));
         }
         let attributes = path.rsplit('/').next() == Some(".gitattributes");
         if !self.seen.insert(id) && !attributes {
             return Ok(());
         }
         let data = object(self.repository, self.commit, id, Kind::Blob)?;
-        if data.len() <= LONGEST_POINTER && data.starts_with(POINTER_START) {
+        if data.len() <= MAX_POINTER_BYTES && data.starts_with(POINTER_START) {
             self.pointer.get_or_insert_with(|| path.to_owned());
         }
         self.uses_lfs |= attributes && memchr::memmem::find(&data, b"filter=lfs").is_some();
@@ -141,8 +141,8 @@ impl Walk<'_> {
     }
 
     fn submodule(&mut self, path: String) -> Result<(), GitError> {
-        if self.submodules.len() as u64 == MOST_SUBMODULES {
-            return Err(self.limit("submodules", MOST_SUBMODULES));
+        if self.submodules.len() as u64 == MAX_SUBMODULES {
+            return Err(self.limit("submodules", MAX_SUBMODULES));
         }
         let url = submodule_url(self.repository, self.commit, &path);
         self.submodules.push(Submodule { path, url });
@@ -158,7 +158,7 @@ impl Walk<'_> {
     }
 }
 
-/// No name that leaves its folder, and none that git itself takes for its own.
+/// No name that leaves its directory, and none that git itself takes for its own.
 fn is_plain(name: &str) -> bool {
     !name.is_empty()
         && !matches!(name, "." | "..")
@@ -192,9 +192,9 @@ pub(super) fn object(
     kind: Kind,
 ) -> Result<Vec<u8>, GitError> {
     let header = repository.find_header(id).map_err(|error| missing(commit, id, error))?;
-    if header.size() > LARGEST_OBJECT {
+    if header.size() > MAX_OBJECT_BYTES {
         let what = format!("object {id} of commit {commit}");
-        return Err(GitError::Limit { what, limit: LARGEST_OBJECT, unit: "bytes" });
+        return Err(GitError::Limit { what, limit: MAX_OBJECT_BYTES, unit: "bytes" });
     }
     let found = repository.find_object(id).map_err(|error| missing(commit, id, error))?;
     if found.kind != kind {

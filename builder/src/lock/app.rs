@@ -3,18 +3,18 @@
 use carafe_layers::path::printable;
 use serde::{Deserialize, Serialize};
 
-use crate::bench::is_package_name;
+use crate::app::is_package_name;
 use crate::git::{CommitId, RefKind, TreeId};
 
 /// An app at one commit.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(try_from = "AppTable", into = "AppTable")]
 pub struct LockedApp {
-    /// The name of its python package and of its folder in `apps/`.
+    /// The name of its python package and of its directory in `apps/`.
     pub name: String,
     /// Where it comes from.
     pub source: LockedSource,
-    /// The commit. For a local folder, one that is made from its content.
+    /// The commit. For a local directory, one that is made from its content.
     pub commit: CommitId,
     /// The commit's tree: what is checked after a fetch.
     pub tree: TreeId,
@@ -42,7 +42,7 @@ pub enum LockedSource {
         /// The branch or tag that the commit was found under, if the spec names one.
         reference: Option<(RefKind, String)>,
     },
-    /// A folder, relative to the spec.
+    /// A directory, relative to the spec.
     Local {
         /// As the spec names it.
         path: String,
@@ -67,7 +67,7 @@ impl TryFrom<AppTable> for LockedApp {
     type Error = String;
 
     fn try_from(table: AppTable) -> Result<Self, String> {
-        // It becomes a folder's name: a lock that was edited must not lead out of ours.
+        // It becomes a directory's name: a lock that was edited must not lead out of ours.
         if !is_package_name(&table.name) {
             return Err(format!("`{}` is no name of an app", printable(table.name.as_bytes())));
         }

@@ -14,11 +14,11 @@ use carafe_layers::format::FormatVersion;
 use carafe_layers::path::printable;
 use serde::{Deserialize, Serialize};
 
-use crate::files;
+use crate::atomic_write::atomic_write;
 use crate::spec::{AppSource, AppSpec, Spec};
 
 pub use app::{LockedApp, LockedSource};
-pub use pin::{MAX_PARALLEL_FETCHES, Moving, PinnedApp, fetch, pin};
+pub use pin::{MAX_PARALLEL_FETCHES, PinnedApp, UnpinnedPolicy, fetch, pin};
 
 /// The version of the lock file itself, as apart from the format-version of the image's bytes.
 pub const LOCK_VERSION: u32 = 1;
@@ -145,7 +145,7 @@ impl Lock {
 
     /// Writes the lock at `path`, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), LockError> {
-        files::replace(path, self.to_toml().as_bytes()).map_err(|source| LockError::Io {
+        atomic_write(path, self.to_toml().as_bytes()).map_err(|source| LockError::Io {
             verb: "write",
             path: path.to_owned(),
             source,
@@ -258,7 +258,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_name_that_leads_out_of_its_folder_is_refused() {
+    fn a_name_that_leads_out_of_its_directory_is_refused() {
         let text = sample().to_toml();
         for name in ["../x", "/tmp/x", "a/b", "", "-x", ".."] {
             let edited = text.replace("name = \"local\"", &format!("name = \"{name}\""));
@@ -288,11 +288,11 @@ pub(crate) mod tests {
 
     #[test]
     fn writing_replaces_it_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("carafe.lock");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("carafe.lock");
         assert_eq!(Lock::read(&path).unwrap(), None);
         sample().write(&path).unwrap();
         assert_eq!(Lock::read(&path).unwrap(), Some(sample()));
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 }

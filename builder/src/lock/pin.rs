@@ -5,7 +5,7 @@ use std::path::Path;
 use miette::Diagnostic;
 
 use super::{LockedApp, LockedSource};
-use crate::bench::{self, AppHooks, RequiredApp};
+use crate::app::{self, AppHooks, RequiredApp};
 use crate::git::{self, Checkout, CommitId, GitError, RefKind, Remote, ResolvedRef, Store};
 use crate::parallel;
 use crate::progress::{Progress, Stage, Unit};
@@ -16,7 +16,7 @@ pub const MAX_PARALLEL_FETCHES: usize = 4;
 
 /// What may be resolved now, where nothing is locked yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Moving {
+pub enum UnpinnedPolicy {
     /// Any name: this is what `carafe lock` is for.
     Allowed,
     /// Tags, which do not move as a rule, but no branches.
@@ -39,7 +39,7 @@ pub struct PinnedApp {
 pub fn pin(
     spec: &Spec,
     store: &Store,
-    moving: Moving,
+    moving: UnpinnedPolicy,
     progress: &Progress,
 ) -> Result<Vec<PinnedApp>, SpecError> {
     let task = progress.task(Stage::Lock, "names", Some(spec.apps.len() as u64), Unit::Items);
@@ -51,7 +51,7 @@ pub fn pin(
     task.finish(format!("{} apps resolved", names.len()));
     let apps: Vec<_> = spec.apps.iter().zip(names).collect();
     let pinned = parallel::map(apps, MAX_PARALLEL_FETCHES, |(app, name)| {
-        fetch_and_describe(app, &name, &spec.folder, store, progress)
+        fetch_and_describe(app, &name, &spec.directory, store, progress)
     })?;
     check_together(spec, &pinned, store, progress)?;
     Ok(pinned)
@@ -67,7 +67,7 @@ pub fn fetch(
     let apps: Vec<_> = spec.apps.iter().zip(locked).collect();
     parallel::map(apps, MAX_PARALLEL_FETCHES, |(app, locked): (&AppSpec, &LockedApp)| {
         let wanted = Wanted { commit: &locked.commit, time: Some(locked.time) };
-        let checkout = checkout(app, Some(wanted), &spec.folder, store, progress)?;
+        let checkout = checkout(app, Some(wanted), &spec.directory, store, progress)?;
         let source = locked_source(app, locked.reference().cloned());
         let found = describe(app, source, checkout, store)?;
         match difference(&found.locked, locked) {
@@ -80,10 +80,13 @@ pub fn fetch(
     })
 }
 
-/// What an app's names stand for now. `None` for a local folder.
-fn resolve(app: &AppSpec, moving: Moving) -> Result<Option<(CommitId, Option<ResolvedRef>)>, SpecError> {
+/// What an app's names stand for now. `None` for a local directory.
+fn resolve(
+    app: &AppSpec,
+    moving: UnpinnedPolicy,
+) -> Result<Option<(CommitId, Option<ResolvedRef>)>, SpecError> {
     let AppSource::Git { remote, name, commit, off_branch, .. } = &app.source else { return Ok(None) };
-    if moving == Moving::Refused && commit.is_none() {
+    if moving == UnpinnedPolicy::Refused && commit.is_none() {
         let message = format!("`{}` names no commit, and there is no lock", app.label());
         return Err(app.origin.error(message, "run `carafe lock` and commit carafe.lock, or add `commit`"));
     }
@@ -92,7 +95,7 @@ fn resolve(app: &AppSpec, moving: Moving) -> Result<Option<(CommitId, Option<Res
     };
     let found = git::resolve(remote, name).map_err(|error| explain(app, error))?;
     let Some(commit) = commit else {
-        if found.kind == RefKind::Branch && moving != Moving::Allowed {
+        if found.kind == RefKind::Branch && moving != UnpinnedPolicy::Allowed {
             let message = format!("`{name}` of {} is a branch: it moves", app.label());
             let help = "run `carafe lock` and commit carafe.lock (or `carafe build --lock` to lock now), or add `commit`";
             return Err(app.origin.key("branch").error(message, help));
@@ -111,7 +114,7 @@ fn resolve(app: &AppSpec, moving: Moving) -> Result<Option<(CommitId, Option<Res
 fn is_on(app: &AppSpec, remote: &Remote, name: &ResolvedRef, commit: &CommitId) -> Result<bool, SpecError> {
     let scratch = tempfile::tempdir().map_err(|error| {
         let help = "TMPDIR names another place for it";
-        app.origin.error(format!("failed to create a temporary folder: {error}"), help)
+        app.origin.error(format!("failed to create a temporary directory: {error}"), help)
     })?;
     git::contains(remote, name, commit, scratch.path()).map_err(|error| explain(app, error))
 }
@@ -130,12 +133,12 @@ fn explain(app: &AppSpec, error: GitError) -> SpecError {
 fn fetch_and_describe(
     app: &AppSpec,
     name: &Option<(CommitId, Option<ResolvedRef>)>,
-    folder: &Path,
+    directory: &Path,
     store: &Store,
     progress: &Progress,
 ) -> Result<PinnedApp, SpecError> {
     let wanted = name.as_ref().map(|(commit, _)| Wanted { commit, time: None });
-    let checkout = checkout(app, wanted, folder, store, progress)?;
+    let checkout = checkout(app, wanted, directory, store, progress)?;
     let found = name.as_ref().and_then(|(_, found)| found.clone());
     let source = locked_source(app, found.map(|found| (found.kind, found.name)));
     describe(app, source, checkout, store)
@@ -169,7 +172,7 @@ fn describe(
     store: &Store,
 ) -> Result<PinnedApp, SpecError> {
     let read = |path: &str| store.read_file(&checkout, path).ok().flatten();
-    let app_name = bench::app_name(&read).map_err(|error| app.origin.wrap(error))?;
+    let app_name = app::app_name(&read).map_err(|error| app.origin.wrap(error))?;
     let (commit, tree, time) = (checkout.commit.clone(), checkout.tree.clone(), checkout.time);
     let locked = LockedApp { name: app_name, source, commit, tree, time };
     Ok(PinnedApp { locked, checkout })
@@ -179,14 +182,14 @@ fn describe(
 #[derive(Clone, Copy)]
 struct Wanted<'a> {
     commit: &'a CommitId,
-    /// From the lock: what a local folder's commit was dated.
+    /// From the lock: what a local directory's commit was dated.
     time: Option<i64>,
 }
 
 fn checkout(
     app: &AppSpec,
     wanted: Option<Wanted<'_>>,
-    folder: &Path,
+    directory: &Path,
     store: &Store,
     progress: &Progress,
 ) -> Result<Checkout, SpecError> {
@@ -199,7 +202,7 @@ fn checkout(
             store.fetch_without(remote, wanted.commit, without_submodules, &task)
         }
         (AppSource::Local { path }, wanted) => {
-            store.local(&folder.join(path), wanted.and_then(|wanted| wanted.time), &task)
+            store.local(&directory.join(path), wanted.and_then(|wanted| wanted.time), &task)
         }
         (AppSource::Git { .. }, None) => unreachable!("a git app is resolved before it is fetched"),
     };
@@ -249,7 +252,7 @@ fn check_required_apps(
         let at = pinned.iter().position(|app| app.locked.name == name).unwrap_or_default();
         &spec.apps[at]
     };
-    match bench::check_required_apps(&apps.collect::<Vec<_>>()) {
+    match app::check_required_apps(&apps.collect::<Vec<_>>()) {
         Ok(warnings) => {
             warnings.into_iter().for_each(|warning| progress.warn(warning));
             Ok(())

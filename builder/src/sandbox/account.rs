@@ -4,8 +4,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::launcher_protocol::{SetupError, Verb};
 use super::namespaces::ID;
-use super::wire::{SetupError, Verb};
 
 /// Both files have the id in this field, from zero.
 const ID_FIELD: usize = 2;
@@ -59,8 +59,8 @@ mod tests {
 
     #[test]
     fn a_file_without_a_last_line_end_is_not_garbled() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("etc/group");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("etc/group");
         let entry = "frappe:x:1000:\n";
         add_missing(&path, entry).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), entry);

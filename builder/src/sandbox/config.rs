@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::doorway::Doorkeeper;
+use super::proxy_sockets::ProxyHandle;
 use crate::secret::Redactor;
 
 /// How far the build is kept from the machine it runs on.
@@ -22,14 +22,14 @@ pub enum Isolation {
 /// What a step reaches over the network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Network {
-    /// Its own loopback, and there what the doorkeeper lets through. With [`Isolation::None`] all
+    /// Its own loopback, and there what the proxy lets through. With [`Isolation::None`] all
     /// that this machine reaches.
-    Door,
+    EgressProxy,
     /// Its own loopback alone. Not kept with [`Isolation::None`].
     None,
 }
 
-/// A file or folder of this machine that is seen inside.
+/// A file or directory of this machine that is seen inside.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Bind {
     /// On this machine.
@@ -46,7 +46,7 @@ pub struct Bind {
 /// that is there already is never overwritten.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct InjectedFile {
-    /// Inside, absolute. Its folders are made.
+    /// Inside, absolute. Its directories are made.
     pub path: PathBuf,
     /// All of it.
     pub content: Vec<u8>,
@@ -62,7 +62,7 @@ pub struct SandboxConfig {
     /// The unpacked build root: the overlay's lower layer, never written. Its files belong to
     /// whoever runs carafe, or they cannot be changed inside. Unused with [`Isolation::None`].
     pub root: PathBuf,
-    /// An empty folder of this run, on a disk with room: everything that is written inside,
+    /// An empty directory of this run, on a disk with room: everything that is written inside,
     /// `/tmp` included, lands beneath it. It must not lie on an overlay itself.
     pub scratch: PathBuf,
     /// Seen inside, in this order. With [`Isolation::None`] a symbolic link stands for each.
@@ -72,9 +72,9 @@ pub struct SandboxConfig {
     /// Added to the sandbox's own environment, over it. Nothing of this machine's environment is
     /// seen inside.
     pub env: BTreeMap<String, String>,
-    /// Who answers steps with [`Network::Door`]; without one nobody does. Unused with
+    /// Who answers steps with [`Network::EgressProxy`]; without one nobody does. Unused with
     /// [`Isolation::None`].
-    pub doorkeeper: Option<Arc<dyn Doorkeeper>>,
+    pub proxy: Option<Arc<dyn ProxyHandle>>,
     /// Cleans the output.
     pub redactor: Redactor,
     /// An executable whose `main` starts with [`launched`](super::launched): normally this one

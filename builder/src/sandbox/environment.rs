@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::config::{InjectedFile, Isolation, Network};
-use super::doorway::{Doorkeeper, NAMES_PORT, PROXY_PORT};
+use super::proxy_sockets::{NAMES_PORT, PROXY_PORT, ProxyHandle};
 use crate::secret::Secret;
 
 /// Where the door's certificate is inside.
@@ -98,7 +98,7 @@ impl Host {
         ];
         let mut env: BTreeMap<_, _> = fixed.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         match (isolation, network) {
-            (Isolation::Namespaces, Network::Door) => env.extend(through_the_door()),
+            (Isolation::Namespaces, Network::EgressProxy) => env.extend(through_the_door()),
             (Isolation::Namespaces, Network::None) => {}
             (Isolation::None, _) => env.extend(self.in_place(network, scratch)),
         }
@@ -110,7 +110,7 @@ impl Host {
         let mut env: BTreeMap<String, String> =
             ours.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect();
         env.insert("TMPDIR".to_owned(), scratch.join("tmp").to_string_lossy().into_owned());
-        if network == Network::Door {
+        if network == Network::EgressProxy {
             env.extend(self.proxies.clone());
         }
         if let Some(bundle) = &self.ca_bundle {
@@ -142,19 +142,19 @@ fn through_the_door() -> BTreeMap<String, String> {
 }
 
 /// How names are resolved inside, and whom to trust.
-pub(super) fn network_files(network: Network, doorkeeper: Option<&dyn Doorkeeper>) -> Vec<InjectedFile> {
+pub(super) fn network_files(network: Network, proxy: Option<&dyn ProxyHandle>) -> Vec<InjectedFile> {
     debug_assert_eq!(NAMES_PORT, 53, "resolv.conf names no port");
     let file = |path: &str, content: &str| InjectedFile {
         path: path.into(),
         content: content.as_bytes().to_vec(),
         mode: 0o644,
     };
-    let asked = if network == Network::Door { "nameserver 127.0.0.1\n" } else { "" };
+    let asked = if network == Network::EgressProxy { "nameserver 127.0.0.1\n" } else { "" };
     let mut files = vec![
         file("/etc/hosts", "127.0.0.1 localhost carafe\n::1 localhost\n"),
         file("/etc/resolv.conf", asked),
     ];
-    let certificate = doorkeeper.map(Doorkeeper::ca_certificate);
+    let certificate = proxy.map(ProxyHandle::ca_certificate);
     files.extend(
         certificate
             .into_iter()
@@ -174,12 +174,12 @@ mod tests {
             "no_proxy" => Some("localhost".to_owned()),
             _ => None,
         });
-        let env = host.base(Isolation::None, Network::Door, Path::new("/scratch"));
+        let env = host.base(Isolation::None, Network::EgressProxy, Path::new("/scratch"));
         assert_eq!(env["HTTPS_PROXY"], "http://me:hunter22@proxy:3128");
         assert_eq!(env["no_proxy"], "localhost");
         let secrets: Vec<_> = host.secrets().map(|secret| secret.expose().to_owned()).collect();
         assert_eq!(secrets, ["hunter22"]);
-        for network in [Network::Door, Network::None] {
+        for network in [Network::EgressProxy, Network::None] {
             let env = host.base(Isolation::Namespaces, network, Path::new("/scratch"));
             assert!(env.values().all(|value| !value.contains("hunter22")));
         }
@@ -191,14 +191,14 @@ mod tests {
         let path = bundle.path().to_str().unwrap().to_owned();
         let host = Host::from(|name| (name == "CURL_CA_BUNDLE").then(|| path.clone()));
         assert_eq!(host.ca_bundle.as_deref(), Some(bundle.path()));
-        let env = host.base(Isolation::None, Network::Door, Path::new("/scratch"));
+        let env = host.base(Isolation::None, Network::EgressProxy, Path::new("/scratch"));
         assert!(CA_VARIABLES.iter().chain(&["NODE_EXTRA_CA_CERTS"]).all(|name| env[*name] == path));
     }
 
     #[test]
     fn the_door_is_all_that_a_step_is_told_of() {
         let base = |network| Host::default().base(Isolation::Namespaces, network, Path::new("/scratch"));
-        let env = base(Network::Door);
+        let env = base(Network::EgressProxy);
         for name in ["http_proxy", "HTTPS_PROXY", "npm_config_https_proxy"] {
             assert_eq!(env[name], "http://127.0.0.1:3128", "{name}");
         }

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::wire::Setup;
+use super::launcher_protocol::Setup;
 
 /// Why a sandbox could not be had, or a step in it failed.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SandboxError {
     /// A file operation on this machine failed.
     #[error("failed to {verb} `{path}`")]
-    #[diagnostic(help("check that the folder exists, is yours, and that its disk has room"))]
+    #[diagnostic(help("check that the directory exists, is yours, and that its disk has room"))]
     Io {
         /// What was tried.
         verb: &'static str,
@@ -74,7 +74,7 @@ impl SandboxError {
 
 /// How a command ended that did not end well.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Ending {
+pub enum ExitReason {
     /// With this exit status.
     Exit(i32),
     /// By this signal, which was not ours.
@@ -100,7 +100,7 @@ pub struct StepError {
     /// The step's name.
     pub step: String,
     /// How it ended.
-    pub ending: Ending,
+    pub ending: ExitReason,
     /// Its last lines, redacted; at most [`StepError::TAIL`].
     pub tail: Vec<String>,
     /// Where all of its output is.
@@ -116,22 +116,22 @@ impl StepError {
     fn advice(&self) -> String {
         let log = self.log.display();
         match self.ending {
-            Ending::Exit(137) | Ending::Signal(Self::KILLED) | Ending::Lost => format!(
+            ExitReason::Exit(137) | ExitReason::Signal(Self::KILLED) | ExitReason::Lost => format!(
                 "137 (signal 9) mostly means that the kernel ran out of memory: give this machine or container more, or lower what the build takes ([build] memory in carafe.toml); the whole log is at `{log}`"
             ),
-            Ending::Exit(134) | Ending::Signal(6) => format!(
+            ExitReason::Exit(134) | ExitReason::Signal(6) => format!(
                 "134 (signal 6) is how node ends when its heap is full: raise [build] memory in carafe.toml; the whole log is at `{log}`"
             ),
-            Ending::WallLimit(_) => {
+            ExitReason::WallLimit(_) => {
                 format!(
                     "raise [build] timeout in carafe.toml if it needs longer; the whole log is at `{log}`"
                 )
             }
-            Ending::MemoryLimit { .. } => {
+            ExitReason::MemoryLimit { .. } => {
                 format!("raise [build] memory in carafe.toml; the whole log is at `{log}`")
             }
-            Ending::Cancelled => "run it again: what was fetched is kept".to_owned(),
-            Ending::Exit(_) | Ending::Signal(_) => format!("the whole log is at `{log}`"),
+            ExitReason::Cancelled => "run it again: what was fetched is kept".to_owned(),
+            ExitReason::Exit(_) | ExitReason::Signal(_) => format!("the whole log is at `{log}`"),
         }
     }
 }
@@ -139,7 +139,7 @@ impl StepError {
 impl fmt::Display for StepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "failed to run step `{}`: {}", self.step, self.ending)?;
-        if self.ending != Ending::Cancelled && !self.tail.is_empty() {
+        if self.ending != ExitReason::Cancelled && !self.tail.is_empty() {
             f.write_str("; its last lines:")?;
             for line in &self.tail {
                 write!(f, "\n  {line}")?;
@@ -157,7 +157,7 @@ impl miette::Diagnostic for StepError {
     }
 }
 
-impl fmt::Display for Ending {
+impl fmt::Display for ExitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MIB: u64 = 1 << 20;
         match self {

@@ -32,8 +32,8 @@ impl InPlace {
         if fs::symlink_metadata(path).is_ok() {
             return Err(SandboxError::InTheWay { path: path.to_owned() });
         }
-        let folder = path.parent().unwrap_or(path);
-        fs::create_dir_all(folder).map_err(SandboxError::io("create", folder))?;
+        let directory = path.parent().unwrap_or(path);
+        fs::create_dir_all(directory).map_err(SandboxError::io("create", directory))?;
         make().map_err(SandboxError::io("create", path))?;
         self.0.push(path.to_owned());
         Ok(())
@@ -54,8 +54,8 @@ mod tests {
 
     #[test]
     fn what_is_placed_is_removed_and_what_was_there_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
         fs::write(at("present"), "mine").unwrap();
         let bind = |target: &str| Bind { source: at("present"), target: at(target), writable: false };
         let file = |name: &str| InjectedFile { path: at(name), content: b"new".to_vec(), mode: 0o755 };

@@ -14,9 +14,9 @@ use rustix::process::{
 };
 
 use super::config::Limits;
-use super::error::Ending;
+use super::error::ExitReason;
+use super::launcher_protocol::{Description, Report, Setup, SetupError, Verb};
 use super::memory::{descendants, held_by};
-use super::wire::{Description, Report, Setup, SetupError, Verb};
 use super::{privileges, seccomp};
 
 /// How often memory is looked at.
@@ -57,7 +57,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn until_end(&mut self, lifeline: &OwnedFd) -> Result<Option<Ending>, SetupError> {
+    fn until_end(&mut self, lifeline: &OwnedFd) -> Result<Option<ExitReason>, SetupError> {
         let pidfd = pidfd_open(self.child, PidfdFlags::empty())
             .map_err(SetupError::on(Verb::Open, Path::new("/proc/self")))?;
         loop {
@@ -73,7 +73,7 @@ impl Watch {
             // An interrupted or failed wait only means that the next round comes early.
             let _ = poll(&mut watched, Timespec::try_from(left).ok().as_ref());
             if !watched[1].revents().is_empty() {
-                return Ok(Some(Ending::Cancelled));
+                return Ok(Some(ExitReason::Cancelled));
             }
         }
     }
@@ -89,23 +89,23 @@ impl Watch {
         None
     }
 
-    fn over_limit(&mut self) -> Option<Ending> {
+    fn over_limit(&mut self) -> Option<ExitReason> {
         if self.started.elapsed() >= self.limits.wall {
-            return Some(Ending::WallLimit(self.limits.wall));
+            return Some(ExitReason::WallLimit(self.limits.wall));
         }
         let seen = held_by(&descendants(getpid()), self.peak);
         self.peak = self.peak.max(seen);
         let limit = self.limits.memory.filter(|limit| seen > *limit)?;
-        Some(Ending::MemoryLimit { limit, seen })
+        Some(ExitReason::MemoryLimit { limit, seen })
     }
 }
 
-fn ending_of(status: WaitStatus) -> Option<Ending> {
+fn ending_of(status: WaitStatus) -> Option<ExitReason> {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(0), _) => None,
-        (Some(code), _) => Some(Ending::Exit(code)),
-        (None, Some(signal)) => Some(Ending::Signal(signal)),
-        (None, None) => Some(Ending::Lost),
+        (Some(code), _) => Some(ExitReason::Exit(code)),
+        (None, Some(signal)) => Some(ExitReason::Signal(signal)),
+        (None, None) => Some(ExitReason::Lost),
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Its standard streams are its whole interface. Input: a [`Description`] on one line, then
 //! nothing; the end of the input means that carafe is gone or cancels. Output, a socket: the
-//! doorway's sockets if the step has a door, and a [`Report`] on a line each. Error: what the
+//! proxy_sockets's sockets if the step has a door, and a [`Report`] on a line each. Error: what the
 //! command writes.
 
 use std::fs;
@@ -18,8 +18,8 @@ use rustix::process::{getpid, setsid, umask, waitpid};
 use rustix::stdio::{dup2_stdin, dup2_stdout};
 
 use super::config::{InjectedFile, Isolation, Network};
-use super::doorway::Sockets;
-use super::wire::{Description, Report, Setup, SetupError, Verb};
+use super::launcher_protocol::{Description, Report, Setup, SetupError, Verb};
+use super::proxy_sockets::Sockets;
 use super::{account, environment, init, loopback, mounts, namespaces};
 
 /// The first argument that makes an executable the launcher.
@@ -106,10 +106,10 @@ impl Launcher {
         set_parent_process_death_signal(Some(Signal::KILL)).map_err(privileges_error)?;
         umask(UMASK);
         loopback::bring_up().map_err(SetupError::at(Setup::Loopback))?;
-        if description.network == Network::Door {
-            let doorway =
+        if description.network == Network::EgressProxy {
+            let proxy_sockets =
                 loopback::own_every_address().and_then(|()| Sockets::bind()?.hand_out(&self.reports));
-            doorway.map_err(SetupError::at(Setup::Doorway))?;
+            proxy_sockets.map_err(SetupError::at(Setup::ProxySockets))?;
         }
         mounts::enter(description)?;
         let home = description.env.get("HOME").map_or(environment::HOME, String::as_str);
@@ -147,8 +147,8 @@ fn privileges_error(error: rustix::io::Errno) -> SetupError {
 pub(super) fn inject(file: &InjectedFile) -> Result<(), SetupError> {
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     let write = || {
-        if let Some(folder) = file.path.parent() {
-            fs::create_dir_all(folder)?;
+        if let Some(directory) = file.path.parent() {
+            fs::create_dir_all(directory)?;
         }
         if fs::symlink_metadata(&file.path).is_ok() {
             fs::remove_file(&file.path)?;

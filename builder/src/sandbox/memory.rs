@@ -75,20 +75,20 @@ fn cgroup_limit(mount: &Path, membership: &str) -> Option<u64> {
     let lines = membership.lines().filter_map(|line| {
         let mut fields = line.splitn(3, ':');
         let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
-        let (folder, file) = match controllers {
+        let (directory, file) = match controllers {
             "" => (mount.to_owned(), "memory.max"),
             names if names.split(',').any(|name| name == "memory") => {
                 (mount.join("memory"), "memory.limit_in_bytes")
             }
             _ => return None,
         };
-        Some((folder, path.trim_start_matches('/'), file))
+        Some((directory, path.trim_start_matches('/'), file))
     });
     // Inside a container the named path may be the host's, and its limit stands at the mount.
-    let limits = lines.flat_map(|(folder, path, file)| {
+    let limits = lines.flat_map(|(directory, path, file)| {
         Path::new(path)
             .ancestors()
-            .filter_map(|group| fs::read_to_string(folder.join(group).join(file)).ok())
+            .filter_map(|group| fs::read_to_string(directory.join(group).join(file)).ok())
             .filter_map(|limit| limit.trim().parse().ok())
             .collect::<Vec<u64>>()
     });

@@ -4,38 +4,38 @@
 //! Inside there is one user, 1000:1000, whoever runs carafe outside. A step sees the build root,
 //! what is bound into it, a small /dev, a fresh /proc, its own /tmp and /dev/shm, and no file,
 //! process or variable of this machine besides. It has no capability and cannot gain one. All that
-//! it writes lands in the scratch folder.
+//! it writes lands in the scratch directory.
 //!
 //! Three processes stand between carafe and a step's command. carafe starts itself once more as
 //! the launcher ([`launched`]), which has one thread and so may enter namespaces; the launcher's
 //! child is process 1 inside, which mounts, starts the command and watches over it. When any of
 //! them dies, the kernel ends all that it had started, and the mounts go with their namespace.
 //!
-//! Its network is a loopback of its own. With [`Network::Door`] someone answers there who decides
-//! what else it reaches, and hears of who tries without asking: the [`Doorkeeper`].
+//! Its network is a loopback of its own. With [`Network::EgressProxy`] someone answers there who decides
+//! what else it reaches, and hears of who tries without asking: the [`ProxyHandle`].
 //!
 //! What it does not keep away: a list of system calls is denied, but most of the kernel's interface
 //! is open to an unprivileged process. Who builds hostile apps as root risks more than who builds
 //! them as an ordinary user.
 
 mod account;
-mod blockers;
 mod config;
-mod doorway;
 mod environment;
 mod error;
 mod in_place;
 mod init;
 mod launch;
+mod launcher_protocol;
 mod loopback;
 mod memory;
 mod mounts;
 mod namespaces;
 mod output;
 mod privileges;
+mod proxy_sockets;
 mod running;
 mod seccomp;
-mod wire;
+mod unavailable;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -43,17 +43,17 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 pub use config::{Bind, CancelToken, InjectedFile, Isolation, Limits, Network, Outcome, SandboxConfig, Step};
-pub use doorway::{DIRECT_PORTS, Doorkeeper, Doorway, NAMES_PORT, PROXY_PORT};
-pub use error::{Ending, SandboxError, StepError};
+pub use error::{ExitReason, SandboxError, StepError};
 pub use launch::launched;
+pub use launcher_protocol::{Setup, Verb};
 pub use memory::machine_memory;
-pub use wire::{Setup, Verb};
+pub use proxy_sockets::{DIRECT_PORTS, NAMES_PORT, PROXY_PORT, ProxyHandle, ProxySockets};
 
 use crate::secret::Redactor;
 use environment::Host;
 use in_place::InPlace;
+use launcher_protocol::Description;
 use mounts::scratch;
-use wire::Description;
 
 /// Where steps run one after another, each on what those before it left.
 pub struct Sandbox {
@@ -63,7 +63,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Prepares the scratch folder; nothing runs yet, and what this machine allows is not tried
+    /// Prepares the scratch directory; nothing runs yet, and what this machine allows is not tried
     /// yet either (see [`probe`]). Without isolation, puts binds and files on this machine.
     pub fn open(mut config: SandboxConfig) -> Result<Self, SandboxError> {
         let binds = config.binds.iter().map(|bind| &bind.target);
@@ -100,7 +100,7 @@ impl Sandbox {
             let rest = inside.strip_prefix(&bind.target).ok()?;
             Some(join(&bind.source, rest))
         });
-        let in_scratch = |folder, rest| join(&self.config.scratch.join(folder), rest);
+        let in_scratch = |directory, rest| join(&self.config.scratch.join(directory), rest);
         bound.unwrap_or_else(|| match inside.strip_prefix("/tmp") {
             Ok(rest) => in_scratch(scratch::TMP, rest),
             Err(_) => in_scratch(scratch::UPPER, inside.strip_prefix("/").unwrap_or(inside)),
@@ -109,7 +109,7 @@ impl Sandbox {
 
     fn describe(&self, step: &Step) -> Description {
         let config = &self.config;
-        let alone = config.isolation == Isolation::Namespaces && config.doorkeeper.is_none();
+        let alone = config.isolation == Isolation::Namespaces && config.proxy.is_none();
         let network = if alone { Network::None } else { step.network };
         let mut env = self.host.base(config.isolation, network, &config.scratch);
         env.extend(config.env.clone());
@@ -117,7 +117,7 @@ impl Sandbox {
         let (mut binds, mut network_files, mut files) = (Vec::new(), Vec::new(), Vec::new());
         if config.isolation == Isolation::Namespaces {
             binds.extend(config.binds.iter().cloned());
-            network_files = environment::network_files(network, config.doorkeeper.as_deref());
+            network_files = environment::network_files(network, config.proxy.as_deref());
             files.extend(config.files.iter().cloned());
         }
         Description {
@@ -135,7 +135,7 @@ impl Sandbox {
     }
 }
 
-/// Tries whether this machine allows a sandbox, by setting one up in `scratch` (an empty folder)
+/// RetryState whether this machine allows a sandbox, by setting one up in `scratch` (an empty directory)
 /// with nothing in it. The error names what blocks it.
 pub fn probe(launcher: &Path, scratch: &Path) -> Result<(), SandboxError> {
     let root = scratch.join("root");
@@ -147,7 +147,7 @@ pub fn probe(launcher: &Path, scratch: &Path) -> Result<(), SandboxError> {
         binds: Vec::new(),
         files: Vec::new(),
         env: Default::default(),
-        doorkeeper: None,
+        proxy: None,
         redactor: Redactor::default(),
         launcher: launcher.to_owned(),
         cancel: CancelToken::default(),
@@ -164,7 +164,7 @@ pub fn probe(launcher: &Path, scratch: &Path) -> Result<(), SandboxError> {
     sandbox.run(&step, &mut |_| {}).map(drop)
 }
 
-/// Makes the folders of an overlay, and a link that gives the build root a short name.
+/// Makes the directories of an overlay, and a link that gives the build root a short name.
 fn prepare(config: &SandboxConfig) -> Result<(), SandboxError> {
     const ANYONE: u32 = 0o1777;
     for name in [scratch::UPPER, scratch::WORK, scratch::MERGED, scratch::TMP] {
@@ -187,6 +187,6 @@ fn absolute(path: &Path) -> Result<(), SandboxError> {
 }
 
 /// Without the slash that joining an empty path adds: what is bound may be a file.
-fn join(folder: &Path, rest: &Path) -> PathBuf {
-    if rest.as_os_str().is_empty() { folder.to_owned() } else { folder.join(rest) }
+fn join(directory: &Path, rest: &Path) -> PathBuf {
+    if rest.as_os_str().is_empty() { directory.to_owned() } else { directory.join(rest) }
 }

@@ -19,9 +19,9 @@ use rustix::mount::{
 use rustix::process::{chdir, pivot_root};
 
 use super::config::Bind;
-use super::wire::{Description, Setup, SetupError, Verb};
+use super::launcher_protocol::{Description, Setup, SetupError, Verb};
 
-/// Folders and links in the scratch folder.
+/// Directories and links in the scratch directory.
 pub(super) mod scratch {
     pub const LOWER: &str = "lower";
     pub const UPPER: &str = "upper";
@@ -44,7 +44,7 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
 /// A part of this machine's file system, not yet attached anywhere.
 struct Detached {
     tree: OwnedFd,
-    is_folder: bool,
+    is_directory: bool,
     target: PathBuf,
 }
 
@@ -73,7 +73,7 @@ fn open_all(description: &Description) -> Result<Vec<Detached>, SetupError> {
 
 fn open(bind: &Bind) -> Result<Detached, SetupError> {
     let on = |error: io::Error| SetupError::on(Verb::Open, &bind.source)(error);
-    let is_folder = fs::metadata(&bind.source).map_err(on)?.is_dir();
+    let is_directory = fs::metadata(&bind.source).map_err(on)?.is_dir();
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     let tree = open_tree(CWD, &bind.source, flags).map_err(|error| on(error.into()))?;
@@ -85,7 +85,7 @@ fn open(bind: &Bind) -> Result<Detached, SetupError> {
         attributes |= libc::MOUNT_ATTR_RDONLY;
     }
     restrict(&tree, attributes).map_err(on)?;
-    Ok(Detached { tree, is_folder, target: bind.target.clone() })
+    Ok(Detached { tree, is_directory, target: bind.target.clone() })
 }
 
 /// Adds attributes to a mount and all beneath it. It only adds, so it cannot meet a flag that
@@ -115,13 +115,13 @@ pub(super) fn seal(path: &Path) -> Result<(), SetupError> {
 
 fn attach(bind: &Detached) -> Result<(), SetupError> {
     let create = || {
-        if bind.is_folder {
+        if bind.is_directory {
             return fs::create_dir_all(&bind.target);
         }
         fs::create_dir_all(bind.target.parent().unwrap_or(Path::new("/")))?;
         fs::OpenOptions::new().append(true).create(true).open(&bind.target).map(drop)
     };
-    if fs::metadata(&bind.target).map(|found| found.is_dir()).ok() != Some(bind.is_folder) {
+    if fs::metadata(&bind.target).map(|found| found.is_dir()).ok() != Some(bind.is_directory) {
         create().map_err(SetupError::on(Verb::Create, &bind.target))?;
     }
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
@@ -184,7 +184,7 @@ fn new_proc() -> Result<Detached, SetupError> {
         fsmount(&proc, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
     };
     let tree = new().map_err(SetupError::at::<rustix::io::Errno>(Setup::Proc))?;
-    Ok(Detached { tree, is_folder: true, target: "/proc".into() })
+    Ok(Detached { tree, is_directory: true, target: "/proc".into() })
 }
 
 /// Closes what a user who is root outside could change or read in /proc: in some of it the kernel

@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::{getegid, geteuid};
 use rustix::thread::{UnshareFlags, set_thread_groups, unshare_unsafe};
 
-use super::wire::{Setup, SetupError};
+use super::launcher_protocol::{Setup, SetupError};
 
 /// The only user and group there is inside.
 pub(super) const ID: u32 = 1000;

@@ -10,7 +10,7 @@ use crate::secret::Redactor;
 /// watches.
 ///
 /// A line is valid UTF-8 without control characters and escape sequences, of at most
-/// [`Lines::LONGEST`] bytes (what is longer is cut and says so). After a carriage return the line
+/// [`Lines::MAX_LINE_BYTES`] bytes (what is longer is cut and says so). After a carriage return the line
 /// starts again, as on a terminal.
 pub(super) struct Lines<'a> {
     redactor: &'a Redactor,
@@ -27,7 +27,7 @@ pub(super) struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     /// In bytes.
-    pub const LONGEST: usize = 8 << 10;
+    pub const MAX_LINE_BYTES: usize = 8 << 10;
 
     pub fn new(redactor: &'a Redactor, on_line: &'a mut dyn FnMut(&str), log: &'a mut dyn Write) -> Self {
         let lengths = redactor.secrets().iter().map(|secret| secret.expose().len());
@@ -53,7 +53,7 @@ impl<'a> Lines<'a> {
             self.line.clear();
             self.cut = 0;
         }
-        if self.line.len() < Self::LONGEST + self.longest_secret {
+        if self.line.len() < Self::MAX_LINE_BYTES + self.longest_secret {
             self.line.push(byte);
         } else {
             self.cut += 1;
@@ -65,7 +65,7 @@ impl<'a> Lines<'a> {
         let clean = self.redactor.redact(&clean(&String::from_utf8_lossy(&raw)));
         // What was cut may have been the end of a secret.
         let whole = clean.len().saturating_sub(if self.cut > 0 { self.longest_secret } else { 0 });
-        let shown = &clean[..clean.floor_char_boundary(whole.min(Self::LONGEST))];
+        let shown = &clean[..clean.floor_char_boundary(whole.min(Self::MAX_LINE_BYTES))];
         let cut = self.cut + clean.len() - shown.len();
         let line = if cut > 0 { format!("{shown} [{cut} bytes cut]") } else { shown.to_owned() };
         (self.cut, self.after_return) = (0, false);
@@ -166,12 +166,12 @@ mod tests {
     #[test]
     fn a_long_line_is_cut_and_never_within_a_secret() {
         let mut long = b"hunter22 hunter22 ".to_vec();
-        long.resize(Lines::LONGEST + 3, b'x');
+        long.resize(Lines::MAX_LINE_BYTES + 3, b'x');
         long.extend(b"hunter22 and more");
         long.extend([b'y'; 100]);
         let seen = lines(&[&long, b"\nnext\n"]);
-        assert!(seen[0].len() < Lines::LONGEST + 32 && seen[0].ends_with(" bytes cut]"));
-        assert!(!seen[0].contains("hunt"), "{}", &seen[0][Lines::LONGEST - 32..]);
+        assert!(seen[0].len() < Lines::MAX_LINE_BYTES + 32 && seen[0].ends_with(" bytes cut]"));
+        assert!(!seen[0].contains("hunt"), "{}", &seen[0][Lines::MAX_LINE_BYTES - 32..]);
         assert_eq!(seen[1], "next");
     }
 

@@ -43,7 +43,7 @@ fn join_empty_keyring() {
     unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, anonymous) };
 }
 
-/// Whoever started carafe may have left folders of this machine open in it.
+/// Whoever started carafe may have left directories of this machine open in it.
 fn close_inherited() -> io::Result<()> {
     const FIRST: libc::c_uint = 3;
     let (last, flags) = (libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);

@@ -9,13 +9,13 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::blockers;
 use super::config::{Isolation, Network, Outcome, SandboxConfig, Step};
-use super::doorway::{Doorway, Sockets};
-use super::error::{Ending, SandboxError, StepError};
+use super::error::{ExitReason, SandboxError, StepError};
 use super::launch::ARGUMENT;
+use super::launcher_protocol::{Description, Report, SetupError};
 use super::output::Lines;
-use super::wire::{Description, Report, SetupError};
+use super::proxy_sockets::{ProxySockets, Sockets};
+use super::unavailable;
 
 /// Runs what `description` says; see [`Sandbox::run`](super::Sandbox::run).
 pub(super) fn run(
@@ -29,7 +29,7 @@ pub(super) fn run(
         Err(SandboxError::Step(Box::new(StepError { step, ending, tail, log })))
     };
     if config.cancel.is_cancelled() {
-        return failed(Ending::Cancelled, Vec::new());
+        return failed(ExitReason::Cancelled, Vec::new());
     }
     let mut log = open_log(step)?;
     let lines = Lines::new(&config.redactor, on_line, &mut log);
@@ -37,9 +37,9 @@ pub(super) fn run(
     let (mut launcher, mut reports) = start(config).map_err(launcher_error)?;
     let lifeline = instruct(&mut launcher, description).map_err(launcher_error)?;
     let lifeline = config.cancel.hold(lifeline);
-    let door = config.doorkeeper.as_ref().filter(|_| has_door(description));
-    let attended = match door {
-        Some(door) => reports.doorway(&launcher).map_err(launcher_error)?.map(|way| door.attend(way)),
+    let proxy = config.proxy.as_ref().filter(|_| has_door(description));
+    let attended = match proxy {
+        Some(proxy) => reports.proxy_sockets(&launcher).map_err(launcher_error)?.map(|way| proxy.attend(way)),
         None => None,
     };
     let followed = follow(&mut launcher, lines);
@@ -53,7 +53,7 @@ pub(super) fn run(
         Some(Report::Ended { ending: None, peak_memory, elapsed }) => Ok(Outcome { peak_memory, elapsed }),
         Some(Report::Ended { ending: Some(ending), .. }) => failed(ending, tail),
         Some(Report::Failed(error)) => Err(setup_failed(error)),
-        Some(Report::Started) => failed(Ending::Lost, tail),
+        Some(Report::Started) => failed(ExitReason::Lost, tail),
         None => {
             let said = tail.last().map_or("it said nothing", String::as_str);
             Err(launcher_error(io::Error::other(format!("no report came from it; {said}"))))
@@ -67,7 +67,7 @@ fn open_log(step: &Step) -> Result<BufWriter<File>, SandboxError> {
 }
 
 fn setup_failed(error: SetupError) -> SandboxError {
-    let help = blockers::advice(&error);
+    let help = unavailable::advice(&error);
     SandboxError::Setup { setup: error.setup, help, source: io::Error::from_raw_os_error(error.errno) }
 }
 
@@ -80,9 +80,9 @@ fn start(config: &SandboxConfig) -> io::Result<(Child, Reports)> {
     Ok((command.spawn()?, Reports { socket: ours, said: Vec::new() }))
 }
 
-/// Whether the launcher makes a doorway.
+/// Whether the launcher makes a proxy_sockets.
 fn has_door(description: &Description) -> bool {
-    description.isolation == Isolation::Namespaces && description.network == Network::Door
+    description.isolation == Isolation::Namespaces && description.network == Network::EgressProxy
 }
 
 /// What the launcher says besides the step's output.
@@ -92,8 +92,8 @@ struct Reports {
 }
 
 impl Reports {
-    /// The step's doorway: what the launcher says first, unless it fails before.
-    fn doorway(&mut self, launcher: &Child) -> io::Result<Option<Doorway>> {
+    /// The step's proxy_sockets: what the launcher says first, unless it fails before.
+    fn proxy_sockets(&mut self, launcher: &Child) -> io::Result<Option<ProxySockets>> {
         let sockets = Sockets::receive(&self.socket, &mut self.said)?;
         Ok(sockets.map(|sockets| sockets.into_doorway(Pid::from_child(launcher))))
     }

@@ -30,7 +30,7 @@ pub(super) fn parse(text: &str, origin: &Origin, env: Environment) -> Result<App
     let (url, name) = expand_shorthand(&plain);
     let remote = Remote::parse(&url).map_err(|error| {
         let forms = "forms: https://host/org/repo, ssh://git@host/org/repo, git@host:org/repo, \
-                     file:///folder, org/repo[@ref]; a folder of files is `path = …`";
+                     file:///directory, org/repo[@ref]; a directory of files is `path = …`";
         origin.error(error.to_string(), forms)
     })?;
     let remote = match credential {

@@ -116,7 +116,7 @@ impl Diagnostic for SpecError {
     }
 }
 
-/// Replaces what stands between `://` and `@` in each URL by as many asterisks, so that places
+/// Replaces what stands between `://` and `@` in each URL by as many asterisks, so that mirrors
 /// in the text stay what they were.
 fn mask_credentials(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();

@@ -93,7 +93,7 @@ impl AppTable {
             (Some(url), None) => self.git(url, &origin, env)?,
             (None, Some(path)) => self.local(path.clone(), &origin)?,
             _ => {
-                let help = "`url` names a git repository, `path` a folder beside the spec";
+                let help = "`url` names a git repository, `path` a directory beside the spec";
                 return Err(origin.error("an app needs either a `url` or a `path`", help));
             }
         };
@@ -130,11 +130,11 @@ impl AppTable {
     fn local(&self, path: String, origin: &Origin) -> Result<AppSource, SpecError> {
         if self.branch.is_some() || self.commit.is_some() || self.off_branch {
             let help =
-                "a folder is taken as it lies there; for one of its commits use its repository's `url`";
+                "a directory is taken as it lies there; for one of its commits use its repository's `url`";
             return Err(origin.error("a `path` goes with no `branch` and no `commit`", help));
         }
         if path.is_empty() {
-            return Err(origin.error("`path` is empty", "name the app's folder, relative to the spec"));
+            return Err(origin.error("`path` is empty", "name the app's directory, relative to the spec"));
         }
         Ok(AppSource::Local { path })
     }

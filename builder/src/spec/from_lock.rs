@@ -11,8 +11,8 @@ const LOCK: &str = "the lock";
 
 impl Spec {
     /// The spec that a build of `lock` needs: its apps at their commits, its images, its variables;
-    /// no tags, no credentials, the default limits. A folder among the apps is relative to
-    /// [`Spec::folder`], which is left empty.
+    /// no tags, no credentials, the default limits. A directory among the apps is relative to
+    /// [`Spec::directory`], which is left empty.
     ///
     /// The lock may come from a stranger: addresses, names and variables are checked as a spec's
     /// are. Its checksum is not this spec's, since a lock does not hold every wish.
@@ -39,7 +39,7 @@ impl Spec {
             env: lock.env.clone(),
             registries: Default::default(),
             network: Default::default(),
-            folder: Default::default(),
+            directory: Default::default(),
         })
     }
 

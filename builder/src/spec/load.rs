@@ -18,7 +18,7 @@ const DEFAULT_FRAPPE_URL: &str = "https://github.com/frappe/frappe";
 
 /// What the flags and the environment ask for; each overrides the file.
 #[derive(Clone, Debug, Default)]
-pub struct Wishes {
+pub struct SpecOverrides {
     /// `--spec`.
     pub spec: Option<PathBuf>,
     /// `--apps` or `APPS_JSON_BASE64`.
@@ -47,19 +47,19 @@ pub enum AppsInput {
 impl Spec {
     /// The `[registry]` tables alone, of `spec` or of a `carafe.toml` that is there.
     pub fn registries(spec: Option<&Path>) -> Result<BTreeMap<String, RegistrySpec>, SpecError> {
-        let (file, folder, whole) = read_file(spec)?;
-        registries(&file, &whole, &folder)
+        let (file, directory, whole) = read_file(spec)?;
+        registries(&file, &whole, &directory)
     }
 
     /// Reads everything that `wishes` name; `env` reads the environment (for `${TOKEN}`).
-    pub fn load(wishes: &Wishes, env: Environment) -> Result<Self, SpecError> {
-        let (file, folder, whole) = read_file(wishes.spec.as_deref())?;
+    pub fn load(wishes: &SpecOverrides, env: Environment) -> Result<Self, SpecError> {
+        let (file, directory, whole) = read_file(wishes.spec.as_deref())?;
         let of_spec = Network::read(&file.mirrors, &file.network, &whole, env)?;
         // Who builds knows their network better than who wrote the spec.
         let network = of_spec.with(Network::of_user(env)?);
         let frappe = frappe(&file, wishes, &whole, env)?;
         let mut apps = vec![frappe];
-        apps.extend(other_apps(&file, wishes, &whole, &folder, env)?);
+        apps.extend(other_apps(&file, wishes, &whole, &directory, env)?);
         check_apps(&apps)?;
         let apps = network.locate_all(apps)?;
 
@@ -71,19 +71,19 @@ impl Spec {
         let base_image = image("--base-image", &wishes.base_image, &file.image.base_image, "base")?;
         let (timeout, memory) = limits(&file, &whole)?;
         let env = environment(&file, &whole)?;
-        let registries = registries(&file, &whole, &folder)?;
+        let registries = registries(&file, &whole, &directory)?;
         let tags = if wishes.tags.is_empty() { file.image.tags } else { wishes.tags.clone() };
-        Ok(Self { apps, build_image, base_image, tags, timeout, memory, env, registries, network, folder })
+        Ok(Self { apps, build_image, base_image, tags, timeout, memory, env, registries, network, directory })
     }
 }
 
-/// Their paths are relative to the spec's folder.
+/// Their paths are relative to the spec's directory.
 fn registries(
     file: &File,
     whole: &Origin,
-    folder: &Path,
+    directory: &Path,
 ) -> Result<BTreeMap<String, RegistrySpec>, SpecError> {
-    let beside = |path: &PathBuf| folder.join(path);
+    let beside = |path: &PathBuf| directory.join(path);
     let registry = |(host, table): (&toml::Spanned<String>, &RegistryTable)| {
         let client = match (&table.client_cert, &table.client_key) {
             (Some(certificate), Some(key)) => Some((beside(certificate), beside(key))),
@@ -99,7 +99,7 @@ fn registries(
     file.registry.iter().map(registry).collect()
 }
 
-/// The spec's file, its folder, and its text. Without `--spec` the file may be missing.
+/// The spec's file, its directory, and its text. Without `--spec` the file may be missing.
 fn read_file(spec: Option<&Path>) -> Result<(File, PathBuf, Origin), SpecError> {
     let default = Path::new(DEFAULT_FILE);
     let path = match spec {
@@ -125,7 +125,12 @@ pub(super) fn read_text(path: &Path) -> Result<String, SpecError> {
     std::fs::read_to_string(path).map_err(fail)
 }
 
-fn frappe(file: &File, wishes: &Wishes, whole: &Origin, env: Environment) -> Result<AppSpec, SpecError> {
+fn frappe(
+    file: &File,
+    wishes: &SpecOverrides,
+    whole: &Origin,
+    env: Environment,
+) -> Result<AppSpec, SpecError> {
     let (mut table, mut origin) = match &file.frappe {
         Some(table) => (table.get_ref().clone(), whole.at(table.span())),
         None => (AppTable::default(), Origin::whole("frappe", "")),
@@ -153,9 +158,9 @@ fn frappe(file: &File, wishes: &Wishes, whole: &Origin, env: Environment) -> Res
 
 fn other_apps(
     file: &File,
-    wishes: &Wishes,
+    wishes: &SpecOverrides,
     whole: &Origin,
-    folder: &Path,
+    directory: &Path,
     env: Environment,
 ) -> Result<Vec<AppSpec>, SpecError> {
     match (&wishes.apps, &file.apps) {
@@ -171,7 +176,7 @@ fn other_apps(
             apps_json::parse(name, &text, env)
         }
         (None, Some(path)) if file.app.is_empty() => {
-            let path = folder.join(path.get_ref());
+            let path = directory.join(path.get_ref());
             apps_json::parse(&path.display().to_string(), &read_text(&path)?, env)
         }
         (None, Some(path)) => {

@@ -24,7 +24,7 @@ use crate::git::{CommitId, EmptySubmodules, Remote};
 use crate::secret::{Redactor, Secret};
 
 pub use error::{Origin, SpecError};
-pub use load::{AppsInput, Wishes};
+pub use load::{AppsInput, SpecOverrides};
 pub use network::Network;
 pub use quantity::{ByteSize, format_bytes};
 
@@ -42,7 +42,7 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 pub struct Spec {
     /// Frappe first, then the apps in the order of installation.
     pub apps: Vec<AppSpec>,
-    /// Where bench runs: a registry reference, `oci:FOLDER[:REF]` or `docker-archive:FILE[:TAG]`.
+    /// Where bench runs: a registry reference, `oci:DIRECTORY[:REF]` or `docker-archive:FILE[:TAG]`.
     pub build_image: ImageSpec,
     /// What the image stands on, in the same forms.
     pub base_image: ImageSpec,
@@ -58,8 +58,8 @@ pub struct Spec {
     pub registries: BTreeMap<String, RegistrySpec>,
     /// How the outside is reached.
     pub network: Network,
-    /// Paths in the spec are relative to this folder; empty where that is the current one.
-    pub folder: PathBuf,
+    /// Paths in the spec are relative to this directory; empty where that is the current one.
+    pub directory: PathBuf,
 }
 
 /// How one registry is spoken to.
@@ -106,10 +106,10 @@ pub enum AppSource {
         commit: Option<CommitId>,
         /// The commit need not be on the branch.
         off_branch: bool,
-        /// Submodules that stay empty folders, as a stock bench leaves all of them.
+        /// Submodules that stay empty directories, as a stock bench leaves all of them.
         without_submodules: EmptySubmodules,
     },
-    /// A folder on this machine, as written, relative to [`Spec::folder`].
+    /// A directory on this machine, as written, relative to [`Spec::directory`].
     Local {
         /// As written.
         path: String,
@@ -117,7 +117,7 @@ pub enum AppSource {
 }
 
 impl AppSpec {
-    /// For messages: the public URL, or the folder.
+    /// For messages: the public URL, or the directory.
     pub fn label(&self) -> &str {
         match &self.source {
             AppSource::Git { remote, .. } => remote.url(),

@@ -13,17 +13,17 @@ use toml::Spanned;
 use super::app_url::{Environment, expand};
 use super::load::read_text;
 use super::{AppSource, AppSpec, Origin, SpecError, refused_hosts};
-use crate::door::{Credential, Mirror, PublicUrl, Upstream};
 use crate::git::{self, Remote, Transport};
+use crate::net::{Credential, Mirror, PublicUrl};
 use crate::secret::Secret;
 
-/// The user's config file, in the folder that `XDG_CONFIG_HOME` names, else in `~/.config`.
+/// The user's config file, in the directory that `XDG_CONFIG_HOME` names, else in `~/.config`.
 const CONFIG_FILE: &str = "carafe/config.toml";
 
 /// How the outside is reached.
 #[derive(Clone, Default, Debug)]
 pub struct Network {
-    /// Other places for the same addresses; the longest prefix that fits wins.
+    /// Other mirrors for the same addresses; the longest prefix that fits wins.
     pub mirrors: Vec<Mirror>,
     /// What opens a host (`host` or `host:port`).
     pub credentials: BTreeMap<String, Credential>,
@@ -118,18 +118,6 @@ impl Network {
         self
     }
 
-    /// For the door.
-    pub fn upstream(&self, offline: bool) -> Upstream {
-        Upstream {
-            mirrors: self.mirrors.clone(),
-            credentials: self.credentials.clone(),
-            private_hosts: self.private_hosts.clone(),
-            refused_hosts: self.refused_hosts.clone(),
-            offline,
-            ..Upstream::default()
-        }
-    }
-
     /// The apps, where this network has them.
     pub(super) fn locate_all(&self, apps: Vec<AppSpec>) -> Result<Vec<AppSpec>, SpecError> {
         let locate = |mut app: AppSpec| {
@@ -202,9 +190,9 @@ fn check_host(text: &str, origin: &Origin) -> Result<String, SpecError> {
 
 fn config_path(env: Environment) -> Option<PathBuf> {
     let set = |name| env(name).filter(|value| !value.is_empty());
-    let folder = set("XDG_CONFIG_HOME").map(PathBuf::from);
-    let folder = folder.or_else(|| Some(Path::new(&set("HOME")?).join(".config")))?;
-    Some(folder.join(CONFIG_FILE))
+    let directory = set("XDG_CONFIG_HOME").map(PathBuf::from);
+    let directory = directory.or_else(|| Some(Path::new(&set("HOME")?).join(".config")))?;
+    Some(directory.join(CONFIG_FILE))
 }
 
 #[cfg(test)]
@@ -269,10 +257,10 @@ token = '${TOKEN}'
 
     #[test]
     fn the_users_own_file_is_read_where_it_lies() {
-        let folder = tempfile::tempdir().unwrap();
-        let place = folder.path().join(".config/carafe");
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join(".config/carafe");
         std::fs::create_dir_all(&place).unwrap();
-        let home = folder.path().display().to_string();
+        let home = directory.path().display().to_string();
         let env = |name: &str| (name == "HOME").then(|| home.clone());
         assert!(Network::of_user(&env).unwrap().mirrors.is_empty());
         std::fs::write(place.join("config.toml"), "[network]\nprivate-hosts = ['a']").unwrap();

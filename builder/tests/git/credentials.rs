@@ -8,7 +8,7 @@ use carafe_builder::git::{
 use carafe_builder::secret::Secret;
 
 use crate::support::{
-    Repository, Scripted, Server, Shelf, TOKEN, TOKEN_IN_URL, child, child_remote, files_with,
+    MaterialSource, Repository, Scripted, Server, TOKEN, TOKEN_IN_URL, child, child_remote, files_with,
     make_executable, succeed, task, told, write,
 };
 
@@ -21,15 +21,15 @@ fn a_token_opens_a_private_repository_and_is_written_nowhere() {
     let commit = repository.commit("second");
     let server = Server::new(&repository.served(), Some(TOKEN));
     let remote = server.private("app.git");
-    let shelf = Shelf::new();
+    let shelf = MaterialSource::new();
     let main = resolve(&remote, "main").unwrap();
     assert_eq!(main.commit, commit);
-    let history = shelf.folder.path().join("history");
+    let history = shelf.directory.path().join("history");
     std::fs::create_dir(&history).unwrap();
     assert!(contains(&remote, &main, &first, &history).unwrap());
     shelf.store.fetch(&remote, &commit, &task()).unwrap();
     for text in [TOKEN, TOKEN_IN_URL, "robot"] {
-        assert_eq!(files_with(shelf.folder.path(), text), [""; 0].map(std::path::PathBuf::from));
+        assert_eq!(files_with(shelf.directory.path(), text), [""; 0].map(std::path::PathBuf::from));
     }
 }
 
@@ -108,7 +108,7 @@ fn a_redirect_of_a_public_repository_is_followed() {
     for backend in BACKENDS {
         assert_eq!(backend.list(&remote).unwrap().len(), 1);
     }
-    Shelf::new().store.fetch(&remote, &repository.head(), &task()).unwrap();
+    MaterialSource::new().store.fetch(&remote, &repository.head(), &task()).unwrap();
 }
 
 #[test]
@@ -165,8 +165,8 @@ fn the_token_is_in_no_argument_and_no_variable_of_git() {
         return;
     }
     let repository = Repository::new();
-    let folder = tempfile::tempdir().unwrap();
-    let (log, bin) = (folder.path().join("log"), folder.path().join("bin"));
+    let directory = tempfile::tempdir().unwrap();
+    let (log, bin) = (directory.path().join("log"), directory.path().join("bin"));
     // A git that notes its arguments and environment, and then is git. The remote is in a variable
     // by the test's own doing.
     let find = Command::new("sh").args(["-c", "command -v git"]).output().unwrap();

@@ -4,7 +4,7 @@ use std::fs;
 
 use carafe_builder::git::{CommitId, GitBackend, GitBinary, GitError, InProcess, Remote};
 
-use crate::support::{Repository, Server, Shelf, git, task, told};
+use crate::support::{MaterialSource, Repository, Server, git, task, told};
 
 fn ways(repository: &Repository, server: &Server) -> [Remote; 3] {
     [repository.by_file(), repository.by_path(), server.remote("app.git")]
@@ -18,7 +18,7 @@ fn a_commit_comes_alone_and_whole() {
     let second = repository.commit("second");
     let server = Server::new(&repository.served(), None);
     for remote in ways(&repository, &server) {
-        let shelf = Shelf::new();
+        let shelf = MaterialSource::new();
         for commit in [&second, &first] {
             let checkout = shelf.store.fetch(&remote, commit, &task()).unwrap();
             let tree = repository.git(&["rev-parse", &format!("{commit}^{{tree}}")]);
@@ -32,9 +32,9 @@ fn a_commit_comes_alone_and_whole() {
 }
 
 #[test]
-fn files_and_folders_are_read_without_a_checkout() {
+fn files_and_directories_are_read_without_a_checkout() {
     let repository = Repository::new();
-    let shelf = Shelf::new();
+    let shelf = MaterialSource::new();
     let store = &shelf.store;
     let checkout = store.fetch(&repository.by_file(), &repository.head(), &task()).unwrap();
     let hooks = store.read_file(&checkout, "app/hooks.py").unwrap();
@@ -44,10 +44,10 @@ fn files_and_folders_are_read_without_a_checkout() {
     }
     let names = |path| {
         let entries = store.list(&checkout, path).unwrap();
-        entries.map(|entries| entries.into_iter().map(|entry| (entry.name, entry.is_folder)).collect())
+        entries.map(|entries| entries.into_iter().map(|entry| (entry.name, entry.is_directory)).collect())
     };
     let top = [("app", true), ("link", false), ("pyproject.toml", false), ("run.sh", false)];
-    let top: Vec<_> = top.map(|(name, is_folder)| (name.to_owned(), is_folder)).into();
+    let top: Vec<_> = top.map(|(name, is_directory)| (name.to_owned(), is_directory)).into();
     assert_eq!(names(""), Some(top));
     assert_eq!(names("app"), Some(vec![("hooks.py".to_owned(), false)]));
     assert_eq!(names("run.sh"), None::<Vec<(String, bool)>>);
@@ -57,7 +57,7 @@ fn files_and_folders_are_read_without_a_checkout() {
 fn what_is_in_the_store_needs_no_server() {
     let repository = Repository::new();
     let commit = repository.head();
-    let shelf = Shelf::new();
+    let shelf = MaterialSource::new();
     let first = shelf.store.fetch(&repository.by_file(), &commit, &task()).unwrap();
     let elsewhere = Remote::parse("file:///nowhere").unwrap();
     let second = shelf.store.fetch(&elsewhere, &commit, &task()).unwrap();
@@ -72,7 +72,7 @@ fn a_commit_that_no_branch_has_any_more_is_taken_where_the_server_gives_it() {
     repository.commit("instead");
     let server = Server::new(&repository.served(), None);
     for remote in ways(&repository, &server) {
-        Shelf::new().store.fetch(&remote, &lost, &task()).unwrap();
+        MaterialSource::new().store.fetch(&remote, &lost, &task()).unwrap();
     }
 }
 
@@ -82,7 +82,7 @@ fn an_unknown_commit_is_an_error_and_leaves_nothing() {
     let unknown: CommitId = "1234567890123456789012345678901234567890".parse().unwrap();
     let server = Server::new(&repository.served(), None);
     for remote in ways(&repository, &server) {
-        let shelf = Shelf::new();
+        let shelf = MaterialSource::new();
         let error = shelf.store.fetch(&remote, &unknown, &task()).unwrap_err();
         assert!(matches!(error, GitError::UnknownCommit { .. }), "{remote}: {error:?}");
         assert!(told(&error).contains("carafe lock"));
@@ -97,13 +97,13 @@ fn both_backends_bring_the_same() {
     let server = Server::new(&repository.served(), None);
     let remote = server.remote("app.git");
     let trees = [&InProcess as &dyn GitBackend, &GitBinary].map(|backend| {
-        let folder = tempfile::tempdir().unwrap();
-        git(folder.path(), &["init", "--quiet", "--bare", "."]);
-        backend.fetch(&remote, &commit, folder.path(), &task()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        git(directory.path(), &["init", "--quiet", "--bare", "."]);
+        backend.fetch(&remote, &commit, directory.path(), &task()).unwrap();
         let mut refs = backend.list(&remote).unwrap();
         refs.sort_by(|a, b| a.name.cmp(&b.name));
-        let shallow = fs::read_to_string(folder.path().join("shallow")).ok();
-        (git(folder.path(), &["ls-tree", "-r", commit.as_str()]), refs, shallow)
+        let shallow = fs::read_to_string(directory.path().join("shallow")).ok();
+        (git(directory.path(), &["ls-tree", "-r", commit.as_str()]), refs, shallow)
     });
     assert_eq!(trees[0], trees[1]);
 }

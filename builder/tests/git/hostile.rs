@@ -5,7 +5,7 @@ use std::fs;
 use carafe_builder::git::{CommitId, EmptySubmodules, GitError, RefKind, Remote};
 use gix::objs::{Kind, Write};
 
-use crate::support::{Repository, Scripted, Server, Shelf, git, task, told};
+use crate::support::{MaterialSource, Repository, Scripted, Server, git, task, told};
 
 const POINTER: &str = "version https://git-lfs.github.com/spec/v1\n\
     oid sha256:0000000000000000000000000000000000000000000000000000000000000000\nsize 7\n";
@@ -14,7 +14,7 @@ const POINTER: &str = "version https://git-lfs.github.com/spec/v1\n\
 fn refused(repository: &Repository, commit: &CommitId) -> [GitError; 2] {
     let server = Server::new(&repository.served(), None);
     [repository.by_file(), server.remote("app.git")].map(|remote| {
-        let shelf = Shelf::new();
+        let shelf = MaterialSource::new();
         let error = shelf.store.fetch(&remote, commit, &task()).unwrap_err();
         assert_eq!(shelf.entries(), [""; 0]);
         told(&error);
@@ -45,7 +45,7 @@ fn commit(repository: &Repository, tree: &str) -> CommitId {
 }
 
 #[test]
-fn a_submodule_is_refused_by_name_unless_its_folder_may_be_empty() {
+fn a_submodule_is_refused_by_name_unless_its_directory_may_be_empty() {
     let repository = Repository::new();
     let head = repository.head();
     repository.write(
@@ -56,7 +56,7 @@ fn a_submodule_is_refused_by_name_unless_its_folder_may_be_empty() {
     repository.git(&["add", ".gitmodules"]);
     repository.git(&["commit", "--quiet", "--message=submodule"]);
     repository.push();
-    let shelf = Shelf::new();
+    let shelf = MaterialSource::new();
     let take = |may_be_empty: EmptySubmodules| {
         shelf.store.fetch_without(&repository.by_file(), &repository.head(), &may_be_empty, &task())
     };
@@ -75,10 +75,10 @@ fn a_submodule_is_refused_by_name_unless_its_folder_may_be_empty() {
     let checkout = fetch(&["vendor/lib"]).unwrap();
     assert_eq!(checkout.submodules.len(), 1);
     assert_eq!(take(EmptySubmodules::All).unwrap(), checkout);
-    let published = shelf.folder.path().join("published.git");
+    let published = shelf.directory.path().join("published.git");
     shelf.store.publish_as(&checkout, &published, "main", RefKind::Branch).unwrap();
-    git(shelf.folder.path(), &["clone", "--quiet", published.to_str().unwrap(), "clone"]);
-    assert!(shelf.folder.path().join("clone/vendor/lib").is_dir());
+    git(shelf.directory.path(), &["clone", "--quiet", published.to_str().unwrap(), "clone"]);
+    assert!(shelf.directory.path().join("clone/vendor/lib").is_dir());
 }
 
 #[test]
@@ -96,11 +96,11 @@ fn what_looks_like_a_pointer_without_the_attribute_is_a_file() {
     let repository = Repository::new();
     repository.write("tests/pointer.txt", POINTER);
     let commit = repository.commit("a test of some tool");
-    Shelf::new().store.fetch(&repository.by_file(), &commit, &task()).unwrap();
+    MaterialSource::new().store.fetch(&repository.by_file(), &commit, &task()).unwrap();
 }
 
 #[test]
-fn names_that_leave_their_folder_are_refused() {
+fn names_that_leave_their_directory_are_refused() {
     let repository = Repository::new();
     let blob = object(&repository, Kind::Blob, b"x");
     for name in ["..", ".", ".git", ".GIT", "a/b", "a\nb"] {
@@ -161,8 +161,8 @@ fn a_time_before_all_archives_is_refused() {
 fn a_repository_with_a_hole_is_refused() {
     let repository = Repository::new();
     let blob = repository.git(&["rev-parse", "HEAD:app/hooks.py"]);
-    let (folder, file) = blob.split_at(2);
-    fs::remove_file(repository.bare().join("objects").join(folder).join(file)).unwrap();
+    let (directory, file) = blob.split_at(2);
+    fs::remove_file(repository.bare().join("objects").join(directory).join(file)).unwrap();
     refused(&repository, &repository.head());
 }
 

@@ -1,29 +1,29 @@
-//! Folders of this machine, and subfolders of commits, as apps.
+//! Directories of this machine, and subdirectories of commits, as apps.
 
 use std::fs;
 use std::path::Path;
 
 use carafe_builder::git::GitError;
 
-use crate::support::{Repository, Shelf, git, make_executable, task, told, write};
+use crate::support::{MaterialSource, Repository, git, make_executable, task, told, write};
 
 /// 1980-01-01, what undated things get.
 const NO_TIME: i64 = 315_532_800;
 
-fn app(folder: &Path) {
-    write(&folder.join("pyproject.toml"), "[project]\nname = \"app\"\n");
-    write(&folder.join("app/hooks.py"), "app_name = \"app\"\n");
-    write(&folder.join("run.sh"), "#!/bin/sh\n");
-    make_executable(&folder.join("run.sh"));
-    std::os::unix::fs::symlink("run.sh", folder.join("link")).unwrap();
+fn app(directory: &Path) {
+    write(&directory.join("pyproject.toml"), "[project]\nname = \"app\"\n");
+    write(&directory.join("app/hooks.py"), "app_name = \"app\"\n");
+    write(&directory.join("run.sh"), "#!/bin/sh\n");
+    make_executable(&directory.join("run.sh"));
+    std::os::unix::fs::symlink("run.sh", directory.join("link")).unwrap();
 }
 
 #[test]
-fn a_plain_folder_has_the_tree_that_git_gives_it() {
-    let folder = tempfile::tempdir().unwrap();
-    app(folder.path());
-    let shelf = Shelf::new();
-    let checkout = shelf.store.local(folder.path(), None, &task()).unwrap();
+fn a_plain_directory_has_the_tree_that_git_gives_it() {
+    let directory = tempfile::tempdir().unwrap();
+    app(directory.path());
+    let shelf = MaterialSource::new();
+    let checkout = shelf.store.local(directory.path(), None, &task()).unwrap();
     // The same files, through `git add` and `git commit`.
     let tree = Repository::new().git(&["rev-parse", "HEAD^{tree}"]);
     assert_eq!((checkout.tree.as_str(), checkout.time), (tree.as_str(), NO_TIME));
@@ -33,9 +33,9 @@ fn a_plain_folder_has_the_tree_that_git_gives_it() {
 #[test]
 fn the_same_content_is_the_same_commit() {
     let commits = [(); 2].map(|()| {
-        let folder = tempfile::tempdir().unwrap();
-        app(folder.path());
-        let checkout = Shelf::new().store.local(folder.path(), None, &task()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        app(directory.path());
+        let checkout = MaterialSource::new().store.local(directory.path(), None, &task()).unwrap();
         // A golden value: whoever moves it makes every lock of a local app stale.
         assert_eq!(checkout.commit.as_str(), "7017efbe5549626f3cfb0299b27ee12edefdee87");
         checkout.commit
@@ -48,7 +48,7 @@ fn a_clean_work_tree_has_the_time_of_its_newest_commit() {
     let repository = Repository::new();
     repository.write("services/app/file", "x");
     repository.commit("app");
-    let shelf = Shelf::new();
+    let shelf = MaterialSource::new();
     let local = |time| shelf.store.local(&repository.work().join("services/app"), time, &task()).unwrap();
     let clean = local(None);
     assert_eq!(clean.time, 1_700_000_000);
@@ -73,7 +73,7 @@ fn ignored_and_deleted_files_are_left_out_and_new_ones_taken() {
     repository.write("node_modules/a/index.js", "x");
     repository.write("app/new.py", "x");
     fs::remove_file(repository.work().join("pyproject.toml")).unwrap();
-    let shelf = Shelf::new();
+    let shelf = MaterialSource::new();
     let checkout = shelf.store.local(&repository.work(), None, &task()).unwrap();
     let files = git(&checkout.git_dir, &["ls-tree", "-r", "--name-only", "HEAD"]);
     assert_eq!(
@@ -84,28 +84,28 @@ fn ignored_and_deleted_files_are_left_out_and_new_ones_taken() {
 
 #[test]
 fn names_in_gits_order_make_a_sound_tree() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     for path in ["a/x", "a.b", "a0", "ab/y", "A", "ä", "with blank"] {
-        write(&folder.path().join(path), path);
+        write(&directory.path().join(path), path);
     }
-    let shelf = Shelf::new();
-    let checkout = shelf.store.local(folder.path(), None, &task()).unwrap();
+    let shelf = MaterialSource::new();
+    let checkout = shelf.store.local(directory.path(), None, &task()).unwrap();
     git(&checkout.git_dir, &["fsck", "--strict"]);
     assert_eq!(shelf.store.read_file(&checkout, "a/x").unwrap().as_deref(), Some(&b"a/x"[..]));
 }
 
 #[test]
 fn what_cannot_be_an_app_is_refused() {
-    let shelf = Shelf::new();
-    let folder = tempfile::tempdir().unwrap();
+    let shelf = MaterialSource::new();
+    let directory = tempfile::tempdir().unwrap();
     let refuse = |path: &Path| shelf.store.local(path, None, &task()).unwrap_err();
-    told(&refuse(folder.path()));
-    told(&refuse(&folder.path().join("none")));
-    write(&folder.path().join("file"), "x");
-    told(&refuse(&folder.path().join("file")));
-    let pipe = folder.path().join("pipe");
+    told(&refuse(directory.path()));
+    told(&refuse(&directory.path().join("none")));
+    write(&directory.path().join("file"), "x");
+    told(&refuse(&directory.path().join("file")));
+    let pipe = directory.path().join("pipe");
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-    let error = refuse(folder.path());
+    let error = refuse(directory.path());
     assert!(told(&error).contains("pipe"), "{error}");
     assert_eq!(shelf.entries(), [""; 0]);
 }
@@ -117,8 +117,8 @@ fn a_repository_inside_of_the_app_is_refused() {
     repository.write("inner/file", "x");
     git(&repository.work().join("inner"), &["add", "file"]);
     git(&repository.work().join("inner"), &["commit", "--quiet", "--message=x"]);
-    let error = Shelf::new().store.local(&repository.work(), None, &task()).unwrap_err();
-    assert!(matches!(error, GitError::Folder { .. }), "{error:?}");
+    let error = MaterialSource::new().store.local(&repository.work(), None, &task()).unwrap_err();
+    assert!(matches!(error, GitError::Directory { .. }), "{error:?}");
 }
 
 #[test]
@@ -129,23 +129,23 @@ fn hooks_and_monitors_of_the_work_tree_do_not_run() {
     write(&program, &format!("#!/bin/sh\ntouch {}\n", mark.display()));
     make_executable(&program);
     repository.git(&["config", "core.fsmonitor", program.to_str().unwrap()]);
-    Shelf::new().store.local(&repository.work(), None, &task()).unwrap();
+    MaterialSource::new().store.local(&repository.work(), None, &task()).unwrap();
     assert!(!mark.exists());
 }
 
 #[test]
-fn a_subfolder_of_a_commit_is_an_app_too() {
+fn a_subdirectory_of_a_commit_is_an_app_too() {
     let repository = Repository::new();
     repository.write("apps/one/setup.py", "x");
     let commit = repository.commit("monorepo");
-    let shelf = Shelf::new();
+    let shelf = MaterialSource::new();
     let whole = shelf.store.fetch(&repository.by_file(), &commit, &task()).unwrap();
-    let part = shelf.store.subfolder(&whole, "apps/one").unwrap().unwrap();
+    let part = shelf.store.subdirectory(&whole, "apps/one").unwrap().unwrap();
     assert_eq!(part.tree.as_str(), repository.git(&["rev-parse", "HEAD:apps/one"]));
     assert_eq!(part.time, whole.time);
     assert_eq!(git(&part.git_dir, &["ls-tree", "-r", "--name-only", "HEAD"]), "setup.py");
-    assert_eq!(shelf.store.subfolder(&whole, "apps/one").unwrap(), Some(part));
+    assert_eq!(shelf.store.subdirectory(&whole, "apps/one").unwrap(), Some(part));
     for absent in ["apps/two", "run.sh"] {
-        assert_eq!(shelf.store.subfolder(&whole, absent).unwrap(), None);
+        assert_eq!(shelf.store.subdirectory(&whole, absent).unwrap(), None);
     }
 }

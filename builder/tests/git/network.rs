@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use carafe_builder::git::{GitBackend, GitBinary, GitError, InProcess, Remote, Store, resolve};
-use carafe_builder::tls::install_tls;
+use carafe_builder::net::tls::install_tls;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::support::{
-    Repository, Scripted, Server, Shelf, child, child_remote, make_executable, succeed, task, told, write,
+    MaterialSource, Repository, Scripted, Server, child, child_remote, make_executable, succeed, task, told,
+    write,
 };
 
 const BACKENDS: [&dyn GitBackend; 2] = [&InProcess, &GitBinary];
@@ -106,13 +107,13 @@ fn ssh_goes_through_the_users_own() {
     const TEST: &str = "network::ssh_goes_through_the_users_own";
     if let Some(remote) = child_remote() {
         let main = resolve(&remote, "main").unwrap();
-        Shelf::new().store.fetch(&remote, &main.commit, &task()).unwrap();
+        MaterialSource::new().store.fetch(&remote, &main.commit, &task()).unwrap();
         return;
     }
     let repository = Repository::new();
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     // An ssh that runs on this machine what it is asked to run on the other.
-    let ssh = folder.path().join("ssh");
+    let ssh = directory.path().join("ssh");
     write(&ssh, "#!/bin/sh\nfor last; do :; done\nexec sh -c \"$last\"\n");
     make_executable(&ssh);
     let variables = [("GIT_SSH_COMMAND", ssh.to_str().unwrap())];
@@ -137,18 +138,18 @@ fn a_killed_fetch_leaves_nothing_that_hurts_the_next() {
         return;
     }
     let repository = Repository::new();
-    let shelf = Shelf::new();
+    let shelf = MaterialSource::new();
     // A server that takes the request and never answers.
     let silent = Scripted::new(|_| {
         loop {
             std::thread::park();
         }
     });
-    let (store, commit) = (shelf.folder.path().to_str().unwrap(), repository.head());
+    let (store, commit) = (shelf.directory.path().to_str().unwrap(), repository.head());
     let variables = [(STORE, store), (COMMIT, commit.as_str())];
     let mut fetching = child(TEST, &silent.url("app"), &variables).spawn().unwrap();
     let scratches = || {
-        let names = std::fs::read_dir(shelf.folder.path().join("git-v1"))
+        let names = std::fs::read_dir(shelf.directory.path().join("git-v1"))
             .unwrap()
             .map(|entry| entry.unwrap().file_name());
         names.filter(|name| name.to_string_lossy().starts_with(".scratch-")).count()

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use carafe_builder::git::RefKind;
 
-use crate::support::{Repository, Shelf, git, plain_git, task};
+use crate::support::{MaterialSource, Repository, git, plain_git, task};
 
 /// What bench does: look the name up, then clone it, both redirected by `insteadOf`.
 fn clone(published: &Path, name: &str, into: &Path) -> String {
@@ -29,45 +29,45 @@ fn a_pinned_commit_is_cloned_by_branch_and_by_tag() {
     let repository = Repository::new();
     let first = repository.head();
     repository.commit("second");
-    let shelf = Shelf::new();
+    let shelf = MaterialSource::new();
     // With parents that are cut off, and without any.
     for commit in [first, repository.head()] {
         let checkout = shelf.store.fetch(&repository.by_file(), &commit, &task()).unwrap();
         for (kind, name) in
             [(RefKind::Branch, "version-15"), (RefKind::Tag, "v15.55.1"), (RefKind::Branch, "a/b")]
         {
-            let folder = tempfile::tempdir().unwrap();
-            let published = folder.path().join("published.git");
+            let directory = tempfile::tempdir().unwrap();
+            let published = directory.path().join("published.git");
             shelf.store.publish_as(&checkout, &published, name, kind).unwrap();
-            assert_eq!(clone(&published, name, folder.path()), commit.as_str());
-            assert!(folder.path().join("app/link").is_symlink());
+            assert_eq!(clone(&published, name, directory.path()), commit.as_str());
+            assert!(directory.path().join("app/link").is_symlink());
         }
     }
 }
 
 #[test]
-fn a_local_folder_and_a_subfolder_are_cloned_too() {
+fn a_local_directory_and_a_subdirectory_are_cloned_too() {
     let repository = Repository::new();
     repository.write("apps/one/setup.py", "x");
     let commit = repository.commit("monorepo");
-    let shelf = Shelf::new();
+    let shelf = MaterialSource::new();
     let whole = shelf.store.fetch(&repository.by_file(), &commit, &task()).unwrap();
-    let part = shelf.store.subfolder(&whole, "apps/one").unwrap().unwrap();
+    let part = shelf.store.subdirectory(&whole, "apps/one").unwrap().unwrap();
     let local = shelf.store.local(&repository.work(), None, &task()).unwrap();
     for checkout in [part, local] {
-        let folder = tempfile::tempdir().unwrap();
-        let published = folder.path().join("published.git");
+        let directory = tempfile::tempdir().unwrap();
+        let published = directory.path().join("published.git");
         shelf.store.publish_as(&checkout, &published, "main", RefKind::Branch).unwrap();
-        assert_eq!(clone(&published, "main", folder.path()), checkout.commit.as_str());
+        assert_eq!(clone(&published, "main", directory.path()), checkout.commit.as_str());
     }
 }
 
 #[test]
 fn objects_are_shared_with_the_store_and_cloning_changes_nothing() {
     let repository = Repository::new();
-    let shelf = Shelf::new();
+    let shelf = MaterialSource::new();
     let checkout = shelf.store.fetch(&repository.by_file(), &repository.head(), &task()).unwrap();
-    let published = shelf.folder.path().join("published.git");
+    let published = shelf.directory.path().join("published.git");
     shelf.store.publish_as(&checkout, &published, "main", RefKind::Branch).unwrap();
     let files = || {
         let files = walkdir::WalkDir::new(&published).sort_by_file_name().into_iter().map(Result::unwrap);
@@ -77,19 +77,19 @@ fn objects_are_shared_with_the_store_and_cloning_changes_nothing() {
     let objects = before.iter().filter(|(path, _)| path.extension().is_some_and(|name| name == "pack"));
     let links: Vec<u64> = objects.map(|(path, _)| path.metadata().unwrap().nlink()).collect();
     assert_eq!(links, [2]);
-    let folder = tempfile::tempdir().unwrap();
-    clone(&published, "main", folder.path());
+    let directory = tempfile::tempdir().unwrap();
+    clone(&published, "main", directory.path());
     assert_eq!(files(), before);
 }
 
 #[test]
-fn a_name_that_leaves_its_folder_is_refused() {
+fn a_name_that_leaves_its_directory_is_refused() {
     let repository = Repository::new();
-    let shelf = Shelf::new();
+    let shelf = MaterialSource::new();
     let checkout = shelf.store.fetch(&repository.by_file(), &repository.head(), &task()).unwrap();
     for name in ["../../x", "/x", "-x", "x.lock", ""] {
-        let folder = tempfile::tempdir().unwrap();
-        let published = folder.path().join("published.git");
+        let directory = tempfile::tempdir().unwrap();
+        let published = directory.path().join("published.git");
         assert!(shelf.store.publish_as(&checkout, &published, name, RefKind::Branch).is_err(), "{name}");
     }
 }

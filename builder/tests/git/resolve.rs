@@ -71,9 +71,9 @@ fn an_empty_repository_has_no_names() {
 
 #[test]
 fn no_repository_is_told_apart_from_no_answer() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::new(folder.path(), None);
-    let nothing = format!("file://{}/none.git", folder.path().display());
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::new(directory.path(), None);
+    let nothing = format!("file://{}/none.git", directory.path().display());
     for remote in [server.remote("none.git"), Remote::parse(&nothing).unwrap()] {
         let error = resolve(&remote, "main").unwrap_err();
         assert!(matches!(error, GitError::NotARepository { .. }), "{error:?}");

@@ -17,11 +17,11 @@ pub const TOKEN_IN_URL: &str = "s3cr3t%2Bt0ken";
 
 /// A work tree, and the bare repository `app.git` that is served.
 pub struct Repository {
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Repository {
-    /// With one commit on `main` that has a file, an executable, a link and a folder.
+    /// With one commit on `main` that has a file, an executable, a link and a directory.
     pub fn new() -> Self {
         let repository = Self::empty();
         repository.write("pyproject.toml", "[project]\nname = \"app\"\n");
@@ -35,19 +35,19 @@ impl Repository {
 
     /// Without any commit.
     pub fn empty() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        git(folder.path(), &["init", "--quiet", "--initial-branch=main", "work"]);
-        git(folder.path(), &["init", "--quiet", "--bare", "--initial-branch=main", "served/app.git"]);
-        Self { folder }
+        let directory = tempfile::tempdir().unwrap();
+        git(directory.path(), &["init", "--quiet", "--initial-branch=main", "work"]);
+        git(directory.path(), &["init", "--quiet", "--bare", "--initial-branch=main", "served/app.git"]);
+        Self { directory }
     }
 
     pub fn work(&self) -> PathBuf {
-        self.folder.path().join("work")
+        self.directory.path().join("work")
     }
 
-    /// The folder with `app.git` in it.
+    /// The directory with `app.git` in it.
     pub fn served(&self) -> PathBuf {
-        self.folder.path().join("served")
+        self.directory.path().join("served")
     }
 
     pub fn bare(&self) -> PathBuf {
@@ -89,14 +89,14 @@ impl Repository {
 }
 
 /// Runs git with a fixed identity and clock and without the user's configuration.
-pub fn git(folder: &Path, args: &[&str]) -> String {
-    let output = plain_git(folder).args(args).output().unwrap();
+pub fn git(directory: &Path, args: &[&str]) -> String {
+    let output = plain_git(directory).args(args).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "git {args:?}: {stderr}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-pub fn plain_git(folder: &Path) -> Command {
+pub fn plain_git(directory: &Path) -> Command {
     let mut command = Command::new("git");
     for (key, value) in [
         ("GIT_CONFIG_GLOBAL", "/dev/null"),
@@ -112,7 +112,7 @@ pub fn plain_git(folder: &Path) -> Command {
     ] {
         command.env(key, value);
     }
-    command.current_dir(folder);
+    command.current_dir(directory);
     command
 }
 
@@ -126,22 +126,22 @@ pub fn make_executable(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A store in a folder of its own.
-pub struct Shelf {
-    pub folder: TempDir,
+/// A store in a directory of its own.
+pub struct MaterialSource {
+    pub directory: TempDir,
     pub store: Store,
 }
 
-impl Shelf {
+impl MaterialSource {
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::new(&Cache::at(folder.path()).unwrap()).unwrap();
-        Self { folder, store }
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::new(&Cache::at(directory.path()).unwrap()).unwrap();
+        Self { directory, store }
     }
 
-    /// The folders of published commits.
+    /// The directories of published commits.
     pub fn entries(&self) -> Vec<String> {
-        let names = fs::read_dir(self.folder.path().join("git-v1")).unwrap();
+        let names = fs::read_dir(self.directory.path().join("git-v1")).unwrap();
         let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| !name.starts_with('.')).collect()
     }
@@ -243,9 +243,9 @@ fn read_head(stream: &mut TcpStream) -> Option<String> {
     Some(String::from_utf8_lossy(&head).into_owned())
 }
 
-/// Every file beneath `folder` whose bytes contain `needle`.
-pub fn files_with(folder: &Path, needle: &str) -> Vec<PathBuf> {
-    let files = walkdir::WalkDir::new(folder).into_iter().map(Result::unwrap);
+/// Every file beneath `directory` whose bytes contain `needle`.
+pub fn files_with(directory: &Path, needle: &str) -> Vec<PathBuf> {
+    let files = walkdir::WalkDir::new(directory).into_iter().map(Result::unwrap);
     let files = files.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path);
     files.filter(|path| memchr::memmem::find(&fs::read(path).unwrap(), needle.as_bytes()).is_some()).collect()
 }

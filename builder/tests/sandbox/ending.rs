@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use carafe_builder::sandbox::{Ending, Isolation, Limits, SandboxError, Setup};
+use carafe_builder::sandbox::{ExitReason, Isolation, Limits, SandboxError, Setup};
 
 use crate::machine::{
-    Folder, Machine, PATIENCE, TOKEN, is_running, launcher, process_with, unique_sleep, wait_until_gone,
+    Directory, Machine, PATIENCE, TOKEN, is_running, launcher, process_with, unique_sleep, wait_until_gone,
     wait_until_running,
 };
 
@@ -38,9 +38,9 @@ fn a_failure_says_what_was_said_last() {
     let machine = Machine::new();
     let ran = machine.sh(&format!("seq 100; echo token {TOKEN} >&2; exit 7"));
     let error = ran.badly();
-    assert_eq!((error.ending, error.tail.len()), (Ending::Exit(7), 20));
+    assert_eq!((error.ending, error.tail.len()), (ExitReason::Exit(7), 20));
     assert_eq!(error.tail[18..], ["100", "token ***"]);
-    assert_eq!(error.log, machine.folder.0.join("log"));
+    assert_eq!(error.log, machine.directory.0.join("log"));
     let text = format!("{:?}", miette::Report::new(error));
     for part in ["step `try`", "exit status 7", "token ***", "the whole log"] {
         assert!(text.contains(part), "`{part}` is not in {text}");
@@ -50,13 +50,13 @@ fn a_failure_says_what_was_said_last() {
 fn a_signal_is_named() {
     let machine = Machine::new();
     let error = machine.sh("kill -KILL $$").badly();
-    assert_eq!(error.ending, Ending::Signal(9));
+    assert_eq!(error.ending, ExitReason::Signal(9));
     let help = miette::Diagnostic::help(&error).unwrap().to_string();
     assert!(help.contains("out of memory"), "{help}");
     // Neither the first process nor the group it was started from is the step's to kill.
     assert_eq!(
         machine.sh("kill -KILL 1; kill -TERM 1; echo alive; kill -KILL 0").ending(),
-        Ending::Signal(9)
+        ExitReason::Signal(9)
     );
 }
 
@@ -68,8 +68,8 @@ fn what_is_not_there_is_named() {
     };
     let absent = machine.run("", |step| step.argv = vec!["no-such-program".into()]);
     assert_eq!(setup(absent), Setup::Exec { program: "no-such-program".into() });
-    let nowhere = setup(machine.run("", |step| step.cwd = "/no/such/folder".into()));
-    assert_eq!(nowhere.to_string(), "failed to enter `/no/such/folder`");
+    let nowhere = setup(machine.run("", |step| step.cwd = "/no/such/directory".into()));
+    assert_eq!(nowhere.to_string(), "failed to enter `/no/such/directory`");
 }
 
 fn time_runs_out(isolation: Isolation) {
@@ -80,7 +80,7 @@ fn time_runs_out(isolation: Isolation) {
     let script =
         format!("setsid sh -c \"trap '' TERM HUP INT; sleep {sleep}; sleep {sleep}\" & sleep {sleep}");
     let ran = machine.run(&script, |step| step.limits.wall = wall);
-    assert_eq!(ran.ending(), Ending::WallLimit(wall));
+    assert_eq!(ran.ending(), ExitReason::WallLimit(wall));
     assert!(!is_running(&sleep));
 }
 
@@ -96,7 +96,10 @@ fn memory_runs_out(isolation: Isolation) {
         step.limits.memory = Some(LIMIT);
     });
     let error = ran.badly();
-    assert!(matches!(error.ending, Ending::MemoryLimit { limit: LIMIT, seen } if seen > LIMIT), "{error}");
+    assert!(
+        matches!(error.ending, ExitReason::MemoryLimit { limit: LIMIT, seen } if seen > LIMIT),
+        "{error}"
+    );
     let help = miette::Diagnostic::help(&error).unwrap().to_string();
     assert!(help.contains("[build] memory"), "{help}");
     assert!(!is_running(&sleep));
@@ -165,10 +168,10 @@ fn cancelling(isolation: Isolation) {
         wait_until_running(&marker);
         cancel.cancel();
     });
-    assert_eq!(machine.sh(&format!("sleep {sleep}; true")).ending(), Ending::Cancelled);
+    assert_eq!(machine.sh(&format!("sleep {sleep}; true")).ending(), ExitReason::Cancelled);
     other.join().unwrap();
     assert!(!is_running(&sleep));
-    assert_eq!(machine.sh("true").ending(), Ending::Cancelled);
+    assert_eq!(machine.sh("true").ending(), ExitReason::Cancelled);
 }
 
 const VICTIM: &str = "__victim";
@@ -181,7 +184,7 @@ pub fn is_victim() -> Option<ExitCode> {
     };
     let isolation = if isolation == "None" { Isolation::None } else { Isolation::Namespaces };
     let machine = Machine::made(isolation, |_| {});
-    println!("{}", machine.folder.0.display());
+    println!("{}", machine.directory.0.display());
     let limits = Limits { wall: PATIENCE * 10, memory: None };
     let script = format!("setsid sleep {sleep} & sleep {sleep}; true");
     machine.run(&script, |step| step.limits = limits).well();
@@ -198,7 +201,7 @@ fn killed_carafe_leaves_nothing(isolation: Isolation) {
         .unwrap();
     let mut line = String::new();
     BufReader::new(victim.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    let _folder = Folder(line.trim().into());
+    let _directory = Directory(line.trim().into());
     wait_until_running(&format!("sleep\0{sleep}"));
     victim.kill().unwrap();
     victim.wait().unwrap();
@@ -223,7 +226,7 @@ fn a_launcher_killed_from_outside() {
             rustix::process::kill_process(launcher, rustix::process::Signal::KILL).unwrap();
         }
     });
-    assert_eq!(machine.sh(&format!("sleep {sleep}; true")).ending(), Ending::Lost);
+    assert_eq!(machine.sh(&format!("sleep {sleep}; true")).ending(), ExitReason::Lost);
     other.join().unwrap();
     wait_until_gone(&marker);
 }
@@ -238,7 +241,7 @@ fn what_a_build_made_unreadable_can_be_removed() {
     machine
         .sh("mkdir -p /opt/a/b && touch /opt/a/b/c && chmod 000 /opt/a/b/c /opt/a/b /opt/a; chmod 500 /tmp")
         .well();
-    let folder = machine.folder.0.clone();
+    let directory = machine.directory.0.clone();
     drop(machine);
-    assert!(!Path::exists(&folder));
+    assert!(!Path::exists(&directory));
 }

@@ -35,10 +35,10 @@ fn has_no_privileges() {
 
 fn cannot_see_this_machine() {
     let machine = Machine::new();
-    let folder = machine.folder.0.display();
+    let directory = machine.directory.0.display();
     let script = format!(
-        "ls -A / | tr '\\n' ' '; echo; ls /proc | grep -c '^[0-9]*$' ; cat {folder}/log 2>/dev/null; ls /proc/1/root 2>/dev/null; \
-         ls -A /.. | tr '\\n' ' '; grep -c {folder} /proc/self/mountinfo; ls /tmp"
+        "ls -A / | tr '\\n' ' '; echo; ls /proc | grep -c '^[0-9]*$' ; cat {directory}/log 2>/dev/null; ls /proc/1/root 2>/dev/null; \
+         ls -A /.. | tr '\\n' ' '; grep -c {directory} /proc/self/mountinfo; ls /tmp"
     );
     let lines = machine.sh(&script).well();
     assert!(
@@ -53,7 +53,7 @@ fn cannot_see_this_machine() {
 }
 
 fn inherits_no_open_files() {
-    // Not closed on exec, as a folder that a runner left open in carafe.
+    // Not closed on exec, as a directory that a runner left open in carafe.
     let leaked = fs::File::open("/").unwrap();
     rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
     for machine in [Machine::new(), Machine::in_place()] {

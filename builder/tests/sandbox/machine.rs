@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use carafe_builder::cache::remove_tree;
 use carafe_builder::sandbox::{
-    Bind, CancelToken, Ending, InjectedFile, Isolation, Limits, Network, Outcome, Sandbox, SandboxConfig,
+    Bind, CancelToken, ExitReason, InjectedFile, Isolation, Limits, Network, Outcome, Sandbox, SandboxConfig,
     SandboxError, Step, StepError, probe,
 };
 use carafe_builder::secret::{Redactor, Secret};
@@ -19,19 +19,19 @@ pub const TOKEN: &str = "glpat-0123456789";
 /// Long enough that only what hangs reaches it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A folder that is removed however the build left it.
-pub struct Folder(pub PathBuf);
+/// A directory that is removed however the build left it.
+pub struct Directory(pub PathBuf);
 
-impl Folder {
+impl Directory {
     /// On a file system that takes an overlay's upper layer: not an overlay itself, as `/tmp`
     /// is in many containers.
     pub fn new() -> Self {
-        let places = [std::env::temp_dir(), "/var/tmp".into(), "/dev/shm".into()];
+        let mirrors = [std::env::temp_dir(), "/var/tmp".into(), "/dev/shm".into()];
         let fits = |place: &PathBuf| {
             let tried = Self::within(place);
             probe(&launcher(), &tried.0).is_ok()
         };
-        let place = places.iter().find(|place| fits(place)).unwrap_or(&places[0]);
+        let place = mirrors.iter().find(|place| fits(place)).unwrap_or(&mirrors[0]);
         Self::within(place)
     }
 
@@ -40,7 +40,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for Directory {
     fn drop(&mut self) {
         remove_tree(&self.0).unwrap();
     }
@@ -74,7 +74,7 @@ impl Ran {
         }
     }
 
-    pub fn ending(self) -> Ending {
+    pub fn ending(self) -> ExitReason {
         self.badly().ending
     }
 }
@@ -82,7 +82,7 @@ impl Ran {
 pub struct Machine {
     pub cancel: CancelToken,
     pub sandbox: Sandbox,
-    pub folder: Folder,
+    pub directory: Directory,
 }
 
 impl Machine {
@@ -95,15 +95,15 @@ impl Machine {
     }
 
     pub fn made(isolation: Isolation, change: impl FnOnce(&mut SandboxConfig)) -> Self {
-        let folder = Folder::new();
-        let root = folder.0.join("root");
-        let scratch = folder.0.join("scratch");
+        let directory = Directory::new();
+        let root = directory.0.join("root");
+        let scratch = directory.0.join("scratch");
         make_root(&root);
         fs::create_dir(&scratch).unwrap();
         let cancel = CancelToken::default();
         let mut config = config(isolation, root, scratch, cancel.clone());
         change(&mut config);
-        Self { cancel, sandbox: Sandbox::open(config).unwrap(), folder }
+        Self { cancel, sandbox: Sandbox::open(config).unwrap(), directory }
     }
 
     pub fn sh(&self, script: &str) -> Ran {
@@ -120,9 +120,9 @@ impl Machine {
             argv: ["sh", "-c", script].map(str::to_owned).into(),
             cwd: "/".into(),
             env: BTreeMap::new(),
-            network: Network::Door,
+            network: Network::EgressProxy,
             limits: Limits { wall: PATIENCE, memory: None },
-            log: self.folder.0.join("log"),
+            log: self.directory.0.join("log"),
         };
         change(&mut step);
         let mut lines = Vec::new();
@@ -141,7 +141,7 @@ fn config(isolation: Isolation, root: PathBuf, scratch: PathBuf, cancel: CancelT
         binds: vec![usr],
         files: Vec::<InjectedFile>::new(),
         env: BTreeMap::new(),
-        doorkeeper: None,
+        proxy: None,
         redactor: Redactor::new([Secret::new(TOKEN)]),
         launcher: launcher(),
         cancel,
@@ -159,8 +159,8 @@ fn make_root(root: &Path) {
 }
 
 /// Every path beneath, and what it holds.
-pub fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let entries = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().map(Result::unwrap);
+pub fn contents(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = walkdir::WalkDir::new(directory).sort_by_file_name().into_iter().map(Result::unwrap);
     entries
         .map(|entry| {
             let is_file = entry.file_type().is_file();

@@ -2,10 +2,10 @@
 //!
 //! It has a `main` of its own because this executable is its own launcher.
 
-mod doorway;
 mod ending;
 mod hostile;
 mod machine;
+mod proxy_sockets;
 mod seen_inside;
 mod unavailable;
 
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials = [
         seen_inside::trials(),
-        doorway::trials(),
+        proxy_sockets::trials(),
         ending::trials(),
         hostile::trials(),
         unavailable::trials(),
@@ -48,9 +48,9 @@ fn as_an_ordinary_user() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let copy = folder.path().join("sandbox");
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = directory.path().join("sandbox");
     fs::copy(machine::launcher(), &copy).unwrap();
     let output = Command::new(copy).uid(ORDINARY).gid(ORDINARY).current_dir("/").output().unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use carafe_builder::sandbox::{Bind, Ending, InjectedFile, Isolation, Network};
+use carafe_builder::sandbox::{Bind, ExitReason, InjectedFile, Isolation, Network};
 
 use crate::machine::{Machine, TOKEN, contents};
 
@@ -42,7 +42,7 @@ fn an_account_of_the_build_root_is_kept() {
 
 fn writes_land_above_the_build_root() {
     let machine = Machine::new();
-    let root = machine.folder.0.join("root");
+    let root = machine.directory.0.join("root");
     let before = contents(&root);
     let script =
         "echo new > /etc/issue; mkdir -p /opt/a && echo b > /opt/a/b; rm /bin; echo t > /tmp/t; mv /etc /cte";
@@ -63,7 +63,7 @@ fn steps_build_on_each_other() {
 fn binds_are_seen_as_they_are_meant() {
     let mut outside = std::path::PathBuf::new();
     let machine = Machine::made(Isolation::Namespaces, |config| {
-        // A folder whose name would end an option of a mount.
+        // A directory whose name would end an option of a mount.
         outside = config.scratch.parent().unwrap().join("a,b:c\\d");
         fs::create_dir(&outside).unwrap();
         fs::write(outside.join("file"), "x\n").unwrap();
@@ -195,7 +195,7 @@ fn output_is_streamed_in_order_and_redacted() {
     assert_eq!(ran.well(), ["1", "2", "3 *** x", "four", "last"]);
     let again = machine.sh("echo more; exit 3");
     assert!(again.log.starts_with("1\n") && again.log.ends_with("last\nmore\n"), "{}", again.log);
-    assert_eq!(again.ending(), Ending::Exit(3));
+    assert_eq!(again.ending(), ExitReason::Exit(3));
 }
 
 fn runs_in_place_without_isolation() {
@@ -204,7 +204,7 @@ fn runs_in_place_without_isolation() {
         machine.sh("id -u; echo $TZ; env | grep -c CARGO; wc -c; grep NoNewPrivs /proc/self/status").well();
     assert_eq!(lines[0], rustix::process::geteuid().as_raw().to_string());
     assert_eq!(lines[1..], ["UTC", "0", "0", "NoNewPrivs:\t1"]);
-    let place = machine.folder.0.join("here");
+    let place = machine.directory.0.join("here");
     machine.sh(&format!("echo here > {}", place.display())).well();
     assert_eq!(fs::read_to_string(machine.sandbox.host_path(&place)).unwrap(), "here\n");
 }

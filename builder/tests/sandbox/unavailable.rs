@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 
 use carafe_builder::sandbox::{SandboxError, probe};
 
-use crate::machine::{Folder, launcher};
+use crate::machine::{Directory, launcher};
 
 pub fn trials() -> Vec<(&'static str, fn())> {
     vec![
@@ -38,14 +38,14 @@ pub fn is_probe() -> Option<ExitCode> {
 }
 
 /// What a probe says on a machine that `prepare` (a script) has changed. It may use `$1`, an
-/// empty folder, and leave in `$scratch` the folder to try in.
+/// empty directory, and leave in `$scratch` the directory to try in.
 fn probed_after(prepare: &str) -> String {
-    let folder = Folder::new();
+    let directory = Directory::new();
     let script =
         format!("set -e; scratch=$1/scratch; mkdir $scratch; {prepare}; exec \"$2\" {PROBE} \"$scratch\"");
     let output = Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script, "sh"])
-        .args([&folder.0, &launcher()])
+        .args([&directory.0, &launcher()])
         .output()
         .unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned() + &String::from_utf8(output.stderr).unwrap()
@@ -58,8 +58,8 @@ fn assert_says(text: &str, parts: &[&str]) {
 }
 
 fn a_machine_that_allows_it_is_recognised() {
-    let folder = Folder::new();
-    probe(&launcher(), &folder.0).unwrap();
+    let directory = Directory::new();
+    probe(&launcher(), &directory.0).unwrap();
     assert_eq!(probed_after("true"), "allowed");
 }
 
@@ -81,7 +81,7 @@ fn an_overlay_beneath() {
 }
 
 fn an_executable_that_is_no_launcher() {
-    let folder = Folder::new();
-    let error = probe(Path::new("/bin/true"), &folder.0).unwrap_err();
+    let directory = Directory::new();
+    let error = probe(Path::new("/bin/true"), &directory.0).unwrap_err();
     assert!(matches!(error, SandboxError::Launcher { .. }), "{error:?}");
 }

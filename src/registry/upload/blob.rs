@@ -6,9 +6,9 @@ use reqwest::StatusCode;
 use reqwest::header::CONTENT_LENGTH;
 
 use super::session::{self, Session};
-use crate::registry::failure::{Attempt, RegistryError};
+use crate::registry::error::{RegistryError, RequestContext};
+use crate::registry::http::Client;
 use crate::registry::reference::Repository;
-use crate::registry::wire::Client;
 
 /// What a registry made of the wish to mount a blob.
 pub(in crate::registry) enum Mount {
@@ -22,7 +22,7 @@ impl Client {
     /// Whether the attempt's repository has the blob. Fails when it answers with another one.
     pub(in crate::registry) async fn has_blob(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &RequestContext<'_>,
         blob: &Descriptor,
     ) -> Result<bool, RegistryError> {
         let response =
@@ -39,7 +39,7 @@ impl Client {
     /// Asks the registry to take the blob from `from`, another repository of its own.
     pub(in crate::registry) async fn mount_blob(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &RequestContext<'_>,
         digest: Digest,
         from: &Repository,
     ) -> Result<Mount, RegistryError> {

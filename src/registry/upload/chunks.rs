@@ -8,13 +8,13 @@ use carafe_layers::oci::Descriptor;
 use carafe_layers::source::SourceError;
 
 use super::OpenBlob;
-use crate::registry::failure::{Attempt, RegistryError};
+use crate::registry::error::{RegistryError, RequestContext};
 
 /// Holds the last chunk, so that what is sent again is rarely read again. A source is a stream
 /// from its beginning: what the registry has already is read past, and hashed on the way.
 pub(super) struct Chunks<'a> {
     open: &'a OpenBlob<'a>,
-    attempt: &'a Attempt<'a>,
+    attempt: &'a RequestContext<'a>,
     descriptor: &'a Descriptor,
     reader: Option<Hashing<Box<dyn Read + Send>>>,
     /// The bytes that were read last, and where they end.
@@ -23,7 +23,11 @@ pub(super) struct Chunks<'a> {
 }
 
 impl<'a> Chunks<'a> {
-    pub(super) fn new(open: &'a OpenBlob<'a>, attempt: &'a Attempt<'a>, descriptor: &'a Descriptor) -> Self {
+    pub(super) fn new(
+        open: &'a OpenBlob<'a>,
+        attempt: &'a RequestContext<'a>,
+        descriptor: &'a Descriptor,
+    ) -> Self {
         Self { open, attempt, descriptor, reader: None, held: Bytes::new(), end: 0 }
     }
 

@@ -112,10 +112,10 @@ mod tests {
     use std::time::SystemTime;
 
     fn journal() -> (tempfile::TempDir, Journal, Repository) {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::new(&Cache::at(folder.path()).unwrap().bucket("uploads", 1).unwrap());
+        let directory = tempfile::tempdir().unwrap();
+        let journal = Journal::new(&Cache::at(directory.path()).unwrap().bucket("uploads", 1).unwrap());
         let reference: crate::registry::Reference = "localhost:5000/a/b:1".parse().unwrap();
-        (folder, journal, reference.repository().clone())
+        (directory, journal, reference.repository().clone())
     }
 
     fn session() -> Session {
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn what_was_noted_is_found_by_the_next_run_and_by_nobody_else() {
-        let (_folder, journal, repository) = journal();
+        let (_directory, journal, repository) = journal();
         let entry = journal.entry(&repository, Digest::of(b"a")).unwrap();
         assert!(entry.read().is_none());
         entry.write(&session());
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn an_old_or_a_damaged_entry_is_none() {
-        let (_folder, journal, repository) = journal();
+        let (_directory, journal, repository) = journal();
         let entry = journal.entry(&repository, Digest::of(b"a")).unwrap();
         fs::write(&entry.path, "{").unwrap();
         assert!(entry.read().is_none());

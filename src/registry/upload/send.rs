@@ -5,22 +5,22 @@ use bytes::Bytes;
 
 use super::chunks::Chunks;
 use super::journal::Entry;
-use super::session::{Session, Trouble};
-use super::{Shown, Upload};
-use crate::registry::failure::{Attempt, RegistryError};
-use crate::registry::retry::Tries;
+use super::session::{Session, SessionError};
+use super::{Upload, UploadProgress};
+use crate::registry::error::{RegistryError, RequestContext};
+use crate::registry::retry::RetryState;
 
 /// A chunk's size, unless the registry wants larger ones: the least that object stores take as a
 /// part, so that little is sent again. Each blob that is under way holds one in memory.
 const CHUNK_BYTES: u64 = 5 << 20;
 /// From the third failure in a row on, chunks are halved as often as this: where connections do
 /// not live for a chunk, less may get through.
-const MOST_HALVINGS: u32 = 3;
+const MAX_HALVINGS: u32 = 3;
 /// No larger chunks are made, whatever the registry wants: it gets the blob in one request.
 const MAX_CHUNK_BYTES: u64 = 64 << 20;
 
 /// So many sessions in a row may be lost without any of them going further than one before.
-const MOST_LOST: u32 = 16;
+const MAX_LOST_CHUNKS: u32 = 16;
 
 /// How the sending ended.
 pub(super) enum Sent {
@@ -33,12 +33,12 @@ pub(super) enum Sent {
 /// One blob's way through sessions.
 pub(super) struct Sending<'a> {
     upload: &'a Upload<'a>,
-    attempt: &'a Attempt<'a>,
+    attempt: &'a RequestContext<'a>,
     chunks: Chunks<'a>,
-    shown: &'a Shown<'a>,
+    shown: &'a UploadProgress<'a>,
     journal: Option<Entry>,
     session: Option<Session>,
-    tries: Tries,
+    tries: RetryState,
     /// After a failure that was waited out, until the registry says how far it is.
     is_recovering: bool,
     /// The most that the session ever had. What goes beyond is progress, and gives a new budget of
@@ -53,8 +53,8 @@ impl<'a> Sending<'a> {
     /// `session` is one that is open already, if any.
     pub(super) fn new(
         upload: &'a Upload<'a>,
-        attempt: &'a Attempt<'a>,
-        shown: &'a Shown<'a>,
+        attempt: &'a RequestContext<'a>,
+        shown: &'a UploadProgress<'a>,
         session: Option<Session>,
     ) -> Self {
         let journal = match upload.descriptor.size > CHUNK_BYTES {
@@ -69,7 +69,7 @@ impl<'a> Sending<'a> {
             shown,
             journal: journal.and_then(|journal| journal.entry(upload.repository, upload.descriptor.digest)),
             session,
-            tries: Tries::default(),
+            tries: RetryState::default(),
             is_recovering: false,
             reached: 0,
             furthest: 0,
@@ -90,8 +90,8 @@ impl<'a> Sending<'a> {
                 Ok(None) => is_resumed = false,
                 Ok(Some(sent)) => break Ok(sent),
                 // That of an earlier run may be gone, or another account's.
-                Err(Trouble::Failed(error)) if is_resumed && !error.is_passing() => self.session = None,
-                Err(Trouble::Lost) if is_resumed => self.session = None,
+                Err(SessionError::Failed(error)) if is_resumed && !error.is_passing() => self.session = None,
+                Err(SessionError::Lost) if is_resumed => self.session = None,
                 Err(trouble) => match self.recover(trouble) {
                     Ok(None) => {}
                     Ok(Some(sent)) => break Ok(sent),
@@ -109,7 +109,7 @@ impl<'a> Sending<'a> {
     }
 
     /// The next request.
-    fn step(&mut self) -> Result<Option<Sent>, Trouble> {
+    fn step(&mut self) -> Result<Option<Sent>, SessionError> {
         let (shared, descriptor) = (self.upload.shared, self.upload.descriptor);
         let client = &shared.client;
         let Some(session) = &mut self.session else {
@@ -123,10 +123,10 @@ impl<'a> Sending<'a> {
             self.moved();
             return Ok(None);
         };
-        let halvings = self.tries.failures().saturating_sub(2).min(MOST_HALVINGS);
+        let halvings = self.tries.failures().saturating_sub(2).min(MAX_HALVINGS);
         let size = (CHUNK_BYTES >> halvings).max(session.min_chunk);
         if size.min(descriptor.size) > MAX_CHUNK_BYTES {
-            return Err(Trouble::NoChunks);
+            return Err(SessionError::NoChunks);
         }
         let is_small = offset == 0 && descriptor.size <= size;
         let chunk = self.chunks.at(offset, size)?;
@@ -138,20 +138,20 @@ impl<'a> Sending<'a> {
         }
         shared.block_on(client.send_chunk(self.attempt, session, offset, chunk))?;
         if session.offset == Some(offset) {
-            return Err(Trouble::Elsewhere);
+            return Err(SessionError::Elsewhere);
         }
         self.moved();
         Ok(None)
     }
 
     /// What to do after a failure: wait, then go on from where the registry is.
-    fn recover(&mut self, trouble: Trouble) -> Result<Option<Sent>, RegistryError> {
+    fn recover(&mut self, trouble: SessionError) -> Result<Option<Sent>, RegistryError> {
         let broken = |why: &str| self.attempt.broken(why.into());
         let error = match trouble {
-            Trouble::NoChunks => return Ok(Some(Sent::NoChunks)),
-            Trouble::Failed(error) => error,
-            Trouble::Elsewhere => broken("it wants to go on from another byte of the blob"),
-            Trouble::Lost => {
+            SessionError::NoChunks => return Ok(Some(Sent::NoChunks)),
+            SessionError::Failed(error) => error,
+            SessionError::Elsewhere => broken("it wants to go on from another byte of the blob"),
+            SessionError::Lost => {
                 self.session = None;
                 // Its last answer may have been lost, and the blob be complete.
                 if self.upload.shared.persist(self.attempt, || self.upload.exists(self.attempt))? {
@@ -160,7 +160,7 @@ impl<'a> Sending<'a> {
                 }
                 let error = broken("it dropped the upload, which begins anew");
                 (self.reached, self.lost) = (0, self.lost + 1);
-                if self.lost == MOST_LOST {
+                if self.lost == MAX_LOST_CHUNKS {
                     return Err(error);
                 }
                 if std::mem::take(&mut self.is_recovering) {
@@ -185,7 +185,7 @@ impl<'a> Sending<'a> {
         self.shown.reach(offset);
         if offset > self.reached {
             self.reached = offset;
-            self.tries = Tries::default();
+            self.tries = RetryState::default();
         }
         if offset > self.furthest {
             (self.furthest, self.lost) = (offset, 0);

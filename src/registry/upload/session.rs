@@ -8,8 +8,8 @@ use carafe_layers::oci::Descriptor;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, LOCATION, RANGE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
-use crate::registry::failure::{Attempt, RegistryError};
-use crate::registry::wire::{Client, header};
+use crate::registry::error::{RegistryError, RequestContext};
+use crate::registry::http::{Client, header};
 
 /// In which a registry says how large a chunk must be at least.
 const MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
@@ -27,7 +27,7 @@ pub(in crate::registry) struct Session {
 }
 
 /// What stands in the way of a request of a session.
-pub(in crate::registry) enum Trouble {
+pub(in crate::registry) enum SessionError {
     /// The session is gone.
     Lost,
     /// The registry has more or less than we think.
@@ -38,7 +38,7 @@ pub(in crate::registry) enum Trouble {
     Failed(RegistryError),
 }
 
-impl From<RegistryError> for Trouble {
+impl From<RegistryError> for SessionError {
     fn from(error: RegistryError) -> Self {
         Self::Failed(error)
     }
@@ -59,7 +59,7 @@ impl Client {
     /// Opens a session.
     pub(in crate::registry) async fn open_upload(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &RequestContext<'_>,
     ) -> Result<Session, RegistryError> {
         let ask = |http: &reqwest::Client, url: &str| {
             http.post(format!("{url}/blobs/uploads/")).header(CONTENT_LENGTH, 0)
@@ -74,7 +74,7 @@ impl Client {
     /// The session that an answer names.
     pub(super) fn opened(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &RequestContext<'_>,
         response: &Response,
     ) -> Result<Session, RegistryError> {
         let location = self.next_location(attempt, response, response.url())?;
@@ -87,11 +87,11 @@ impl Client {
     /// Sends the bytes from the session's offset on, and moves it to where the registry is then.
     pub(in crate::registry) async fn send_chunk(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &RequestContext<'_>,
         session: &mut Session,
         offset: u64,
         chunk: Bytes,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), SessionError> {
         let end = offset + chunk.len() as u64;
         let attempt = attempt.sized(chunk.len() as u64);
         let url = self.session_url(&attempt, session)?;
@@ -118,10 +118,10 @@ impl Client {
     /// Asks how far the session is.
     pub(super) async fn ask_offset(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &RequestContext<'_>,
         session: &mut Session,
         descriptor: &Descriptor,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), SessionError> {
         let url = self.session_url(attempt, session)?;
         let response = self.exchange(attempt, &url, self.transport(attempt)?.http.get(url.clone())).await?;
         if !response.status().is_success() {
@@ -132,18 +132,18 @@ impl Client {
         }
         // One that says nothing, or more than there is, is of no use.
         let offset = reached(&response).filter(|offset| *offset <= descriptor.size);
-        session.offset = Some(offset.ok_or(Trouble::Lost)?);
+        session.offset = Some(offset.ok_or(SessionError::Lost)?);
         Ok(())
     }
 
     /// Ends the session, with `rest` as the blob's last bytes.
     pub(super) async fn finish_upload(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &RequestContext<'_>,
         session: &mut Session,
         digest: Digest,
         rest: Bytes,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), SessionError> {
         let attempt = attempt.sized(rest.len() as u64);
         let (url, request) = self.last_request(&attempt, session, digest, rest.len() as u64)?;
         let request = request.timeout(self.sending_limit).body(rest);
@@ -158,7 +158,7 @@ impl Client {
     /// Gives a session up.
     pub(in crate::registry) async fn cancel_upload(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &RequestContext<'_>,
         session: &Session,
     ) -> Result<(), RegistryError> {
         let url = self.session_url(attempt, session)?;
@@ -173,7 +173,7 @@ impl Client {
     /// The request that ends a session, still without the `length` bytes that it sends.
     pub(super) fn last_request(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &RequestContext<'_>,
         session: &Session,
         digest: Digest,
         length: u64,
@@ -190,7 +190,7 @@ impl Client {
 
     async fn exchange(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &RequestContext<'_>,
         url: &Url,
         request: RequestBuilder,
     ) -> Result<Response, RegistryError> {
@@ -202,7 +202,7 @@ impl Client {
     /// session may be at a storage, whose URL is signed.
     pub(super) async fn signed(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &RequestContext<'_>,
         url: &Url,
         request: RequestBuilder,
     ) -> Result<RequestBuilder, RegistryError> {
@@ -212,31 +212,36 @@ impl Client {
         })
     }
 
-    async fn trouble(&self, attempt: &Attempt<'_>, method: Method, response: Response) -> Trouble {
+    async fn trouble(
+        &self,
+        attempt: &RequestContext<'_>,
+        method: Method,
+        response: Response,
+    ) -> SessionError {
         match response.status() {
-            StatusCode::NOT_FOUND | StatusCode::GONE => Trouble::Lost,
+            StatusCode::NOT_FOUND | StatusCode::GONE => SessionError::Lost,
             // It cannot tell how far it is.
             StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED if method == Method::GET => {
-                Trouble::Lost
+                SessionError::Lost
             }
-            StatusCode::RANGE_NOT_SATISFIABLE => Trouble::Elsewhere,
+            StatusCode::RANGE_NOT_SATISFIABLE => SessionError::Elsewhere,
             StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED if method == Method::PATCH => {
-                Trouble::NoChunks
+                SessionError::NoChunks
             }
-            _ => Trouble::Failed(self.refused(attempt, response).await),
+            _ => SessionError::Failed(self.refused(attempt, response).await),
         }
     }
 
-    fn base(&self, attempt: &Attempt<'_>) -> String {
+    fn base(&self, attempt: &RequestContext<'_>) -> String {
         self.transports.base(attempt.repository.registry())
     }
 
     /// Whether a URL is the registry's own.
-    pub(super) fn is_own(&self, attempt: &Attempt<'_>, url: &Url) -> bool {
+    pub(super) fn is_own(&self, attempt: &RequestContext<'_>, url: &Url) -> bool {
         Url::parse(&self.base(attempt)).is_ok_and(|base| base.origin() == url.origin())
     }
 
-    fn session_url(&self, attempt: &Attempt<'_>, session: &Session) -> Result<Url, RegistryError> {
+    fn session_url(&self, attempt: &RequestContext<'_>, session: &Session) -> Result<Url, RegistryError> {
         let url = Url::parse(session.location.expose());
         url.map_err(|_| attempt.protocol("the location of its upload is no URL"))
     }
@@ -246,7 +251,7 @@ impl Client {
     /// the same. Elsewhere, what is spoken over TLS is not continued without.
     fn next_location(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &RequestContext<'_>,
         response: &Response,
         asked: &Url,
     ) -> Result<Option<Secret>, RegistryError> {
@@ -267,7 +272,7 @@ impl Client {
 
 /// Fails when the registry says that it stored something else.
 pub(super) fn check_stored(
-    attempt: &Attempt<'_>,
+    attempt: &RequestContext<'_>,
     response: &Response,
     wanted: Digest,
 ) -> Result<(), RegistryError> {

@@ -19,14 +19,14 @@ impl Bounded {
         Self { client: Client::default(), limit }
     }
 
-    fn end<R>(&self, body: R) -> Ending<R> {
-        Ending { body, left: self.limit, limit: self.limit }
+    fn end<R>(&self, body: R) -> BoundedBody<R> {
+        BoundedBody { body, left: self.limit, limit: self.limit }
     }
 }
 
 impl Http for Bounded {
     type Headers = <Client as Http>::Headers;
-    type ResponseBody = Ending<<Client as Http>::ResponseBody>;
+    type ResponseBody = BoundedBody<<Client as Http>::ResponseBody>;
     type PostBody = <Client as Http>::PostBody;
 
     fn get(
@@ -60,13 +60,13 @@ impl Http for Bounded {
 }
 
 /// A body that fails, rather than ends, when it is longer than allowed.
-pub(super) struct Ending<R> {
+pub(super) struct BoundedBody<R> {
     body: R,
     left: u64,
     limit: u64,
 }
 
-impl<R: BufRead> Read for Ending<R> {
+impl<R: BufRead> Read for BoundedBody<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let filled = self.fill_buf()?;
         let count = filled.len().min(out.len());
@@ -76,7 +76,7 @@ impl<R: BufRead> Read for Ending<R> {
     }
 }
 
-impl<R: BufRead> BufRead for Ending<R> {
+impl<R: BufRead> BufRead for BoundedBody<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         let filled = self.body.fill_buf()?;
         if filled.len() as u64 > self.left {
@@ -99,7 +99,7 @@ mod tests {
     fn a_body_within_the_limit_is_whole_and_a_longer_one_fails() {
         let read = |limit| {
             let mut text = String::new();
-            let mut body = Ending { body: io::Cursor::new("12345"), left: limit, limit };
+            let mut body = BoundedBody { body: io::Cursor::new("12345"), left: limit, limit };
             body.read_to_string(&mut text).map(|_| text)
         };
         assert_eq!(read(5).unwrap(), "12345");

@@ -14,9 +14,9 @@ use gix::protocol::handshake::Ref;
 use self::meter::ReadBytes;
 use self::session::{Session, Want};
 use super::binary::split_kind;
-use super::refs::{LARGEST_LISTING, MOST_REFS};
+use super::refs::{MAX_LISTING_BYTES, MAX_REFS};
 use super::remote::Transport;
-use super::verify::LARGEST_PACK;
+use super::verify::MAX_PACK_BYTES;
 use super::{CommitId, GitBackend, GitError, Remote, ResolvedRef, bare};
 use crate::progress::Task;
 
@@ -31,11 +31,11 @@ impl GitBackend for InProcess {
     fn list(&self, remote: &Remote) -> Result<Vec<ResolvedRef>, GitError> {
         let login = Login::new(remote);
         let specs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
-        let listed = Session::open(&login, LARGEST_LISTING).and_then(|mut session| session.list(&specs));
+        let listed = Session::open(&login, MAX_LISTING_BYTES).and_then(|mut session| session.list(&specs));
         let refs = listed.map_err(|error| login.explain("list the branches of", error))?;
-        if refs.len() > MOST_REFS {
+        if refs.len() > MAX_REFS {
             let what = format!("the branches and tags of {remote}");
-            return Err(GitError::Limit { what, limit: MOST_REFS as u64, unit: "references" });
+            return Err(GitError::Limit { what, limit: MAX_REFS as u64, unit: "references" });
         }
         Ok(refs.iter().filter_map(resolved).collect())
     }
@@ -44,7 +44,7 @@ impl GitBackend for InProcess {
         let login = Login::new(remote);
         let id = bare::object_id(commit.as_str());
         let want = Want { commits: vec![id], depth: Some(NonZeroU32::MIN), filter: None };
-        let fetched = Session::open(&login, LARGEST_PACK)
+        let fetched = Session::open(&login, MAX_PACK_BYTES)
             .and_then(|mut session| session.fetch(want, git_dir, ReadBytes::new(task.meter())));
         match fetched {
             Err(error) if refuses_commit(&error) => {
@@ -58,7 +58,7 @@ impl GitBackend for InProcess {
         let login = Login::new(remote);
         let ids = commits.iter().map(|commit| bare::object_id(commit.as_str())).collect();
         let want = Want { commits: ids, depth: None, filter: Some("tree:0") };
-        Session::open(&login, LARGEST_PACK)
+        Session::open(&login, MAX_PACK_BYTES)
             .and_then(|mut session| session.fetch(want, git_dir, gix::progress::Discard))
             .map_err(|error| login.explain("read the history of", error))
     }

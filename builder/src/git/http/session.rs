@@ -19,10 +19,10 @@ use gix::protocol::{Handshake, handshake};
 use super::Login;
 use super::bounded::Bounded;
 use crate::git::bare;
-use crate::tls;
+use crate::net::tls;
 
 /// How long the server may be silent, also while it prepares what it sends.
-const SILENCE: Duration = Duration::from_secs(120);
+const READ_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What to bring: commits, and what the server need not send with them.
 pub(super) struct Want {
@@ -143,7 +143,7 @@ fn options() -> http::Options {
     let client = http::reqwest::Options {
         configure_client: Some(Box::new(|builder| {
             let authorities = tls::extra_authorities().map_err(gix::Error::from_error)?;
-            Ok(builder.timeout(SILENCE).tls_certs_merge(authorities))
+            Ok(builder.timeout(READ_TIMEOUT).tls_certs_merge(authorities))
         })),
         configure_request: None,
     };

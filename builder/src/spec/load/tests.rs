@@ -3,13 +3,13 @@ use super::*;
 const BASES: &str = "[image]\nbuild-image = \"oci:b\"\nbase-image = \"oci:r\"\n";
 
 fn load(toml: &str) -> Result<Spec, String> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("carafe.toml");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("carafe.toml");
     std::fs::write(&path, toml).unwrap();
-    let wishes = Wishes { spec: Some(path), ..Wishes::default() };
+    let wishes = SpecOverrides { spec: Some(path), ..SpecOverrides::default() };
     Spec::load(&wishes, &|_| None).map_err(|error| {
-        let folder = format!("{}/", folder.path().display());
-        error.to_string().replace(&folder, "")
+        let directory = format!("{}/", directory.path().display());
+        error.to_string().replace(&directory, "")
     })
 }
 
@@ -30,7 +30,7 @@ fn a_whole_spec() {
     assert_eq!(spec.timeout.as_secs(), 300);
     assert_eq!(spec.memory, Some(ByteSize(1 << 30)));
     assert!(spec.registries["localhost:5000"].insecure && !spec.registries["r"].insecure);
-    assert_eq!(spec.registries["r"].ca, Some(spec.folder.join("ca.pem")));
+    assert_eq!(spec.registries["r"].ca, Some(spec.directory.join("ca.pem")));
     assert_eq!(spec.registries["r"].client, Some(("/c.pem".into(), "/k.pem".into())));
 }
 
@@ -66,11 +66,11 @@ fn what_is_wrong_is_said_with_its_line() {
 #[test]
 fn frappe_dockers_inputs_are_enough() {
     let json = "W3sidXJsIjogImh0dHBzOi8vdTp0MGtlbkBoL28vYSIsICJicmFuY2giOiAibWFpbiJ9XQ==";
-    let wishes = Wishes {
+    let wishes = SpecOverrides {
         apps: Some(AppsInput::Base64(Secret::new(json))),
         frappe_branch: Some("version-15".into()),
         tags: vec!["r/x:1".into()],
-        ..Wishes::default()
+        ..SpecOverrides::default()
     };
     let spec = Spec::load(&wishes, &|_| None).unwrap();
     assert_eq!(spec.build_image.reference, "docker.io/frappe/build:version-15");

@@ -1,0 +1,20 @@
+//! Files that others read while they are written.
+
+use std::fs::Permissions;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// Readable by all: it is committed beside the spec.
+const MODE: u32 = 0o644;
+
+/// Puts `bytes` in the place of the file at `path`, whole or not at all: also after a kill or a
+/// power cut there is the old file or the new one.
+pub fn atomic_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file =
+        tempfile::Builder::new().permissions(Permissions::from_mode(MODE)).tempfile_in(directory)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map(drop).map_err(|error| error.error)
+}

@@ -1,0 +1,154 @@
+//! What a step would see, without a sandbox: the door's proxy on a port of this machine.
+
+use std::net::{TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use carafe_builder::cache::Cache;
+use carafe_builder::egress::{
+    BodyStore, EgressConfig, EgressProxy, EgressReport, Mode, Recording, RetryPolicy, Update, Upstream,
+};
+use carafe_builder::net::Proxies;
+use carafe_builder::progress::Progress;
+use carafe_builder::sandbox::{ProxyHandle, ProxySockets};
+use carafe_builder::secret::Redactor;
+use rustix::process::Pid;
+use tempfile::TempDir;
+
+/// 2020-01-01.
+const DATE: i64 = 1_577_836_800;
+
+/// Servers are given little time, so that tests take little.
+pub fn impatient() -> RetryPolicy {
+    RetryPolicy {
+        tries: 3,
+        connect: Duration::from_secs(5),
+        silence: Duration::from_secs(10),
+        first_pause: Duration::from_millis(1),
+        longest_pause: Duration::from_millis(50),
+    }
+}
+
+/// The outside is this machine, with the authority of the tests.
+pub fn upstream() -> Upstream {
+    let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/git/tls/authority.pem");
+    Upstream {
+        private_hosts: ["127.0.0.1".to_owned(), "localhost".to_owned()].into(),
+        authorities: vec![PathBuf::from(authority)],
+        proxies: Proxies::None,
+        retry_policy: impatient(),
+        ..Upstream::default()
+    }
+}
+
+pub struct Inside {
+    pub proxy: EgressProxy,
+    pub port: u16,
+    pub names: u16,
+    directory: TempDir,
+    guard: Mutex<Box<dyn Send>>,
+}
+
+pub struct Got {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+    /// curl's own opinion.
+    pub exit: i32,
+}
+
+impl Got {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The value of a header of the last response.
+    pub fn header(&self, name: &str) -> Option<String> {
+        self.head.lines().rev().find_map(|line| {
+            let (known, value) = line.split_once(':')?;
+            known.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+        })
+    }
+}
+
+impl Inside {
+    pub fn recording(cache: &Path, upstream: Upstream) -> Self {
+        Self::open(cache, upstream, Mode::Record { previous: None, update: Update::All })
+    }
+
+    pub fn replaying(cache: &Path, upstream: Upstream, record: &Recording) -> Self {
+        Self::open(cache, upstream, Mode::Replay(record.clone()))
+    }
+
+    pub fn open(cache: &Path, upstream: Upstream, mode: Mode) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let proxy = EgressProxy::open(EgressConfig {
+            mode,
+            bodies: BodyStore::of(&Cache::at(cache).unwrap()).unwrap(),
+            upstream,
+            date: DATE,
+            redactor: Redactor::default(),
+            progress: Progress::silent(),
+        })
+        .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let names = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let names_port = names.local_addr().unwrap().port();
+        let process = Pid::from_raw(std::process::id().cast_signed()).unwrap();
+        std::fs::write(directory.path().join("ca.pem"), proxy.ca_certificate()).unwrap();
+        let guard = proxy.attend(ProxySockets { proxy: listener, names, direct: Vec::new(), process });
+        Self { proxy, port, names: names_port, directory, guard: Mutex::new(guard) }
+    }
+
+    /// A file of this test's own.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// A program that knows nothing but the door.
+    pub fn command(&self, program: &str) -> Command {
+        let proxy = format!("http://127.0.0.1:{}", self.port);
+        let ca = self.path("ca.pem");
+        let mut command = Command::new(program);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.directory.path());
+        command.current_dir(self.directory.path());
+        for name in ["http_proxy", "https_proxy", "HTTPS_PROXY"] {
+            command.env(name, &proxy);
+        }
+        for name in ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO"] {
+            command.env(name, &ca);
+        }
+        command
+    }
+
+    pub fn run(&self, program: &str, args: &[&str]) -> Output {
+        self.command(program).args(args).output().unwrap()
+    }
+
+    pub fn get(&self, url: &str) -> Got {
+        self.curl(&[url])
+    }
+
+    pub fn curl(&self, args: &[&str]) -> Got {
+        let head = tempfile::NamedTempFile::new_in(self.directory.path()).unwrap();
+        let body = tempfile::NamedTempFile::new_in(self.directory.path()).unwrap();
+        let mut command = self.command("curl");
+        command.args(["--silent", "--show-error", "--max-time", "60", "--write-out", "%{http_code}"]);
+        command.args(["--suppress-connect-headers", "--dump-header"]).arg(head.path());
+        let output = command.arg("--output").arg(body.path()).args(args).output().unwrap();
+        Got {
+            status: String::from_utf8(output.stdout).unwrap().parse().unwrap_or(0),
+            head: std::fs::read_to_string(head.path()).unwrap(),
+            body: std::fs::read(body.path()).unwrap(),
+            exit: output.status.code().unwrap_or(-1),
+        }
+    }
+
+    pub fn close(self) -> EgressReport {
+        drop(self.guard);
+        self.proxy.close().unwrap()
+    }
+}

@@ -1,0 +1,138 @@
+//! Lock → Sources: the pinned commits, the unpacked build image, the base image's documents.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use carafe_builder::lock::{Lock, LockedImage, PinnedApp, fetch as fetch_apps};
+use carafe_builder::progress::{Stage, Unit};
+use carafe_builder::sandbox::Isolation;
+use carafe_builder::spec::Spec;
+use carafe_layers::oci::total_size;
+use carafe_layers::source::{ImageSource, ResolvedImage, resolve};
+use carafe_layers::unpack::{UnpackLimits, unpack_image};
+use miette::{Context as _, IntoDiagnostic, Report, miette};
+
+use crate::context::Context;
+use crate::images::ImageName;
+
+/// The version of what lies in the cache under `roots`.
+const ROOTS_VERSION: u32 = 1;
+
+/// Everything a build reads.
+pub struct Sources {
+    /// Frappe first; as in the lock.
+    pub apps: Vec<PinnedApp>,
+    /// Where bench runs.
+    pub build_root: BuildRoot,
+    /// What the image stands on.
+    pub base: ResolvedImage,
+    /// Where its blobs are.
+    pub base_source: Arc<dyn ImageSource>,
+}
+
+/// The unpacked build image.
+pub struct BuildRoot {
+    /// The directory, which nobody writes to.
+    pub path: PathBuf,
+    /// `NAME=value` of its config.
+    pub env: Vec<(String, String)>,
+}
+
+/// Brings everything that a build reads, apps and images side by side. `apps` are those that were
+/// fetched already, for the lock.
+pub fn fetch(
+    spec: &Spec,
+    lock: &Lock,
+    apps: Option<Vec<PinnedApp>>,
+    context: &Context,
+) -> miette::Result<Sources> {
+    thread::scope(|scope| {
+        let root = scope.spawn(|| build_root(spec, &lock.build_image, context));
+        let base = scope.spawn(|| image(spec, &lock.base_image, context));
+        let apps = match apps {
+            Some(apps) => apps,
+            None => fetch_apps(spec, &lock.apps, &context.commits, &context.progress)?,
+        };
+        let build_root = root.join().expect("unpacking does not panic")?;
+        let (base, base_source) = base.join().expect("resolving does not panic")?;
+        Ok(Sources { apps, build_root, base, base_source })
+    })
+}
+
+/// An image at its locked digest.
+pub fn image(
+    spec: &Spec,
+    locked: &LockedImage,
+    context: &Context,
+) -> miette::Result<(ResolvedImage, Arc<dyn ImageSource>)> {
+    let bundled = context.bundle.as_ref().map(|bundle| bundle.image(locked)).transpose()?.flatten();
+    let source = match bundled {
+        Some(source) => source,
+        None => open_by_name(spec, locked, context)?,
+    };
+    let resolved = resolve(&*source, &context.platform)?;
+    if resolved.root.digest != locked.digest {
+        return Err(miette!(
+            help = "if the change is wanted, run `carafe lock`",
+            "`{}` is {} now, the lock says {}",
+            locked.reference,
+            resolved.root.digest,
+            locked.digest
+        ));
+    }
+    Ok((resolved, source))
+}
+
+fn open_by_name(
+    spec: &Spec,
+    locked: &LockedImage,
+    context: &Context,
+) -> miette::Result<Arc<dyn ImageSource>> {
+    let name: ImageName = locked.reference.parse()?;
+    if context.offline && matches!(name, ImageName::Registry(_)) {
+        return Err(miette!(
+            help = "build from a bundle, which has it; or name an OCI layout on disk: `oci:DIRECTORY`",
+            "`{}` is in a registry, and with `--offline` none is asked",
+            locked.reference
+        ));
+    }
+    Ok(name.relative_to(&spec.directory).open(&context.registry, Some(locked.digest))?)
+}
+
+/// The build image, unpacked once into the cache. Without a sandbox it is this machine itself.
+pub fn build_root(spec: &Spec, locked: &LockedImage, context: &Context) -> miette::Result<BuildRoot> {
+    if context.isolation == Isolation::None {
+        return Ok(BuildRoot { path: "/".into(), env: Vec::new() });
+    }
+    let (image, source) = image(spec, locked, context)?;
+    let bucket = context.cache.bucket("roots", ROOTS_VERSION)?;
+    let entry = bucket
+        .entry(&image.descriptor.digest.hex(), |directory| unpack(&*source, &image, directory, context))?;
+    let env = image.config.config.env.iter();
+    let env = env.filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.into(), value.into()));
+    Ok(BuildRoot { path: entry.join("root"), env: env.collect() })
+}
+
+fn unpack(
+    source: &dyn ImageSource,
+    image: &ResolvedImage,
+    directory: &Path,
+    context: &Context,
+) -> miette::Result<()> {
+    let root = directory.join("root");
+    std::fs::create_dir(&root)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("failed to create `{}`", root.display()))?;
+    let total = total_size(&image.manifest.layers);
+    let task = context.progress.task(Stage::Fetch, "build image", Some(total), Unit::Bytes);
+    let done = std::cell::Cell::new(0);
+    let unpacked = unpack_image(source, image, &root, &UnpackLimits::default(), &|bytes| {
+        task.advance(bytes.saturating_sub(done.replace(bytes)));
+    });
+    let unpacked = unpacked
+        .map_err(Report::from)
+        .wrap_err_with(|| format!("failed to unpack the build image into `{}`", root.display()))?;
+    task.finish(format!("{} entries unpacked", unpacked.entries));
+    Ok(())
+}

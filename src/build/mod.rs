@@ -1,0 +1,10 @@
+//! The stages of a build, one file for each; [`crate::pipeline`] calls them in order.
+
+pub mod assemble;
+pub mod bench;
+pub mod client_caches;
+pub mod egress;
+pub mod fetch;
+pub mod lock;
+pub mod pack;
+pub mod recording;

@@ -1,0 +1,47 @@
+//! Two locks → how far each app's commits are apart, asked of the apps' repositories.
+
+use carafe_builder::cache::Cache;
+use carafe_builder::git::{self, Distance, Remote};
+use carafe_builder::lock::{Lock, LockedApp, LockedSource};
+use carafe_builder::progress::{Progress, Stage, Unit};
+use miette::miette;
+
+use super::{AppChange, Opened};
+
+/// Fills in the distances of the apps that are at two commits of one repository. One that cannot
+/// be told is no failure: a warning says why.
+pub fn measure(want: &Opened, got: &Opened, apps: &mut [AppChange], cache: &Cache, progress: &Progress) {
+    let (Some(want), Some(got)) = (&want.lock, &got.lock) else {
+        progress.warn("how far commits are apart is not known: only a lock says where apps are from");
+        return;
+    };
+    let task = progress.task(Stage::Fetch, "histories", Some(apps.len() as u64), Unit::Items);
+    for app in &mut *apps {
+        if let (Some(one), Some(other)) = (find(want, app), find(got, app)) {
+            match between(one, other, cache) {
+                Ok(distance) => app.distance = Some(distance),
+                Err(error) => progress.warn(format!(
+                    "how far {} and {} of `{}` are apart is not known: {error}",
+                    one.commit, other.commit, one.name
+                )),
+            }
+        }
+        task.advance(1);
+    }
+    task.finish(format!("{} apps moved", apps.len()));
+}
+
+fn find<'l>(lock: &'l Lock, app: &AppChange) -> Option<&'l LockedApp> {
+    lock.apps.iter().find(|locked| locked.name == app.change.name)
+}
+
+fn between(one: &LockedApp, other: &LockedApp, cache: &Cache) -> miette::Result<Distance> {
+    match (&one.source, &other.source) {
+        (LockedSource::Git { url, .. }, LockedSource::Git { url: same, .. }) if url == same => {
+            let scratch = cache.scratch()?;
+            let directory = scratch.path().join("history");
+            Ok(git::distance(&Remote::parse(url)?, &one.commit, &other.commit, &directory)?)
+        }
+        _ => Err(miette!("they are not from one repository")),
+    }
+}

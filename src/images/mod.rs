@@ -1,0 +1,224 @@
+//! Images by name, wherever they are: a registry, an OCI layout, an archive.
+
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use carafe_layers::archive::ArchiveSource;
+use carafe_layers::digest::Digest;
+use carafe_layers::image::layer_names;
+use carafe_layers::layout::LayoutSource;
+use carafe_layers::oci::Descriptor;
+use carafe_layers::path::printable;
+use carafe_layers::source::{ImageSource, ResolvedImage, SourceError};
+
+use crate::registry::{ParseReferenceError, Reference, Registry};
+
+/// What the name of a layout begins with.
+const LAYOUT: &str = "oci:";
+
+/// A name of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageName {
+    /// In a registry.
+    Registry(Reference),
+    /// `oci:DIRECTORY[:REF]`, or just the path of a directory that is a layout.
+    Layout {
+        /// The directory.
+        path: PathBuf,
+        /// Which of its images.
+        reference: Option<String>,
+    },
+    /// `docker-archive:FILE[:TAG]` or `oci-archive:FILE[:REF]`, or just the path of a file.
+    Archive {
+        /// What is written; what is read may be either.
+        kind: ArchiveKind,
+        /// The file.
+        path: PathBuf,
+        /// Which of its images.
+        reference: Option<String>,
+    },
+}
+
+/// The forms of a tar file with images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveKind {
+    /// An OCI layout in a tar.
+    Oci,
+    /// What `docker load` takes.
+    Docker,
+}
+
+impl ArchiveKind {
+    /// What the name of such a file begins with.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Oci => "oci-archive:",
+            Self::Docker => "docker-archive:",
+        }
+    }
+}
+
+impl FromStr for ImageName {
+    type Err = ParseReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ParseReferenceError> {
+        if let Some(rest) = text.strip_prefix(LAYOUT) {
+            let (path, reference) = split_path(rest);
+            return Ok(Self::Layout { path, reference });
+        }
+        for kind in [ArchiveKind::Oci, ArchiveKind::Docker] {
+            if let Some(rest) = text.strip_prefix(kind.prefix()) {
+                let (path, reference) = split_path(rest);
+                return Ok(Self::Archive { kind, path, reference });
+            }
+        }
+        if Path::new(text).join("oci-layout").is_file() {
+            return Ok(Self::Layout { path: PathBuf::from(text), reference: None });
+        }
+        if Path::new(text).is_file() {
+            let (kind, path) = (ArchiveKind::Oci, PathBuf::from(text));
+            return Ok(Self::Archive { kind, path, reference: None });
+        }
+        text.parse().map(Self::Registry)
+    }
+}
+
+/// `PATH[:NAME]`: as in skopeo, a path has no colon.
+fn split_path(text: &str) -> (PathBuf, Option<String>) {
+    match text.split_once(':') {
+        Some((path, name)) => (PathBuf::from(path), Some(name.to_owned())),
+        None => (PathBuf::from(text), None),
+    }
+}
+
+impl fmt::Display for ImageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (prefix, path, reference) = match self {
+            Self::Registry(reference) => return reference.fmt(f),
+            Self::Layout { path, reference } => (LAYOUT, path, reference),
+            Self::Archive { kind, path, reference } => (kind.prefix(), path, reference),
+        };
+        write!(f, "{prefix}{}", printable(path.as_os_str().as_encoded_bytes()))?;
+        reference.as_ref().map_or(Ok(()), |name| write!(f, ":{}", printable(name.as_bytes())))
+    }
+}
+
+impl ImageName {
+    /// Where to write an image on this machine: `oci:DIRECTORY[:REF]`, an archive, or the path of a
+    /// directory, which need not be there.
+    pub fn output(text: &str) -> Result<Self, ParseReferenceError> {
+        let prefixes = [LAYOUT, ArchiveKind::Oci.prefix(), ArchiveKind::Docker.prefix()];
+        match prefixes.iter().any(|prefix| text.starts_with(prefix)) {
+            true => text.parse(),
+            false => Ok(Self::Layout { path: PathBuf::from(text), reference: None }),
+        }
+    }
+
+    /// The directory, if it is a layout.
+    pub fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Layout { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// The reference, if it is in a registry.
+    pub fn reference(&self) -> Option<&Reference> {
+        match self {
+            Self::Registry(reference) => Some(reference),
+            _ => None,
+        }
+    }
+
+    /// The same name, with a relative path taken from `directory`.
+    pub fn relative_to(self, directory: &Path) -> Self {
+        match self {
+            Self::Layout { path, reference } => Self::Layout { path: directory.join(path), reference },
+            Self::Archive { kind, path, reference } => {
+                Self::Archive { kind, path: directory.join(path), reference }
+            }
+            registry => registry,
+        }
+    }
+
+    /// Opens it. `pinned` asks a registry for that digest whatever the tag says by now.
+    pub fn open(
+        &self,
+        registry: &Registry,
+        pinned: Option<Digest>,
+    ) -> Result<Arc<dyn ImageSource>, SourceError> {
+        Ok(match self {
+            Self::Registry(reference) => {
+                let reference = pinned.map_or_else(|| reference.clone(), |digest| reference.pinned(digest));
+                Arc::new(registry.source(&reference))
+            }
+            Self::Layout { path, reference } => Arc::new(LayoutSource::open(path, reference.as_deref())?),
+            Self::Archive { path, reference, .. } => {
+                Arc::new(ArchiveSource::open(path, reference.as_deref())?)
+            }
+        })
+    }
+}
+
+/// The blobs of a new image: its own lie in a layout, its base's where the base is.
+pub struct Layered {
+    /// Has our blobs.
+    pub layout: LayoutSource,
+    /// Has the base's.
+    pub base: Arc<dyn ImageSource>,
+}
+
+impl ImageSource for Layered {
+    fn name(&self) -> String {
+        self.layout.name()
+    }
+
+    fn root(&self) -> Result<(Descriptor, Vec<u8>), SourceError> {
+        self.layout.root()
+    }
+
+    fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
+        self.layout.manifest(descriptor)
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, SourceError> {
+        match self.layout.blob(descriptor) {
+            Err(SourceError::NotFound { .. }) => self.base.blob(descriptor),
+            found => found,
+        }
+    }
+}
+
+/// The layers that came with the base image.
+pub fn base_layers(image: &ResolvedImage) -> impl Iterator<Item = Digest> {
+    let layers = image.manifest.layers.iter().zip(layer_names(image));
+    layers.filter(|(_, name)| name.is_none()).map(|(layer, _)| layer.digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_names_are_told_apart() {
+        let layout = |path: &str, reference: Option<&str>| ImageName::Layout {
+            path: path.into(),
+            reference: reference.map(str::to_owned),
+        };
+        for (text, name) in [
+            ("oci:a/b", layout("a/b", None)),
+            ("oci:a/b:latest", layout("a/b", Some("latest"))),
+            ("oci:b:reg.example/x:1", layout("b", Some("reg.example/x:1"))),
+        ] {
+            assert_eq!(text.parse::<ImageName>().unwrap(), name, "{text}");
+        }
+        assert!(matches!("a/b:1".parse().unwrap(), ImageName::Registry(_)));
+        assert_eq!(ImageName::output("a/b").unwrap(), layout("a/b", None));
+        for text in ["oci:a/b", "oci:a/b:1", "oci-archive:a.tar:1", "docker-archive:a.tar:erp:15"] {
+            assert_eq!(ImageName::output(text).unwrap().to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Images for several platforms → one index.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::Arc;
+
+use carafe_layers::digest::Digest;
+use carafe_layers::graph::{Document, Graph, is_index};
+use carafe_layers::json::canonical_json;
+use carafe_layers::layout::index_of;
+use carafe_layers::oci::{Descriptor, Platform, media_type};
+use carafe_layers::source::{ImageSource, SourceError, resolve};
+
+use super::Transfer;
+use crate::context::Context;
+use crate::images::ImageName;
+use crate::registry::MountCandidates;
+
+/// Why images make no index.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum IndexError {
+    /// One of them could not be read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Source(#[from] SourceError),
+    /// One of them is an index itself.
+    #[error("failed to put {image} into an index: it is an index itself")]
+    #[diagnostic(help("name each of its images by digest: `REPOSITORY@sha256:…`"))]
+    Nested {
+        /// The source's name.
+        image: String,
+    },
+    /// The config does not say for what it is.
+    #[error("failed to put {image} into an index: its config does not say for which platform it is")]
+    NoPlatform {
+        /// The source's name.
+        image: String,
+    },
+    /// Nobody could choose between them.
+    #[error("failed to put {second} into an index: {first} is for {platform} too")]
+    #[diagnostic(help("name one image for each platform"))]
+    Twice {
+        /// The one named first.
+        first: String,
+        /// The other.
+        second: String,
+        /// What both are for.
+        platform: Box<Platform>,
+    },
+}
+
+/// Reads the images and makes an index over them, sorted by platform. Its bytes depend on nothing
+/// but the images: neither on their names, nor on their order.
+pub fn create(images: &[ImageName], context: &Context) -> Result<Transfer, IndexError> {
+    let mut known = MountCandidates::default();
+    let (mut parts, mut sources): (BTreeMap<Platform, (String, Graph)>, _) = Default::default();
+    for name in images {
+        let source = name.open(&context.registry, None)?;
+        let (platform, graph) = part(&*source)?;
+        if let ImageName::Registry(reference) = name {
+            known.add(reference.repository(), graph.blobs().map(|blob| blob.digest));
+        }
+        add_blobs(&mut sources, &graph, &source);
+        if let Some((first, _)) = parts.get(&platform) {
+            let (first, second, platform) = (first.clone(), source.name(), Box::new(platform));
+            return Err(IndexError::Twice { first, second, platform });
+        }
+        parts.insert(platform, (source.name(), graph));
+    }
+    let entries = parts.iter().map(|(platform, (_, graph))| {
+        let Descriptor { media_type, digest, size, .. } = &graph.root.descriptor;
+        Descriptor { platform: Some(platform.clone()), ..Descriptor::new(media_type, *digest, *size) }
+    });
+    let bytes = canonical_json(&index_of(entries.collect()));
+    let root = Document { descriptor: Descriptor::of(media_type::INDEX, &bytes), bytes };
+    let graph = Graph::above(root.clone(), parts.into_values().map(|(_, graph)| graph));
+    let source = Arc::new(Several { root, sources });
+    Ok(Transfer { source, graph, known, names: Vec::new() })
+}
+
+/// One image, and what it is for by its own config.
+fn part(source: &dyn ImageSource) -> Result<(Platform, Graph), IndexError> {
+    if is_index(&source.root()?.0.media_type) {
+        return Err(IndexError::Nested { image: source.name() });
+    }
+    let image = resolve(source, &Platform::host())?;
+    let platform = image.platform();
+    if platform.os.is_empty() || platform.architecture.is_empty() {
+        return Err(IndexError::NoPlatform { image: source.name() });
+    }
+    Ok((platform, Graph::of(&image)))
+}
+
+type Sources = BTreeMap<Digest, Arc<dyn ImageSource>>;
+
+fn add_blobs(sources: &mut Sources, graph: &Graph, source: &Arc<dyn ImageSource>) {
+    for blob in graph.blobs() {
+        sources.entry(blob.digest).or_insert_with(|| Arc::clone(source));
+    }
+}
+
+/// The blobs of several images, each where it is.
+struct Several {
+    root: Document,
+    sources: Sources,
+}
+
+impl Several {
+    fn of(&self, descriptor: &Descriptor) -> Result<&dyn ImageSource, SourceError> {
+        let source = self.sources.get(&descriptor.digest).map(|source| &**source);
+        source
+            .ok_or_else(|| SourceError::NotFound { what: descriptor.digest.to_string(), image: self.name() })
+    }
+}
+
+impl ImageSource for Several {
+    fn name(&self) -> String {
+        "the images of the index".to_owned()
+    }
+
+    fn root(&self) -> Result<(Descriptor, Vec<u8>), SourceError> {
+        Ok((self.root.descriptor.clone(), self.root.bytes.clone()))
+    }
+
+    fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
+        self.of(descriptor)?.manifest(descriptor)
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, SourceError> {
+        self.of(descriptor)?.blob(descriptor)
+    }
+}

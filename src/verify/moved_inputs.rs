@@ -1,0 +1,165 @@
+//! Inputs that are not the same in the image and in its rebuild, and the entries they explain.
+
+use carafe_layers::image::layer_names;
+use serde::Serialize;
+
+use crate::diff::{FrappeChanges, NameChange, Opened, node_package};
+
+/// What kind of thing an input is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InputKind {
+    /// The layers that ours stand on.
+    BaseImage,
+    /// What was recorded when bench downloaded: some answer is another one today.
+    Recording,
+    /// An app, by the commit that bench noted in `sites/apps.json`.
+    App,
+    /// A Python package in `env`.
+    PythonPackage,
+    /// A package in an app's `node_modules`.
+    NodePackage,
+}
+
+impl InputKind {
+    /// For people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::BaseImage => "base image",
+            Self::Recording => "record",
+            Self::App => "app",
+            Self::PythonPackage => "python package",
+            Self::NodePackage => "node package",
+        }
+    }
+}
+
+/// An input that moved: `want` is what the lock gives today, `got` what is in the image.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct MovedInput {
+    /// What it is.
+    pub kind: InputKind,
+    /// Its name, and both versions.
+    #[serde(flatten)]
+    pub change: NameChange,
+}
+
+impl MovedInput {
+    /// `python package click`.
+    pub fn label(&self) -> String {
+        match self.kind {
+            InputKind::Recording => self.kind.words().to_owned(),
+            kind => format!("{} {}", kind.words(), self.change.name),
+        }
+    }
+
+    /// Whether a difference at this path comes from this input.
+    pub fn explains(&self, path: &[u8]) -> bool {
+        let name = &self.change.name;
+        match self.kind {
+            InputKind::BaseImage | InputKind::Recording => false,
+            InputKind::App => of_app(path, name),
+            InputKind::PythonPackage => python_package(path).is_some_and(|found| found == normal(name)),
+            InputKind::NodePackage => node_package_around(path).is_some_and(|found| found == *name),
+        }
+    }
+}
+
+/// Every input that moved.
+pub fn moved_inputs(want: &Opened, got: &Opened, frappe: &FrappeChanges) -> Vec<MovedInput> {
+    let of = |kind, changes: &[NameChange]| -> Vec<MovedInput> {
+        changes.iter().map(|change| MovedInput { kind, change: change.clone() }).collect()
+    };
+    let apps: Vec<_> = frappe.apps.iter().map(|app| app.change.clone()).collect();
+    let mut moved: Vec<MovedInput> = base_image(want, got).into_iter().collect();
+    // Nothing else of the two locks can differ: one was built from the other.
+    moved.extend(of(InputKind::Recording, &frappe.inputs));
+    moved.extend(of(InputKind::App, &apps));
+    moved.extend(of(InputKind::PythonPackage, &frappe.python_packages));
+    moved.extend(of(InputKind::NodePackage, &frappe.node_packages));
+    moved
+}
+
+/// Where the image's layers are named as ours are, the others are its base's: not one of them is
+/// what the lock names. A base of which a layer is still there was changed, and not replaced.
+fn base_image(want: &Opened, got: &Opened) -> Option<MovedInput> {
+    let [wants, gots] = [want, got].map(base_diff_ids);
+    let is_replaced = !wants.is_empty() && !gots.is_empty() && !gots.iter().any(|one| wants.contains(one));
+    let has_ours = layer_names(&got.image).iter().any(Option::is_some);
+    let name = want.lock.as_ref().map(|lock| lock.base_image.reference.clone())?;
+    let shown = |layers: Vec<String>| Some(layers.join(" "));
+    let change = || NameChange { name, want: shown(wants), got: shown(gots) };
+    (is_replaced && has_ours).then(|| MovedInput { kind: InputKind::BaseImage, change: change() })
+}
+
+fn base_diff_ids(image: &Opened) -> Vec<String> {
+    let layers = image.image.config.rootfs.diff_ids.iter().zip(layer_names(&image.image));
+    layers.filter(|(_, name)| name.is_none()).map(|(diff_id, _)| diff_id.0.to_string()).collect()
+}
+
+/// `…/apps/hrms/…`, `…/assets/hrms/…`, and bench's own list of apps.
+fn of_app(path: &[u8], app: &str) -> bool {
+    let names: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+    let is_its = |pair: &[&[u8]]| matches!(pair[0], b"apps" | b"assets") && pair[1] == app.as_bytes();
+    names.windows(2).any(is_its) || path.ends_with(b"/sites/apps.json")
+}
+
+/// The package that a path below `site-packages` belongs to, by the name of its directory or file. A
+/// package whose directory has another name than it has itself is not found.
+fn python_package(path: &[u8]) -> Option<String> {
+    let names: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+    let at = names.iter().position(|name| *name == b"site-packages")?;
+    let top = String::from_utf8_lossy(names.get(at + 1)?).into_owned();
+    let top = match top.strip_suffix(".dist-info") {
+        Some(info) => info.split_once('-').map_or(info, |(name, _)| name),
+        None => top.strip_suffix(".py").or(top.strip_suffix(".libs")).unwrap_or(&top),
+    };
+    Some(normal(top))
+}
+
+/// As Python compares names of packages.
+fn normal(name: &str) -> String {
+    name.to_ascii_lowercase().replace(['-', '.'], "_")
+}
+
+/// The package that a path below `node_modules` belongs to.
+fn node_package_around(path: &[u8]) -> Option<String> {
+    const DIRECTORY: &[u8] = b"node_modules";
+    let names: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+    let at = names.iter().rposition(|name| *name == DIRECTORY)? + 1;
+    let parts = if names.get(at)?.starts_with(b"@") { 2 } else { 1 };
+    let package = names.get(..at + parts)?.join(&b'/');
+    node_package(&[&package, b"/package.json".as_slice()].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_explained_by_what_they_belong_to() {
+        let input = |kind, name: &str| MovedInput {
+            kind,
+            change: NameChange { name: name.into(), want: None, got: None },
+        };
+        let app = input(InputKind::App, "hrms");
+        let python = input(InputKind::PythonPackage, "Jinja-X");
+        let node = input(InputKind::NodePackage, "hrms: a > @b/c");
+        for (input, path, explained) in [
+            (&app, "b/apps/hrms/hrms/hooks.py", true),
+            (&app, "b/sites/apps.json", true),
+            (&app, "b/apps/frappe/hrms/x.py", false),
+            (&python, "b/env/lib/python3.11/site-packages/jinja_x-3.1.dist-info/METADATA", true),
+            (&python, "b/env/lib/python3.11/site-packages/jinja_x/core.py", true),
+            (&python, "b/env/lib/python3.11/site-packages/jinja_x.py", true),
+            (&python, "b/env/lib/python3.11/site-packages/jinja/core.py", false),
+            (&python, "b/env/lib/python3.11/site-packages", false),
+            (&node, "b/apps/hrms/ui/node_modules/a/node_modules/@b/c/dist/x.js", true),
+            (&node, "b/apps/hrms/ui/node_modules/a/x.js", false),
+            (&node, "b/apps/hrms/ui/node_modules", false),
+        ] {
+            assert_eq!(input.explains(path.as_bytes()), explained, "{path}");
+        }
+    }
+}
