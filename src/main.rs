@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // A sandbox is entered from a process with one thread: before anything starts a second one.
-    if let Some(code) = carafe_builder::sandbox::launched() {
+    if let Some(code) = carafe_builder::sandbox::run_as_launcher() {
         return code;
     }
     carafe::cli::main()

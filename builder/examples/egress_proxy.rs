@@ -42,7 +42,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("http://{}", listener.local_addr()?);
     let names = UdpSocket::bind("127.0.0.1:0")?;
-    let guard = proxy.attend(ProxySockets { proxy: listener, names, direct: Vec::new(), process: getpid() });
+    let guard =
+        proxy.serve(ProxySockets { proxy: listener, dns: names, bypass: Vec::new(), process: getpid() });
     std::io::stdin().read_to_end(&mut Vec::new())?;
     drop(guard);
     let passed = proxy.close()?;

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use carafe_builder::cache::{Bucket, CacheError, Claim, Scratch};
 use carafe_builder::egress::{Mode, Recording};
-use carafe_builder::sandbox::Isolation;
 
 use crate::context::Context;
 
@@ -25,7 +24,7 @@ impl Downloads {
     /// yarn's cache does not bear two writers, so a second build of one record at the same time
     /// begins with empty ones, as a build does that checks another.
     pub fn of(mode: &Mode, scratch: &Scratch, context: &Context) -> Result<Self, CacheError> {
-        if context.isolation == Isolation::None {
+        if !context.isolation.can_record() {
             return Ok(Self::Forgotten);
         }
         if let (true, Mode::Replay(record)) = (context.warm_clients, mode)

@@ -8,7 +8,7 @@ use carafe_builder::egress::{
     RecordingChange, Upstream,
 };
 use carafe_builder::lock::Lock;
-use carafe_builder::sandbox::{Isolation, ProxyHandle};
+use carafe_builder::sandbox::ProxyHandle;
 use carafe_builder::spec::{Network, Spec, format_bytes};
 use miette::{Diagnostic, Report, miette};
 
@@ -47,9 +47,11 @@ impl BuildProxy {
             Mode::Record { previous, .. } => (true, previous.is_some()),
             Mode::Replay(_) => (false, false),
         };
-        if context.isolation == Isolation::None {
-            let known = "what bench downloads is neither recorded nor replayed";
-            context.progress.warn(format!("`--isolation=none` keeps this machine's network: {known}"));
+        if !context.isolation.can_record() {
+            context.progress.warn(format!(
+                "`--isolation={}` uses this machine's network: downloads are neither recorded nor replayed",
+                context.isolation.name()
+            ));
             return Ok(Self { proxy: None, recording, compared });
         }
         let proxy = EgressProxy::open(EgressConfig {

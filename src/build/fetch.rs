@@ -6,7 +6,6 @@ use std::thread;
 
 use carafe_builder::lock::{Lock, LockedImage, PinnedApp, fetch as fetch_apps};
 use carafe_builder::progress::{Stage, Unit};
-use carafe_builder::sandbox::Isolation;
 use carafe_builder::spec::Spec;
 use carafe_layers::oci::total_size;
 use carafe_layers::source::{ImageSource, ResolvedImage, resolve};
@@ -102,7 +101,7 @@ fn open_by_name(
 
 /// The build image, unpacked once into the cache. Without a sandbox it is this machine itself.
 pub fn build_root(spec: &Spec, locked: &LockedImage, context: &Context) -> miette::Result<BuildRoot> {
-    if context.isolation == Isolation::None {
+    if !context.isolation.uses_build_image() {
         return Ok(BuildRoot { path: "/".into(), env: Vec::new() });
     }
     let (image, source) = image(spec, locked, context)?;

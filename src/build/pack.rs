@@ -34,7 +34,7 @@ pub fn pack(
     let writer = LayoutWriter::create(layout)?;
     let secrets: Vec<Vec<u8>> =
         redactor.secrets().iter().map(|secret| secret.expose().as_bytes().to_vec()).collect();
-    let entries = walk(&tree.grafts, &tree.mtimes)?;
+    let entries = walk(&tree.mappings, &tree.mtimes)?;
     let groups = plan(&entries, &tree.layers, MAX_OWN_LAYERS);
     let pack_one = |group: &Group| -> miette::Result<PackedLayer> {
         let task =

@@ -13,11 +13,11 @@ fn a_failing_build_shows_its_last_lines_and_names_its_log() {
     demo.write("carafe.toml", &demo.spec(&variants::app("broken", "main")));
     demo.run(&["lock", "--quiet"]);
     let stderr = demo.fail(1, &["build", "--quiet", "--output", "image"]);
-    assert!(stderr.contains("failed to run step `bench build`: it ended with exit status 1"), "{stderr}");
+    assert!(stderr.contains("failed to run step `bench build`: exit status 1"), "{stderr}");
     assert!(stderr.contains("greetings.bundle.js:1:8: ERROR: Expected identifier"), "{stderr}");
     assert!(!demo.path("image").exists());
 
-    let log = stderr.split_once("the whole log is at `").expect("it names the log").1;
+    let log = stderr.split_once("the complete log is in `").expect("it names the log").1;
     let log = std::fs::read_to_string(log.split('`').next().unwrap()).unwrap();
     let last = stderr.lines().find(|line| line.contains("ERROR: Expected identifier")).unwrap();
     assert!(log.contains(last.trim_start_matches(['│', ' '])), "{log}");

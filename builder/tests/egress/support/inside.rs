@@ -99,7 +99,7 @@ impl Inside {
         let names_port = names.local_addr().unwrap().port();
         let process = Pid::from_raw(std::process::id().cast_signed()).unwrap();
         std::fs::write(directory.path().join("ca.pem"), proxy.ca_certificate()).unwrap();
-        let guard = proxy.attend(ProxySockets { proxy: listener, names, direct: Vec::new(), process });
+        let guard = proxy.serve(ProxySockets { proxy: listener, dns: names, bypass: Vec::new(), process });
         Self { proxy, port, names: names_port, directory, guard: Mutex::new(guard) }
     }
 

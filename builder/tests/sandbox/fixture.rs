@@ -1,4 +1,4 @@
-//! A sandbox to try things in. Its build root is empty but for this machine's /usr, bound in.
+//! A sandbox for tests. Its rootfs is empty except for a bind mount of this machine's /usr.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,30 +13,30 @@ use carafe_builder::sandbox::{
 };
 use carafe_builder::secret::{Redactor, Secret};
 
-/// A token that the redactor knows.
+/// A token that the redactor replaces.
 pub const TOKEN: &str = "glpat-0123456789";
 
-/// Long enough that only what hangs reaches it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Long enough that only a process that hangs exceeds it.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A directory that is removed however the build left it.
+/// A directory that is removed, whatever permissions the build left.
 pub struct Directory(pub PathBuf);
 
 impl Directory {
-    /// On a file system that takes an overlay's upper layer: not an overlay itself, as `/tmp`
-    /// is in many containers.
+    /// On a file system that supports an overlay's upper directory: not on an overlay, as `/tmp` is in
+    /// many containers.
     pub fn new() -> Self {
-        let mirrors = [std::env::temp_dir(), "/var/tmp".into(), "/dev/shm".into()];
-        let fits = |place: &PathBuf| {
-            let tried = Self::within(place);
-            probe(&launcher(), &tried.0).is_ok()
+        let candidates = [std::env::temp_dir(), "/var/tmp".into(), "/dev/shm".into()];
+        let allows_overlay = |parent: &PathBuf| {
+            let directory = Self::within(parent);
+            probe(&launcher(), &directory.0).is_ok()
         };
-        let place = mirrors.iter().find(|place| fits(place)).unwrap_or(&mirrors[0]);
-        Self::within(place)
+        let parent = candidates.iter().find(|parent| allows_overlay(parent)).unwrap_or(&candidates[0]);
+        Self::within(parent)
     }
 
-    pub fn within(place: &Path) -> Self {
-        Self(tempfile::Builder::new().prefix("carafe-sandbox-").tempdir_in(place).unwrap().keep())
+    pub fn within(parent: &Path) -> Self {
+        Self(tempfile::Builder::new().prefix("carafe-sandbox-").tempdir_in(parent).unwrap().keep())
     }
 }
 
@@ -50,51 +50,51 @@ pub fn launcher() -> PathBuf {
     std::env::current_exe().unwrap()
 }
 
-/// What a step came to.
-pub struct Ran {
+/// The result of a step, and its output.
+pub struct StepResult {
     pub result: Result<Outcome, SandboxError>,
     pub lines: Vec<String>,
     pub log: String,
 }
 
-impl Ran {
-    /// The lines of a step that must have ended well.
-    pub fn well(self) -> Vec<String> {
+impl StepResult {
+    /// The lines of a step that must have succeeded.
+    pub fn succeeded(self) -> Vec<String> {
         if let Err(error) = &self.result {
             panic!("{error:?}\n{}", self.lines.join("\n"));
         }
         self.lines
     }
 
-    /// How a step ended that must not have ended well.
-    pub fn badly(self) -> StepError {
+    /// The error of a step that must have failed.
+    pub fn failed(self) -> StepError {
         match self.result {
             Err(SandboxError::Step(error)) => *error,
             other => panic!("{other:?}\n{}", self.lines.join("\n")),
         }
     }
 
-    pub fn ending(self) -> ExitReason {
-        self.badly().ending
+    pub fn exit_reason(self) -> ExitReason {
+        self.failed().reason
     }
 }
 
-pub struct Machine {
+pub struct TestSandbox {
     pub cancel: CancelToken,
     pub sandbox: Sandbox,
     pub directory: Directory,
 }
 
-impl Machine {
+impl TestSandbox {
     pub fn new() -> Self {
-        Self::made(Isolation::Namespaces, |_| {})
+        Self::with(Isolation::Namespaces, |_| {})
     }
 
-    pub fn in_place() -> Self {
-        Self::made(Isolation::None, |_| {})
+    pub fn without_isolation() -> Self {
+        Self::with(Isolation::None, |_| {})
     }
 
-    pub fn made(isolation: Isolation, change: impl FnOnce(&mut SandboxConfig)) -> Self {
+    pub fn with(isolation: Isolation, change: impl FnOnce(&mut SandboxConfig)) -> Self {
         let directory = Directory::new();
         let root = directory.0.join("root");
         let scratch = directory.0.join("scratch");
@@ -106,29 +106,29 @@ impl Machine {
         Self { cancel, sandbox: Sandbox::open(config).unwrap(), directory }
     }
 
-    pub fn sh(&self, script: &str) -> Ran {
+    pub fn sh(&self, script: &str) -> StepResult {
         self.run(script, |_| {})
     }
 
-    pub fn python(&self, script: &str) -> Ran {
+    pub fn python(&self, script: &str) -> StepResult {
         self.run("", |step| step.argv = ["/usr/bin/python3", "-c", script].map(str::to_owned).into())
     }
 
-    pub fn run(&self, script: &str, change: impl FnOnce(&mut Step)) -> Ran {
+    pub fn run(&self, script: &str, change: impl FnOnce(&mut Step)) -> StepResult {
         let mut step = Step {
-            name: "try".to_owned(),
+            name: "test".to_owned(),
             argv: ["sh", "-c", script].map(str::to_owned).into(),
             cwd: "/".into(),
             env: BTreeMap::new(),
             network: Network::EgressProxy,
-            limits: Limits { wall: PATIENCE, memory: None },
+            limits: Limits { wall_clock: TIMEOUT, memory: None },
             log: self.directory.0.join("log"),
         };
         change(&mut step);
         let mut lines = Vec::new();
         let result = self.sandbox.run(&step, &mut |line| lines.push(line.to_owned()));
         let log = fs::read_to_string(&step.log).unwrap_or_default();
-        Ran { result, lines, log }
+        StepResult { result, lines, log }
     }
 }
 
@@ -148,17 +148,17 @@ fn config(isolation: Isolation, root: PathBuf, scratch: PathBuf, cancel: CancelT
     }
 }
 
-/// With the links that Debian has had since 12, and one file to change.
+/// Creates a rootfs with Debian's links into /usr, and one file to change.
 fn make_root(root: &Path) {
     fs::create_dir_all(root.join("etc")).unwrap();
     fs::create_dir_all(root.join("usr")).unwrap();
-    fs::write(root.join("etc/issue"), "from the build root\n").unwrap();
+    fs::write(root.join("etc/issue"), "from the rootfs\n").unwrap();
     for name in ["bin", "lib", "lib64"] {
         symlink(format!("usr/{name}"), root.join(name)).unwrap();
     }
 }
 
-/// Every path beneath, and what it holds.
+/// Every path below the directory, and its content.
 pub fn contents(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = walkdir::WalkDir::new(directory).sort_by_file_name().into_iter().map(Result::unwrap);
     entries
@@ -174,7 +174,7 @@ pub fn contents(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 pub fn wait_until_gone(marker: &str) {
     let start = std::time::Instant::now();
     while is_running(marker) {
-        assert!(start.elapsed() < PATIENCE, "a process with `{marker}` is left");
+        assert!(start.elapsed() < TIMEOUT, "a process with `{marker}` is still running");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -182,7 +182,7 @@ pub fn wait_until_gone(marker: &str) {
 pub fn wait_until_running(marker: &str) {
     let start = std::time::Instant::now();
     while !is_running(marker) {
-        assert!(start.elapsed() < PATIENCE, "no process with `{marker}` came");
+        assert!(start.elapsed() < TIMEOUT, "no process with `{marker}` was started");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
