@@ -10,7 +10,7 @@ use carafe_layers::digest::Digest;
 use carafe_layers::graph::Graph;
 use carafe_layers::oci::total_size;
 use carafe_layers::source::ImageSource;
-use carafe_layers::verified::Verified;
+use carafe_layers::verified::VerifiedReader;
 use flate2::read::GzDecoder;
 
 use super::open::Bundle;
@@ -35,7 +35,7 @@ impl Bundle {
 impl BundleMaterialSource<'_> {
     fn checkout(&self, app: &LockedApp) -> Option<Checkout> {
         let pack = self.bundle.blobs.get(self.bundle.contents.commits.get(&app.commit)?)?;
-        let stream = Verified::new(self.bundle.sources.blob(pack).ok()?, pack);
+        let stream = VerifiedReader::new(self.bundle.sources.blob(pack).ok()?, pack);
         self.scratch.import(&app.commit, GzDecoder::new(stream)).ok()
     }
 }
@@ -46,7 +46,7 @@ impl MaterialSource for BundleMaterialSource<'_> {
             return Some(file);
         }
         let blob = self.bundle.blobs.get(digest)?;
-        let mut stream = Verified::new(self.bundle.sources.blob(blob).ok()?, blob);
+        let mut stream = VerifiedReader::new(self.bundle.sources.blob(blob).ok()?, blob);
         let mut file = tempfile::tempfile().ok()?;
         io::copy(&mut stream, &mut file).ok()?;
         file.rewind().ok()?;

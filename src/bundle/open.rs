@@ -9,7 +9,7 @@ use carafe_builder::lock::{Lock, LockedImage, MAX_LOCK_BYTES};
 use carafe_layers::digest::Digest;
 use carafe_layers::oci::{Descriptor, Index, Manifest, media_type};
 use carafe_layers::source::{ImageSource, MAX_DOCUMENT_BYTES, SourceError};
-use carafe_layers::verified::Verified;
+use carafe_layers::verified::VerifiedReader;
 use serde::de::DeserializeOwned;
 
 use super::contents::{BUNDLE_TYPE, CONTENTS_TYPE, Contents, DELTA_BASE, MAX_CONTENTS_BYTES, VERSION};
@@ -138,7 +138,7 @@ impl Documents<'_> {
         };
         let bytes = self.sources.manifest(listing)?;
         let mut verified = Vec::new();
-        Verified::new(&bytes[..], listing)
+        VerifiedReader::new(&bytes[..], listing)
             .read_to_end(&mut verified)
             .map_err(|source| self.blob("the list of contents", listing, source))?;
         self.parse("list of contents", &verified)
@@ -204,7 +204,7 @@ impl Documents<'_> {
             return Err(SourceError::TooLarge { what, image, size, limit }.into());
         }
         let mut bytes = Vec::new();
-        Verified::new(self.sources.blob(blob)?, blob)
+        VerifiedReader::new(self.sources.blob(blob)?, blob)
             .read_to_end(&mut bytes)
             .map_err(|source| self.blob(what, blob, source))?;
         Ok(bytes)
@@ -228,7 +228,7 @@ impl Documents<'_> {
     }
 
     fn not_a_bundle(&self, reason: &str) -> BundleError {
-        let reason = carafe_layers::path::printable(reason.as_bytes());
+        let reason = carafe_layers::text::escape_bytes(reason.as_bytes());
         BundleError::NotABundle { name: self.sources.name(), reason }
     }
 }

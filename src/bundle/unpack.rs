@@ -9,7 +9,7 @@ use carafe_builder::lock::{LockedApp, PinnedApp};
 use carafe_builder::progress::{Progress, Stage, Unit};
 use carafe_layers::oci::{Descriptor, total_size};
 use carafe_layers::source::{ImageSource, SourceError};
-use carafe_layers::verified::Verified;
+use carafe_layers::verified::VerifiedReader;
 use flate2::read::GzDecoder;
 
 use super::error::BundleError;
@@ -57,7 +57,7 @@ impl Bundle {
     }
 
     fn body(&self, bodies: &BodyStore, body: &Descriptor, stream: impl Read) -> Result<(), BundleError> {
-        match bodies.put(Verified::new(stream, body)) {
+        match bodies.put(VerifiedReader::new(stream, body)) {
             Ok(_) => Ok(()),
             Err(carafe_builder::egress::BodyStoreError::Source(source)) => {
                 Err(self.damaged("body", body, source))
@@ -81,7 +81,7 @@ impl Bundle {
                     return Ok(None);
                 };
                 let Some(stream) = missing.open(self, pack)? else { return Ok(None) };
-                commits.import(&app.commit, GzDecoder::new(Verified::new(stream, pack)))?
+                commits.import(&app.commit, GzDecoder::new(VerifiedReader::new(stream, pack)))?
             }
         };
         if (&checkout.tree, checkout.time) != (&app.tree, app.time) {

@@ -6,8 +6,9 @@ use std::path::Path;
 use carafe_builder::progress::{Progress, Stage, Unit};
 use carafe_layers::archive::ArchiveFile;
 use carafe_layers::digest::Digest;
-use carafe_layers::graph::{Document, Graph};
+use carafe_layers::graph::Graph;
 use carafe_layers::layout::{ImageSink, LayoutWriter};
+use carafe_layers::oci::Document;
 use carafe_layers::oci::{Descriptor, total_size};
 use carafe_layers::source::ImageSource;
 

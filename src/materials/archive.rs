@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 
-use carafe_layers::untar::TarReader;
+use carafe_layers::tar_reader::TarReader;
 use flate2::bufread::MultiGzDecoder;
 use zip::ZipArchive;
 

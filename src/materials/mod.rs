@@ -14,7 +14,7 @@ use carafe_builder::egress::{Answer, Method, Recording, Request};
 use carafe_builder::git::{self, CommitId};
 use carafe_builder::lock::{Lock, LockedApp, LockedImage, LockedSource};
 use carafe_layers::digest::Digest;
-use carafe_layers::path::printable;
+use carafe_layers::text::escape_bytes;
 use serde::Serialize;
 
 use crate::parallel;
@@ -207,5 +207,5 @@ fn cloned(material: &mut Material, request: &Request, answer: &Answer, shelf: &d
 /// What strangers wrote, for a terminal: no control characters, no novels.
 fn shown(text: String) -> String {
     const MAX_TEXT_CHARS: usize = 200;
-    printable(text.chars().take(MAX_TEXT_CHARS).collect::<String>().as_bytes())
+    escape_bytes(text.chars().take(MAX_TEXT_CHARS).collect::<String>().as_bytes())
 }

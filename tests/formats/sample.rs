@@ -4,7 +4,8 @@ use std::path::Path;
 
 use carafe_layers::digest::{DiffId, Digest};
 use carafe_layers::json::canonical_json;
-use carafe_layers::layout::{LayoutWriter, index_of};
+use carafe_layers::layout::LayoutWriter;
+use carafe_layers::oci::Index;
 use carafe_layers::oci::{Descriptor, ImageConfig, Manifest, Platform, RootFs, RuntimeConfig, media_type};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -54,7 +55,7 @@ impl Sample {
             let image = self.image(platform, &[("shared", "the same"), ("own", platform)]);
             Descriptor { platform: Some(platform.parse().unwrap()), ..image }
         });
-        let index = self.blob(media_type::INDEX, &canonical_json(&index_of(images.to_vec())));
+        let index = self.blob(media_type::INDEX, &canonical_json(&Index::of(images.to_vec())));
         self.name(&index, name);
         index
     }

@@ -18,7 +18,7 @@ use carafe_layers::image::ImageChanges;
 use carafe_layers::mtime::MtimePolicy;
 use carafe_layers::pattern::Rule;
 use carafe_layers::plan::LayerName;
-use carafe_layers::tree::Graft;
+use carafe_layers::tree::SourceMapping;
 
 pub use error::ImageTreeError;
 
@@ -29,7 +29,7 @@ use crate::normalize::{self, Applied, BenchTree};
 #[derive(Debug)]
 pub struct BuiltTree {
     /// The source mappings.
-    pub mappings: Vec<Graft>,
+    pub mappings: Vec<SourceMapping>,
     /// The modification time of each file.
     pub mtimes: MtimePolicy,
     /// The layer of each file, the lowest layer first.
