@@ -1,22 +1,23 @@
-//! What this machine allows: `carafe doctor`.
+//! Checks of this machine: `carafe doctor`.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use carafe_builder::cache::{Cache, CacheError};
 use carafe_builder::sandbox;
+use carafe_builder::spec::format_bytes;
 
 use crate::check::Check;
 use crate::registry::missing_processor_features;
 
-/// Base images, the apps' history, their packages and the new layers, each once: with less, a
-/// build of frappe and a few apps may not end.
-const ENOUGH_DISK: u64 = 10 << 30;
-const FEW: &str = "frappe and a few apps take up to 10 GB; CARAFE_CACHE_DIR names another disk";
-/// This program, whatever became of its path.
+/// Free disk space that a build of frappe and a few apps requires, in bytes: for base images, the
+/// apps' history, their packages and the new layers, each once.
+const REQUIRED_DISK: u64 = 10 << 30;
+
+/// This program, even if its path was replaced.
 const SELF: &str = "/proc/self/exe";
 
-/// Looks at this machine.
+/// Checks this machine.
 pub fn examine() -> Vec<Check> {
     let mut checks = vec![processor(), git()];
     match Cache::from_environment() {
@@ -29,17 +30,17 @@ pub fn examine() -> Vec<Check> {
 fn processor() -> Check {
     let missing = missing_processor_features();
     if missing.is_empty() {
-        return Check::fine("processor", "it has what TLS is written for here");
+        return Check::fine("processor", "has the instructions that the TLS library requires");
     }
-    let help = "registries and https need another processor; layouts, archives and ssh do not";
-    Check::wrong("processor", format!("it has no {}", missing.join(", ")), help)
+    let help = "use a machine with another processor for registries and HTTPS; OCI layouts, archives and SSH work on this one";
+    Check::wrong("processor", format!("lacks {}", missing.join(", ")), help)
 }
 
 fn git() -> Check {
     let output = Command::new("git").arg("--version").stdin(Stdio::null()).output();
     match output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()) {
         Ok(version) if version.starts_with("git version") => Check::fine("git", version),
-        _ => Check::note("git", "not in PATH: apps over ssh and in local directories need it"),
+        _ => Check::note("git", "not in PATH: apps over SSH and in local directories require it"),
     }
 }
 
@@ -49,7 +50,7 @@ fn in_cache(cache: &Cache) -> Vec<Check> {
         Err(error) => return vec![Check::failed("cache", &error)],
     };
     let directory = scratch.path().parent().unwrap_or(scratch.path());
-    let writable = Check::fine("cache", format!("`{}` can be written", directory.display()));
+    let writable = Check::fine("cache", format!("`{}` is writable", directory.display()));
     vec![writable, disk(scratch.path()), sandbox(scratch.path())]
 }
 
@@ -57,13 +58,19 @@ fn disk(directory: &Path) -> Check {
     match rustix::fs::statvfs(directory) {
         Ok(disk) => {
             let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-            let message = format!("{:.1} GB free for the cache", free as f64 / 1e9);
-            match free >= ENOUGH_DISK {
+            let message = format!("{} free for the cache", format_bytes(free));
+            match free >= REQUIRED_DISK {
                 true => Check::fine("disk", message),
-                false => Check::note("disk", format!("{message}: {FEW}")),
+                false => Check::note(
+                    "disk",
+                    format!(
+                        "{message}: frappe and a few apps require up to {}; set CARAFE_CACHE_DIR to a directory on another disk",
+                        format_bytes(REQUIRED_DISK)
+                    ),
+                ),
             }
         }
-        Err(error) => Check::note("disk", format!("the free space is not known: {error}")),
+        Err(error) => Check::note("disk", format!("failed to read the free space: {error}")),
     }
 }
 
@@ -73,7 +80,7 @@ fn sandbox(scratch: &Path) -> Check {
         return Check::failed("sandbox", &CacheError::Io { verb: "create", path: directory, source });
     }
     match sandbox::probe(Path::new(SELF), &directory) {
-        Ok(()) => Check::fine("sandbox", "namespaces and an overlay were set up"),
+        Ok(()) => Check::fine("sandbox", "namespaces and an overlay can be set up"),
         Err(error) => Check::failed("sandbox", &error),
     }
 }

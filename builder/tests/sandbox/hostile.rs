@@ -98,7 +98,7 @@ fn cannot_make_denied_system_calls() {
     let script = "
 import ctypes, errno, os
 libc = ctypes.CDLL(None, use_errno=True)
-numbers = {'x86_64': [321, 425, 250], 'aarch64': [280, 425, 219]}[os.uname().test]
+numbers = {'x86_64': [321, 425, 250], 'aarch64': [280, 425, 219]}[os.uname().machine]
 for number in numbers:
     libc.syscall(number, 0, 0, 0, 0, 0)
     print(errno.errorcode[ctypes.get_errno()])

@@ -1,4 +1,4 @@
-//! What others say of an image of ours.
+//! Other tools accept Carafe's images.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ fn blob(layout: &Path, digest: &Value) -> std::path::PathBuf {
     layout.join("blobs").join(digest.as_str().unwrap().replace(':', "/"))
 }
 
-/// skopeo's copy of what was pushed.
+/// A copy of the pushed image, made by skopeo.
 fn pulled(demo: &Demo) -> std::path::PathBuf {
     let layout = demo.path("pulled");
     let from = format!("docker://{}", demo.registry.image("demo/greetings:1"));
@@ -27,7 +27,7 @@ fn pulled(demo: &Demo) -> std::path::PathBuf {
 }
 
 #[test]
-fn an_image_is_what_frappe_docker_and_other_tools_expect() {
+fn other_tools_and_frappe_docker_accept_the_image() {
     let demo = Demo::new();
     demo.run(&["lock", "--quiet"]);
     let stdout = demo.run(&["build", "--push", "--output", "docker-archive:image.tar"]);
@@ -36,7 +36,7 @@ fn an_image_is_what_frappe_docker_and_other_tools_expect() {
 
     let layout = pulled(&demo);
     let index = json(&layout.join("index.json"));
-    assert_eq!(index["manifests"][0]["digest"], digest, "skopeo keeps every byte");
+    assert_eq!(index["manifests"][0]["digest"], digest, "skopeo copies the manifest unchanged");
     let manifest = json(&blob(&layout, &index["manifests"][0]["digest"]));
     let config = json(&blob(&layout, &manifest["config"]["digest"]));
     assert_eq!(config["config"]["User"], "frappe");
@@ -57,7 +57,7 @@ fn an_image_is_what_frappe_docker_and_other_tools_expect() {
     schema("index", &demo.path("again/index.json"));
 
     gnu_tar_reads_every_layer(&layout, &manifest);
-    the_tree_is_as_compose_wants_it(&demo, &layout);
+    the_tree_has_the_layout_that_compose_expects(&demo, &layout);
     let lock =
         demo.run(&["inspect", "--lock", stdout.trim_end(), "--insecure-registry", demo.registry.address()]);
     assert_eq!(lock, fs::read_to_string(demo.path("carafe.lock")).unwrap());
@@ -74,16 +74,17 @@ fn gnu_tar_reads_every_layer(layout: &Path, manifest: &Value) {
     }
 }
 
-/// Every kind, mode, owner, mtime, content and link target; and the check sees a difference.
-fn unpacked_is_what_was_packed(layout: &Path, rootfs: &Path) {
+/// Checks the type, mode, owner, mtime, content and link target of every entry, and that the check
+/// finds a planted difference.
+fn unpacked_files_equal_the_layers(layout: &Path, rootfs: &Path) {
     let check = || {
         let owners = if is_root() { &[][..] } else { &["--no-owners"] };
         let mut check = Command::new(crate::demo::root().join("tests/support/check-tree"));
         let output = check.arg(layout).arg(rootfs).args(owners).output().unwrap();
         (output.status.success(), String::from_utf8(output.stdout).unwrap())
     };
-    let (equal, said) = check();
-    assert!(equal, "{said}");
+    let (equal, output) = check();
+    assert!(equal, "{output}");
     let bench = rootfs.join("home/frappe/frappe-bench");
     let hooks = bench.join("apps/frappe/frappe/hooks.py");
     let mtime = fs::metadata(&hooks).unwrap().modified().unwrap();
@@ -91,24 +92,25 @@ fn unpacked_is_what_was_packed(layout: &Path, rootfs: &Path) {
     let compiled = compiled
         .map(|entry| entry.unwrap().path())
         .find(|path| path.file_name().unwrap().to_str().unwrap().starts_with("hooks.cpython-"));
-    let compiled = compiled.expect("python is compiled");
+    let compiled = compiled.expect("Python is compiled");
     assert_eq!(fs::read(&compiled).unwrap()[4..8], [1, 0, 0, 0], "an unchecked hash");
-    assert_eq!(fs::metadata(&compiled).unwrap().modified().unwrap(), mtime, "as its source");
+    assert_eq!(fs::metadata(&compiled).unwrap().modified().unwrap(), mtime, "the mtime of its source");
 
     let times = fs::FileTimes::new().set_modified(mtime + std::time::Duration::from_secs(1));
     fs::File::options().write(true).open(&hooks).unwrap().set_times(times).unwrap();
     fs::write(bench.join("apps/more"), "").unwrap();
-    let (equal, said) = check();
-    assert!(!equal && said.contains("frappe/hooks.py` is") && said.contains("apps/more` is not"), "{said}");
+    let (equal, output) = check();
+    let expected = ["frappe/hooks.py` is", "apps/more` is not"];
+    assert!(!equal && expected.iter().all(|part| output.contains(part)), "{output}");
     fs::remove_file(bench.join("apps/more")).unwrap();
 }
 
-fn the_tree_is_as_compose_wants_it(demo: &Demo, layout: &Path) {
+fn the_tree_has_the_layout_that_compose_expects(demo: &Demo, layout: &Path) {
     let bundle = demo.path("bundle");
     let image = format!("{}:1", layout.display());
     let rootless = if is_root() { &[][..] } else { &["--rootless"] };
     succeed(Command::new("umoci").arg("unpack").args(rootless).args(["--image", &image]).arg(&bundle));
-    unpacked_is_what_was_packed(layout, &bundle.join("rootfs"));
+    unpacked_files_equal_the_layers(layout, &bundle.join("rootfs"));
     let bench = bundle.join("rootfs/home/frappe/frappe-bench");
     let read = |path: &str| fs::read_to_string(bench.join(path)).unwrap();
     let list = |path: &str| {
@@ -123,10 +125,10 @@ fn the_tree_is_as_compose_wants_it(demo: &Demo, layout: &Path) {
     assert_eq!(read("sites/apps.txt"), "frappe\ngreetings");
     assert_eq!(read("sites/common_site_config.json").trim(), "{}");
     let lock: toml::Table = toml::from_str(&fs::read_to_string(demo.path("carafe.lock")).unwrap()).unwrap();
-    let told: Value = serde_json::from_str(&read("sites/apps.json")).unwrap();
+    let apps_json: Value = serde_json::from_str(&read("sites/apps.json")).unwrap();
     for app in lock["app"].as_array().unwrap() {
         let name = app["name"].as_str().unwrap();
-        assert_eq!(told[name]["resolution"]["commit_hash"], app["commit"].as_str().unwrap(), "{name}");
+        assert_eq!(apps_json[name]["resolution"]["commit_hash"], app["commit"].as_str().unwrap(), "{name}");
     }
     assert!(bench.join("assets/assets.json").is_file());
     assert!(!bench.join("apps/frappe/.git").exists());
