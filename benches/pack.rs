@@ -69,9 +69,9 @@ fn layer(root: &Path) -> Group {
             .expect("the temporary directory is writable");
     }
     let owner = Owner { uid: 1000, gid: 1000 };
-    let graft = SourceMapping { host: root.to_owned(), image: ImagePath::root(), owner };
+    let mapping = SourceMapping { host: root.to_owned(), image: ImagePath::root(), owner };
     let mtimes = MtimePolicy { default: 0, rules: Vec::new() };
-    let entries = walk(&[graft], &mtimes).expect("the tree is readable");
+    let entries = walk(&[mapping], &mtimes).expect("the tree is readable");
     plan(&entries, &[], NonZeroUsize::MIN).remove(0)
 }
 
