@@ -1,4 +1,4 @@
-//! What is in a bundle, for the list of materials.
+//! Reads a bundle for the list of materials.
 
 use std::fs::File;
 use std::io::{self, Seek};
@@ -16,7 +16,7 @@ use flate2::read::GzDecoder;
 use super::open::Bundle;
 use crate::materials::{MaterialSource, Materials};
 
-/// A bundle, and a place to unpack what has to be looked into.
+/// A bundle, with the stores that its packages and commits are read from.
 pub struct BundleMaterialSource<'a> {
     bundle: &'a Bundle,
     bodies: &'a BodyStore,
@@ -24,11 +24,15 @@ pub struct BundleMaterialSource<'a> {
 }
 
 impl Bundle {
-    /// Everything in it. Packages are looked into: those that `bodies` has there, all others are
-    /// read from the bundle. Commits are unpacked into `scratch`. What a delta lacks is listed
-    /// with what lock and record say of it.
+    /// The list of everything in the bundle. Packages are opened to read their metadata, from `bodies`
+    /// or else from the bundle. Commits are unpacked into `scratch`. Blobs that a delta lacks are
+    /// listed with what the lock and the recording say about them.
     pub fn materials(&self, bodies: &BodyStore, scratch: &Store) -> Materials {
-        Materials::list(self.lock(), self.record(), &BundleMaterialSource { bundle: self, bodies, scratch })
+        Materials::list(
+            self.lock(),
+            self.recording(),
+            &BundleMaterialSource { bundle: self, bodies, scratch },
+        )
     }
 }
 

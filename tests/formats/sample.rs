@@ -1,4 +1,4 @@
-//! Images that other programs take, made for a test.
+//! Sample images for tests.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
 
-/// A layout that images are put into.
+/// A layout with sample images.
 pub struct Sample(LayoutWriter);
 
 impl Sample {
@@ -70,7 +70,7 @@ impl Sample {
         self.blob(media_type::MANIFEST, &canonical_json(&manifest))
     }
 
-    /// Makes an image visible.
+    /// Adds an image to the index of the layout, under a tag.
     pub fn name(&self, image: &Descriptor, name: &str) {
         self.0.finish(image, &[name]).unwrap();
     }

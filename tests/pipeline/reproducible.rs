@@ -73,7 +73,7 @@ fn a_change_of_one_app_changes_only_its_layers() {
     };
     let before = layers(&demo.run(&["build", "--json", "--output", "before"]));
 
-    demo.write("apps/greetings/greetings/said.py", "WORD = 'hello again'\n");
+    demo.write("apps/greetings/greetings/word.py", "WORD = 'hello again'\n");
     let stderr = demo.fail(1, &["build", "--output", "after"]);
     assert!(stderr.contains("is not what the lock says") && stderr.contains("carafe lock"), "{stderr}");
     demo.run(&["lock", "--quiet"]);

@@ -131,7 +131,7 @@ impl Launcher {
     }
 
     fn report(&mut self, report: &Report) {
-        // If Carafe has died, nobody needs the report.
+        // If Carafe has died, the report is not needed.
         let _ = serde_json::to_vec(report).map(|mut line| {
             line.push(b'\n');
             self.reports.write_all(&line)

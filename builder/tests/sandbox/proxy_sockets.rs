@@ -120,7 +120,7 @@ fn a_step_reaches_only_its_egress_proxy() {
 
 fn a_step_without_network_has_no_proxy_sockets() {
     let (test, proxy) = with_test_proxy();
-    let script = "env | grep -ci proxy; cat /etc/resolv.conf; python3 -c '
+    let script = "env | grep -ci proxy; cat /etc/resolv.conf; /usr/bin/python3 -c '
 import socket
 print(socket.socket().connect_ex((\"192.0.2.1\", 443)))'";
     let unreachable = rustix::io::Errno::NETUNREACH.raw_os_error().to_string();
