@@ -15,17 +15,8 @@ fn a_blob_is_uploaded_when_its_bytes_are_ready() {
     demo.run(&["lock", "--quiet"]);
     // The second registry is unreachable, which does not delay the upload to the first one.
     let (reachable, unreachable) = (demo.registry.image("demo/greetings:1"), "127.0.0.1:9/demo/greetings:1");
-    let both = [
-        "build",
-        "--push",
-        "--json",
-        "-t",
-        &reachable,
-        "-t",
-        unreachable,
-        "--insecure-registry",
-        "127.0.0.1:9",
-    ];
+    let mut both = vec!["build", "--push", "--json", "-t", &reachable, "-t", unreachable];
+    both.extend(["--insecure-registry", "127.0.0.1:9"]);
     let output = demo.carafe(&both).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
