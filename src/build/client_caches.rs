@@ -7,6 +7,7 @@ use carafe_builder::cache::{Bucket, CacheError, Claim, Scratch};
 use carafe_builder::egress::{Mode, Recording};
 use carafe_builder::sandbox::Isolation;
 
+use super::policy::BuildPolicy;
 use crate::context::Context;
 
 /// The clients' caches of one build.
@@ -24,11 +25,16 @@ impl Downloads {
     ///
     /// yarn's cache does not bear two writers, so a second build of one record at the same time
     /// begins with empty ones, as a build does that checks another.
-    pub fn of(mode: &Mode, scratch: &Scratch, context: &Context) -> Result<Self, CacheError> {
-        if context.isolation == Isolation::None {
+    pub fn of(
+        mode: &Mode,
+        scratch: &Scratch,
+        policy: &BuildPolicy<'_>,
+        context: &Context,
+    ) -> Result<Self, CacheError> {
+        if policy.isolation == Isolation::None {
             return Ok(Self::Forgotten);
         }
-        if let (true, Mode::Replay(record)) = (context.warm_clients, mode)
+        if let (true, Mode::Replay(record)) = (policy.reuse_downloads, mode)
             && let Some(claim) = bucket(context)?.claim(&record.digest().hex())?
         {
             return Ok(Self::Claimed(claim));
@@ -49,9 +55,14 @@ impl Downloads {
 
     /// Keeps what a recording left for those who replay its record, unless later builds are not to
     /// have it.
-    pub fn keep(self, record: &Recording, context: &Context) -> Result<(), CacheError> {
+    pub fn keep(
+        self,
+        record: &Recording,
+        policy: &BuildPolicy<'_>,
+        context: &Context,
+    ) -> Result<(), CacheError> {
         let Self::Empty(path) = self else { return Ok(()) };
-        if !context.warm_clients {
+        if !policy.reuse_downloads {
             return Ok(());
         }
         let Some(claim) = bucket(context)?.claim(&record.digest().hex())? else { return Ok(()) };

@@ -12,6 +12,7 @@ use carafe_builder::sandbox::{Isolation, ProxyHandle};
 use carafe_builder::spec::{Network, Spec, format_bytes};
 use miette::{Diagnostic, Report, miette};
 
+use super::policy::BuildPolicy;
 use crate::context::Context;
 
 /// A build's network: a door, or, without a sandbox, none that we know of.
@@ -42,12 +43,18 @@ pub struct Traffic {
 
 impl BuildProxy {
     /// Opens it. Without a sandbox there is none, and nothing is recorded: that is said.
-    pub fn open(spec: &Spec, lock: &Lock, mode: Mode, context: &Context) -> miette::Result<Self> {
+    pub fn open(
+        spec: &Spec,
+        lock: &Lock,
+        mode: Mode,
+        policy: &BuildPolicy<'_>,
+        context: &Context,
+    ) -> miette::Result<Self> {
         let (recording, compared) = match &mode {
             Mode::Record { previous, .. } => (true, previous.is_some()),
             Mode::Replay(_) => (false, false),
         };
-        if context.isolation == Isolation::None {
+        if policy.isolation == Isolation::None {
             let known = "what bench downloads is neither recorded nor replayed";
             context.progress.warn(format!("`--isolation=none` keeps this machine's network: {known}"));
             return Ok(Self { proxy: None, recording, compared });
@@ -55,7 +62,7 @@ impl BuildProxy {
         let proxy = EgressProxy::open(EgressConfig {
             mode,
             bodies: BodyStore::of(&context.cache)?,
-            upstream: upstream(&spec.network, context.offline),
+            upstream: upstream(&spec.network, policy.offline),
             date: lock.source_date_epoch,
             redactor: spec.redactor(),
             progress: context.progress.clone(),

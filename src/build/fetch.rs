@@ -8,11 +8,12 @@ use carafe_builder::lock::{Lock, LockedImage, PinnedApp, fetch as fetch_apps};
 use carafe_builder::progress::{Stage, Unit};
 use carafe_builder::sandbox::Isolation;
 use carafe_builder::spec::Spec;
-use carafe_layers::oci::total_size;
+use carafe_layers::oci::{Platform, total_size};
 use carafe_layers::source::{ImageSource, ResolvedImage, resolve};
 use carafe_layers::unpack::{UnpackLimits, unpack_image};
 use miette::{Context as _, IntoDiagnostic, Report, miette};
 
+use super::policy::BuildPolicy;
 use crate::context::Context;
 use crate::images::ImageName;
 
@@ -45,11 +46,12 @@ pub fn fetch(
     spec: &Spec,
     lock: &Lock,
     apps: Option<Vec<PinnedApp>>,
+    policy: &BuildPolicy<'_>,
     context: &Context,
 ) -> miette::Result<Sources> {
     thread::scope(|scope| {
-        let root = scope.spawn(|| build_root(spec, &lock.build_image, context));
-        let base = scope.spawn(|| image(spec, &lock.base_image, context));
+        let root = scope.spawn(|| build_root(spec, &lock.build_image, policy, context));
+        let base = scope.spawn(|| image(spec, &lock.base_image, policy, context));
         let apps = match apps {
             Some(apps) => apps,
             None => fetch_apps(spec, &lock.apps, &context.commits, &context.progress)?,
@@ -64,14 +66,15 @@ pub fn fetch(
 pub fn image(
     spec: &Spec,
     locked: &LockedImage,
+    policy: &BuildPolicy<'_>,
     context: &Context,
 ) -> miette::Result<(ResolvedImage, Arc<dyn ImageSource>)> {
-    let bundled = context.bundle.as_ref().map(|bundle| bundle.image(locked)).transpose()?.flatten();
+    let bundled = policy.bundle.map(|bundle| bundle.image(locked)).transpose()?.flatten();
     let source = match bundled {
         Some(source) => source,
-        None => open_by_name(spec, locked, context)?,
+        None => open_by_name(spec, locked, policy.offline, context)?,
     };
-    let resolved = resolve(&*source, &context.platform)?;
+    let resolved = resolve(&*source, &Platform::host())?;
     if resolved.root.digest != locked.digest {
         return Err(miette!(
             help = "if the change is wanted, run `carafe lock`",
@@ -87,10 +90,11 @@ pub fn image(
 fn open_by_name(
     spec: &Spec,
     locked: &LockedImage,
+    offline: bool,
     context: &Context,
 ) -> miette::Result<Arc<dyn ImageSource>> {
     let name: ImageName = locked.reference.parse()?;
-    if context.offline && matches!(name, ImageName::Registry(_)) {
+    if offline && matches!(name, ImageName::Registry(_)) {
         return Err(miette!(
             help = "build from a bundle, which has it; or name an OCI layout on disk: `oci:DIRECTORY`",
             "`{}` is in a registry, and with `--offline` none is asked",
@@ -101,11 +105,16 @@ fn open_by_name(
 }
 
 /// The build image, unpacked once into the cache. Without a sandbox it is this machine itself.
-pub fn build_root(spec: &Spec, locked: &LockedImage, context: &Context) -> miette::Result<BuildRoot> {
-    if context.isolation == Isolation::None {
+pub fn build_root(
+    spec: &Spec,
+    locked: &LockedImage,
+    policy: &BuildPolicy<'_>,
+    context: &Context,
+) -> miette::Result<BuildRoot> {
+    if policy.isolation == Isolation::None {
         return Ok(BuildRoot { path: "/".into(), env: Vec::new() });
     }
-    let (image, source) = image(spec, locked, context)?;
+    let (image, source) = image(spec, locked, policy, context)?;
     let bucket = context.cache.bucket("roots", ROOTS_VERSION)?;
     let entry = bucket
         .entry(&image.descriptor.digest.hex(), |directory| unpack(&*source, &image, directory, context))?;

@@ -15,7 +15,7 @@ use carafe_layers::digest::Digest;
 use miette::{Context as _, IntoDiagnostic, miette};
 
 use super::egress::Traffic;
-use super::lock::LockOptions;
+use super::lock_options::LockOptions;
 use crate::context::Context;
 
 /// The file's ending, in the place of the lock's.
@@ -47,14 +47,20 @@ impl Network {
     }
 
     /// What `options` ask for, and what the lock, read from a file or just made, allows.
-    pub fn of(lock: &Lock, is_file: bool, options: &LockOptions, context: &Context) -> miette::Result<Self> {
+    pub fn of(
+        lock: &Lock,
+        is_file: bool,
+        options: &LockOptions,
+        offline: bool,
+        context: &Context,
+    ) -> miette::Result<Self> {
         let keep = if is_file { Keep::Beside(options.path.clone()) } else { Keep::InCache };
         let beside = record_path(&options.path);
         let record = |previous, update| Mode::Record { previous, update };
         let mode = match (lock.record, &options.update) {
             (Some(digest), None) => Mode::Replay(find(digest, &beside, context)?),
             (Some(digest), Some(update)) => record(Some(find(digest, &beside, context)?), update.clone()),
-            (None, _) if options.locked || context.offline => return Err(unrecorded(&options.path)),
+            (None, _) if options.locked || offline => return Err(unrecorded(&options.path)),
             (None, Some(update)) => record(left_over(&beside, is_file)?, update.clone()),
             // After `carafe lock` the old record still says which packages were taken: only what
             // it does not have is asked for, so that one changed app moves no other's packages.

@@ -21,18 +21,15 @@ use crate::parallel;
 
 /// BodyStore that are looked into at the same time.
 const MAX_PARALLEL: usize = 4;
-/// The version of the JSON form: members are added to it, not changed.
-const VERSION: u32 = 1;
 
 /// What went into an image. Its JSON form is stable: the same lock and record always give the same
 /// list, in the same order.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Materials {
-    version: u32,
     /// The digest of the lock.
-    pub lock: Digest,
-    /// The digest of the record.
-    pub record: Option<Digest>,
+    pub lock_digest: Digest,
+    /// The digest of the recording.
+    pub recording_digest: Option<Digest>,
     /// The apps in the order of the lock, the images, then the answers by their addresses.
     pub materials: Vec<Material>,
 }
@@ -45,22 +42,17 @@ pub struct Material {
     /// By which it is known: a package's own name.
     pub name: String,
     /// Its version: a package's own; an app's branch or tag.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Where it comes from: the public address, never a mirror's, without credentials.
     pub source: String,
     /// The commit, of what comes from git.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<CommitId>,
     /// The digest: of an image its manifest's or index's, of an answer its body's, of an app its
     /// pack's in a bundle.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     /// Bytes: of an image its layers in a bundle, of an answer its body, of an app its pack.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// As the thing itself says: an SPDX expression at best, free words at worst.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
 }
 
@@ -128,8 +120,12 @@ impl Materials {
         Self::of(lock.digest(), lock.record, materials)
     }
 
-    pub(crate) fn of(lock: Digest, record: Option<Digest>, materials: Vec<Material>) -> Self {
-        Self { version: VERSION, lock, record, materials }
+    pub(crate) fn of(
+        lock_digest: Digest,
+        recording_digest: Option<Digest>,
+        materials: Vec<Material>,
+    ) -> Self {
+        Self { lock_digest, recording_digest, materials }
     }
 }
 

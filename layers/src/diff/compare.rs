@@ -14,7 +14,7 @@ use crate::untar::Kind;
 
 /// Why two images differ somewhere.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// The same tar, compressed otherwise (layers alone).
     Compression,

@@ -14,7 +14,7 @@ use crate::source::ResolvedImage;
 
 /// A layer at its place.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub struct PlacedLayer {
     /// Counted from the lowest, which is 0.
     pub position: usize,
@@ -28,7 +28,7 @@ pub struct PlacedLayer {
 
 /// A layer that differs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub struct LayerChange {
     /// The name that Carafe gave it, if it did.
     pub name: Option<String>,

@@ -1,19 +1,19 @@
-//! Inputs that are not the same in the image and in its rebuild, and the entries they explain.
+//! Inputs that differ between the image and its rebuild, and the entries that they explain.
 
 use carafe_layers::image::layer_names;
 use serde::Serialize;
 
 use crate::diff::{FrappeChanges, NameChange, Opened, node_package};
 
-/// What kind of thing an input is.
+/// The kind of an input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum InputKind {
-    /// The layers that ours stand on.
+    /// The layers below Carafe's.
     BaseImage,
-    /// What was recorded when bench downloaded: some answer is another one today.
+    /// The recording: bench received a response that differs from that of the first build.
     Recording,
-    /// An app, by the commit that bench noted in `sites/apps.json`.
+    /// An app, by the commit that bench stored in `sites/apps.json`.
     App,
     /// A Python package in `env`.
     PythonPackage,
@@ -22,11 +22,11 @@ pub enum InputKind {
 }
 
 impl InputKind {
-    /// For people.
-    pub fn words(self) -> &'static str {
+    /// The kind's name, for people.
+    pub fn name(self) -> &'static str {
         match self {
             Self::BaseImage => "base image",
-            Self::Recording => "record",
+            Self::Recording => "recording",
             Self::App => "app",
             Self::PythonPackage => "python package",
             Self::NodePackage => "node package",
@@ -34,63 +34,62 @@ impl InputKind {
     }
 }
 
-/// An input that moved: `want` is what the lock gives today, `got` what is in the image.
+/// A changed input: `want` is what the lock produces now, `got` is what the image has.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct MovedInput {
-    /// What it is.
+pub struct ChangedInput {
+    /// The kind.
     pub kind: InputKind,
     /// Its name, and both versions.
     #[serde(flatten)]
     pub change: NameChange,
 }
 
-impl MovedInput {
-    /// `python package click`.
+impl ChangedInput {
+    /// Kind and name: `python package click`.
     pub fn label(&self) -> String {
         match self.kind {
-            InputKind::Recording => self.kind.words().to_owned(),
-            kind => format!("{} {}", kind.words(), self.change.name),
+            InputKind::Recording => self.kind.name().to_owned(),
+            kind => format!("{} {}", kind.name(), self.change.name),
         }
     }
 
-    /// Whether a difference at this path comes from this input.
+    /// Whether this input explains a difference at `path`.
     pub fn explains(&self, path: &[u8]) -> bool {
         let name = &self.change.name;
         match self.kind {
             InputKind::BaseImage | InputKind::Recording => false,
             InputKind::App => of_app(path, name),
-            InputKind::PythonPackage => python_package(path).is_some_and(|found| found == normal(name)),
+            InputKind::PythonPackage => python_package(path).is_some_and(|found| found == normalized(name)),
             InputKind::NodePackage => node_package_around(path).is_some_and(|found| found == *name),
         }
     }
 }
 
-/// Every input that moved.
-pub fn moved_inputs(want: &Opened, got: &Opened, frappe: &FrappeChanges) -> Vec<MovedInput> {
-    let of = |kind, changes: &[NameChange]| -> Vec<MovedInput> {
-        changes.iter().map(|change| MovedInput { kind, change: change.clone() }).collect()
+/// All inputs that differ.
+pub fn changed_inputs(want: &Opened, got: &Opened, frappe: &FrappeChanges) -> Vec<ChangedInput> {
+    let of = |kind, changes: &[NameChange]| -> Vec<ChangedInput> {
+        changes.iter().map(|change| ChangedInput { kind, change: change.clone() }).collect()
     };
     let apps: Vec<_> = frappe.apps.iter().map(|app| app.change.clone()).collect();
-    let mut moved: Vec<MovedInput> = base_image(want, got).into_iter().collect();
-    // Nothing else of the two locks can differ: one was built from the other.
-    moved.extend(of(InputKind::Recording, &frappe.inputs));
-    moved.extend(of(InputKind::App, &apps));
-    moved.extend(of(InputKind::PythonPackage, &frappe.python_packages));
-    moved.extend(of(InputKind::NodePackage, &frappe.node_packages));
-    moved
+    let mut changed: Vec<ChangedInput> = base_image(want, got).into_iter().collect();
+    // Only the recordings of the two locks can differ: the rebuild used the image's lock.
+    changed.extend(of(InputKind::Recording, &frappe.inputs));
+    changed.extend(of(InputKind::App, &apps));
+    changed.extend(of(InputKind::PythonPackage, &frappe.python_packages));
+    changed.extend(of(InputKind::NodePackage, &frappe.node_packages));
+    changed
 }
 
-/// Where the image's layers are named as ours are, the others are its base's: not one of them is
-/// what the lock names. A base of which a layer is still there was changed, and not replaced.
-fn base_image(want: &Opened, got: &Opened) -> Option<MovedInput> {
+/// The base image, if the image has none of its layers: the layers without a name in Carafe's history
+/// are the base image's. An image that has one of them has a changed base image, not another one.
+fn base_image(want: &Opened, got: &Opened) -> Option<ChangedInput> {
     let [wants, gots] = [want, got].map(base_diff_ids);
     let is_replaced = !wants.is_empty() && !gots.is_empty() && !gots.iter().any(|one| wants.contains(one));
-    let has_ours = layer_names(&got.image).iter().any(Option::is_some);
+    let has_own_layers = layer_names(&got.image).iter().any(Option::is_some);
     let name = want.lock.as_ref().map(|lock| lock.base_image.reference.clone())?;
     let shown = |layers: Vec<String>| Some(layers.join(" "));
     let change = || NameChange { name, want: shown(wants), got: shown(gots) };
-    (is_replaced && has_ours).then(|| MovedInput { kind: InputKind::BaseImage, change: change() })
+    (is_replaced && has_own_layers).then(|| ChangedInput { kind: InputKind::BaseImage, change: change() })
 }
 
 fn base_diff_ids(image: &Opened) -> Vec<String> {
@@ -98,15 +97,15 @@ fn base_diff_ids(image: &Opened) -> Vec<String> {
     layers.filter(|(_, name)| name.is_none()).map(|(diff_id, _)| diff_id.0.to_string()).collect()
 }
 
-/// `…/apps/hrms/…`, `…/assets/hrms/…`, and bench's own list of apps.
+/// Whether a path belongs to an app: `…/apps/hrms/…`, `…/assets/hrms/…`, and bench's list of apps.
 fn of_app(path: &[u8], app: &str) -> bool {
     let names: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
-    let is_its = |pair: &[&[u8]]| matches!(pair[0], b"apps" | b"assets") && pair[1] == app.as_bytes();
-    names.windows(2).any(is_its) || path.ends_with(b"/sites/apps.json")
+    let is_of_app = |pair: &[&[u8]]| matches!(pair[0], b"apps" | b"assets") && pair[1] == app.as_bytes();
+    names.windows(2).any(is_of_app) || path.ends_with(b"/sites/apps.json")
 }
 
 /// The package that a path below `site-packages` belongs to, by the name of its directory or file. A
-/// package whose directory has another name than it has itself is not found.
+/// package whose directory has another name (`PyJWT` and `jwt`) is not found.
 fn python_package(path: &[u8]) -> Option<String> {
     let names: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
     let at = names.iter().position(|name| *name == b"site-packages")?;
@@ -115,11 +114,11 @@ fn python_package(path: &[u8]) -> Option<String> {
         Some(info) => info.split_once('-').map_or(info, |(name, _)| name),
         None => top.strip_suffix(".py").or(top.strip_suffix(".libs")).unwrap_or(&top),
     };
-    Some(normal(top))
+    Some(normalized(top))
 }
 
-/// As Python compares names of packages.
-fn normal(name: &str) -> String {
+/// A package's name in the form of directories: names are equal if these forms are.
+fn normalized(name: &str) -> String {
     name.to_ascii_lowercase().replace(['-', '.'], "_")
 }
 
@@ -138,8 +137,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_explained_by_what_they_belong_to() {
-        let input = |kind, name: &str| MovedInput {
+    fn inputs_explain_the_paths_that_belong_to_them() {
+        let input = |kind, name: &str| ChangedInput {
             kind,
             change: NameChange { name: name.into(), want: None, got: None },
         };
