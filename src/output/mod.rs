@@ -25,6 +25,8 @@ mod text;
 pub use self::columns::elapsed_time;
 pub use self::comparison::{Comparison, MAX_SHOWN_ROWS, Row, Section, Sides};
 pub use self::format::OutputFormat;
+pub use self::markdown::write_comparison as write_markdown;
 pub use self::result::{CommandResult, Content, NoResult, Outcome};
 pub use self::streams::to_stderr;
 pub use self::table::{LayerRow, layer_table};
+pub use self::text::write_comparison as write_text;

@@ -85,12 +85,12 @@ fn locked_refuses_what_is_not_pinned() {
 #[test]
 fn a_lock_of_another_spec() {
     let demo = Demo::new();
-    assert_snapshot!(complaint(&demo, 3, &["lock", "--check"]), @"there is no carafe.lock: run `carafe lock`");
+    assert_snapshot!(complaint(&demo, 3, &["lock", "--check"]), @"carafe.lock does not exist; run `carafe lock`");
     demo.run(&["lock", "--quiet"]);
-    assert_snapshot!(complaint(&demo, 0, &["lock", "--check"]), @"carafe.lock fits the spec");
+    assert_snapshot!(complaint(&demo, 0, &["lock", "--check"]), @"carafe.lock is up to date");
     let before = read(&demo, "carafe.lock");
     demo.write("carafe.toml", &demo.spec(&demo.app("greetings", "v1.0.0")));
-    assert_snapshot!(complaint(&demo, 3, &["lock", "--check"]), @"the spec has moved away from carafe.lock: run `carafe lock`");
+    assert_snapshot!(complaint(&demo, 3, &["lock", "--check"]), @"carafe.lock is out of date: the spec has changed; run `carafe lock`");
     assert_snapshot!(complaint(&demo, 1, &["build", "--quiet"]), @"
     × the spec has moved away from `carafe.lock`
     help: run `carafe lock`, look at the difference, and commit it

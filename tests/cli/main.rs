@@ -7,6 +7,9 @@ mod doctor;
 mod edited;
 mod images;
 mod input;
+#[path = "../common/json_output.rs"]
+mod json_output;
+mod json_schema;
 mod lock;
 mod messages;
 #[path = "../common/registry.rs"]

@@ -4,6 +4,8 @@
 mod archives;
 mod copying;
 mod indexes;
+#[path = "../common/json_output.rs"]
+mod json_output;
 mod multiple_registries;
 mod referrers;
 mod sample;
@@ -43,13 +45,13 @@ impl Place {
         command.output().unwrap()
     }
 
-    /// Runs it, asserts that it succeeds, and gives its result.
+    /// Runs it, asserts that it succeeds, and returns the data of its result.
     #[track_caller]
     fn run(&self, arguments: &[&str]) -> Value {
         let output = self.carafe(&[arguments, &["--json"]].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
-        serde_json::from_str(text.lines().last().unwrap()).unwrap()
+        json_output::result(&text)["data"].clone()
     }
 
     /// Runs it, asserts that it ends with 1, and gives what it said: stdout and, in one line,

@@ -16,13 +16,14 @@ fn verify(world: &World, arguments: &[&str]) -> Command {
     command
 }
 
-/// The last line that it prints.
+/// The data of its result.
 fn result(command: &mut Command, code: i32) -> Value {
     let output = command.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(code), "{stderr}{stdout}");
-    serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
+    let result: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    result["data"].clone()
 }
 
 /// Takes out of the cold cache what a rebuild could know from the one before.
@@ -51,10 +52,10 @@ fn a_record_is_found_with_its_image_and_in_a_bundle_and_missed_where_there_is_no
     // Asked again, the index has a newer package.
     let moved = result(&mut verify(&world, &[&[plain.as_str()][..], &insecure].concat()), 3);
     let lantern = json!({"kind": "python-package", "name": "lantern", "want": "1.1.0", "got": "1.0.0"});
-    let inputs = moved["moved-inputs"].as_array().unwrap();
+    let inputs = moved["changed_inputs"].as_array().unwrap();
     assert!(inputs.contains(&lantern), "{moved}");
     assert!(inputs.iter().any(|input| input["kind"] == json!("record")), "{moved}");
-    let explained = moved["explained"].as_array().unwrap();
+    let explained = moved["explained_entries"].as_array().unwrap();
     assert!(explained.iter().any(|entry| entry["because"] == json!("python package lantern")), "{moved}");
 
     forget(&world);

@@ -64,7 +64,7 @@ fn a_rebuild_after_one_app_changed_moves_that_apps_layers_alone() {
     let layers = |json: &str| -> Vec<(String, String)> {
         let result: serde_json::Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
         let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-        result["layers"]
+        result["data"]["layers"]
             .as_array()
             .unwrap()
             .iter()
