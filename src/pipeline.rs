@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use carafe_builder::cache::Scratch;
 use carafe_builder::lock::Lock;
 use carafe_builder::spec::{Network as UserNetwork, Spec};
-use carafe_layers::diff::{Pair, Repeated};
+use carafe_layers::diff::{DuplicateBlobs, ImagePair};
 use carafe_layers::digest::Digest;
 use carafe_layers::layout::LayoutWriter;
 use carafe_layers::oci::Platform;
@@ -257,7 +257,7 @@ pub fn verify<R>(
     claims.check_base(&image, policy, context)?;
     // Before the build, which takes minutes: a damaged image is rejected in seconds.
     let mut reading = reading();
-    let contents = read(&image, &mut reading, Repeated::Read, &context.progress)?;
+    let contents = read(&image, &mut reading, DuplicateBlobs::Verify, &context.progress)?;
     let scratch = context.cache.scratch()?;
     let locked = match policy.bundle {
         Some(bundle) => bundled::unpack(bundle, context)?,
@@ -266,8 +266,8 @@ pub fn verify<R>(
     let built = build_image(&claims.spec, locked, options.keep.as_deref(), None, policy, &scratch, context)?;
     let rebuilt = open_rebuilt(&built)?;
     // Layers that both images name by the same digest, like the base image's, were verified above.
-    let rebuilt_contents = read(&rebuilt, &mut reading, Repeated::Skipped, &context.progress)?;
-    let pair = Pair::of(rebuilt_contents, contents);
+    let rebuilt_contents = read(&rebuilt, &mut reading, DuplicateBlobs::Skip, &context.progress)?;
+    let pair = ImagePair::of(rebuilt_contents, contents);
     let report = VerifyReport::new(options.level, DiffReport::of(&rebuilt, &image, &pair)?);
     Ok(show(&report))
 }

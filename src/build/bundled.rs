@@ -32,7 +32,7 @@ pub fn gather(
     let bodies = BodyStore::of(&context.cache)?;
     let inputs = BundleInputs {
         lock,
-        record: recording,
+        recording,
         apps: &apps,
         images: &images,
         commits: &context.commits,
@@ -47,7 +47,7 @@ pub fn gather(
 
 /// The recording that the lock at `path` names.
 pub fn find_recording(lock: &Lock, path: &Path, context: &Context) -> miette::Result<Recording> {
-    let missing = || BundleError::NoRecord { lock: path.display().to_string() };
+    let missing = || BundleError::NoRecording { lock: path.display().to_string() };
     recording::find(lock.record.ok_or_else(missing)?, &recording::record_path(path), context)
 }
 
@@ -56,6 +56,6 @@ pub fn find_recording(lock: &Lock, path: &Path, context: &Context) -> miette::Re
 pub fn unpack(bundle: &Bundle, context: &Context) -> miette::Result<Locked> {
     let bodies = BodyStore::of(&context.cache)?;
     let apps = bundle.unpack(&context.commits, &bodies, &context.progress)?;
-    let network = Network::replay(bundle.record().clone());
+    let network = Network::replay(bundle.recording().clone());
     Ok(Locked { lock: bundle.lock().clone(), apps: Some(apps), network })
 }

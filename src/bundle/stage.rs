@@ -17,32 +17,32 @@ use crate::images::ImageName;
 use crate::materials::Materials;
 use crate::registry::{MountCandidates, PushReport, Reference};
 
-/// Where a bundle goes.
+/// The destination of a bundle.
 pub enum Output {
     /// An OCI layout.
     Directory(PathBuf),
     /// One tar file.
     Tar(PathBuf),
-    /// Names in registries.
+    /// References in registries.
     Registry(Vec<Reference>),
 }
 
-/// A bundle where it should be.
+/// A delivered bundle.
 pub struct Delivered {
-    /// Its digest; of a delta, that of the whole.
+    /// The digest; for a delta, that of the complete bundle.
     pub digest: Digest,
-    /// Under which it is found, with the digest.
+    /// The names of the bundle, with the digest.
     pub names: Vec<String>,
-    /// What was written, if it is a directory or a file.
+    /// What was written to a directory or a file.
     pub written: Option<Written>,
-    /// What was pushed, if it is in registries.
+    /// What was pushed to registries.
     pub pushed: Vec<PushReport>,
 }
 
-/// Writes a bundle where it should go; against `base`, if there is one, only what that lacks. A
-/// registry is never sent what it has.
+/// Delivers a bundle to `output`. With `base`, writes a delta: only the blobs that `base` lacks. A
+/// registry receives only the blobs that it does not have.
 pub fn deliver(
-    draft: &BundleBuilder,
+    builder: &BundleBuilder,
     output: &Output,
     base: Option<&ImageName>,
     context: &Context,
@@ -51,40 +51,41 @@ pub fn deliver(
         Some(base) => Some(Delta::against(&*base.open(&context.registry, None)?)?),
         None => None,
     };
-    let (digest, delta, progress) = (draft.digest(), delta.as_ref(), &context.progress);
+    let (digest, delta, progress) = (builder.digest(), delta.as_ref(), &context.progress);
     let local = |kind: &str, path: &Path, written| {
         let names = vec![format!("{kind}:{}@{digest}", path.display())];
         Delivered { digest, names, written: Some(written), pushed: Vec::new() }
     };
     Ok(match output {
-        Output::Directory(path) => local("oci", path, to_directory(draft, path, delta, progress)?),
-        Output::Tar(path) => local("oci-archive", path, to_tar(draft, path, delta, progress)?),
+        Output::Directory(path) => local("oci", path, to_directory(builder, path, delta, progress)?),
+        Output::Tar(path) => local("oci-archive", path, to_tar(builder, path, delta, progress)?),
         Output::Registry(targets) => {
-            let known = MountCandidates::default();
-            let pushed =
-                context.registry.push_graph(draft.graph(), draft.source(), targets, &known, progress)?;
-            Delivered {
-                digest,
-                names: pushed.iter().flat_map(PushReport::names).collect(),
-                written: None,
-                pushed,
-            }
+            let candidates = MountCandidates::default();
+            let pushed = context.registry.push_graph(
+                builder.graph(),
+                builder.source(),
+                targets,
+                &candidates,
+                progress,
+            )?;
+            let names = pushed.iter().flat_map(PushReport::names).collect();
+            Delivered { digest, names, written: None, pushed }
         }
     })
 }
 
-/// Opens a bundle: the first of `names`; the others may have what it lacks.
+/// Opens the bundle that the first of `names` names; blobs that it lacks are read from the others.
 pub fn open(names: &[ImageName], context: &Context) -> miette::Result<Bundle> {
     let mut sources = Vec::<Arc<dyn ImageSource>>::new();
     for name in names {
         sources.push(name.open(&context.registry, None)?);
     }
     let mut sources = sources.into_iter();
-    let bundle = sources.next().ok_or_else(|| miette!("no bundle is named"))?;
+    let bundle = sources.next().ok_or_else(|| miette!(help = "pass `--bundle`", "no bundle is given"))?;
     Ok(Bundle::open(bundle, sources)?)
 }
 
-/// Everything that is in a bundle.
+/// The list of everything in a bundle.
 pub fn list(name: &ImageName, context: &Context) -> miette::Result<Materials> {
     let scratch = context.cache.scratch()?;
     let bundle = open(std::slice::from_ref(name), context)?;

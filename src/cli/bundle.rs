@@ -98,7 +98,7 @@ impl BundleResult {
         let written = delivered.written.map(|written| WrittenData {
             blobs: written.blobs,
             size: written.bytes,
-            omitted_blobs: written.left_out,
+            omitted_blobs: written.omitted,
         });
         let Delivered { digest, names, pushed, .. } = delivered;
         Self { digest, names, pushed: PushedData::list(&pushed), written }

@@ -2,8 +2,8 @@
 
 use carafe_layers::digest::Digest;
 use carafe_layers::oci::{ImageConfig, Manifest, Platform};
-use carafe_layers::path::printable;
 use carafe_layers::source::{ResolvedImage, resolve};
+use carafe_layers::text::escape_bytes;
 use clap::Args;
 use miette::miette;
 use serde::Serialize;
@@ -92,13 +92,13 @@ fn text(name: &str, image: &ResolvedImage, lock: Option<&str>) -> String {
     ];
     // All values come from the image, which may be untrusted.
     let shown = lines.iter().filter(|(_, value)| !value.is_empty());
-    let shown = shown.map(|(key, value)| format!("{key:<10}  {}\n", printable(value.as_bytes())));
+    let shown = shown.map(|(key, value)| format!("{key:<10}  {}\n", escape_bytes(value.as_bytes())));
     let mut text: String = shown.collect();
     text.push('\n');
     text.push_str(&layer_table(&image_rows(image, &[]), &[]));
     if let Some(lock) = lock {
         text.push('\n');
-        text.extend(lock.lines().map(|line| printable(line.as_bytes()) + "\n"));
+        text.extend(lock.lines().map(|line| escape_bytes(line.as_bytes()) + "\n"));
     }
     text
 }

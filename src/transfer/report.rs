@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use carafe_layers::digest::Digest;
 use carafe_layers::image::layer_names;
 use carafe_layers::oci::{Descriptor, total_size};
-use carafe_layers::path::printable;
 use carafe_layers::source::ResolvedImage;
+use carafe_layers::text::escape_bytes;
 use serde::Serialize;
 
 use crate::images::ImageName;
@@ -60,7 +60,7 @@ pub fn layer_rows<'l>(
     pushed: &[PushReport],
 ) -> Vec<LayerRow> {
     let row = |(name, layer): (Option<&str>, &Descriptor)| LayerRow {
-        name: printable(name.unwrap_or(BASE).as_bytes()),
+        name: escape_bytes(name.unwrap_or(BASE).as_bytes()),
         size: layer.size,
         digest: layer.digest,
         delivery: deliveries(pushed, &layer.digest),

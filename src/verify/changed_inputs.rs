@@ -1,5 +1,6 @@
 //! Inputs that differ between the image and its rebuild, and the entries that they explain.
 
+use carafe_builder::net::pep503;
 use carafe_layers::image::layer_names;
 use serde::Serialize;
 
@@ -59,7 +60,9 @@ impl ChangedInput {
         match self.kind {
             InputKind::BaseImage | InputKind::Recording => false,
             InputKind::App => of_app(path, name),
-            InputKind::PythonPackage => python_package(path).is_some_and(|found| found == normalized(name)),
+            InputKind::PythonPackage => {
+                python_package(path).is_some_and(|found| found == pep503::normalize(name))
+            }
             InputKind::NodePackage => node_package_around(path).is_some_and(|found| found == *name),
         }
     }
@@ -114,12 +117,7 @@ fn python_package(path: &[u8]) -> Option<String> {
         Some(info) => info.split_once('-').map_or(info, |(name, _)| name),
         None => top.strip_suffix(".py").or(top.strip_suffix(".libs")).unwrap_or(&top),
     };
-    Some(normalized(top))
-}
-
-/// A package's name in the form of directories: names are equal if these forms are.
-fn normalized(name: &str) -> String {
-    name.to_ascii_lowercase().replace(['-', '.'], "_")
+    Some(pep503::normalize(top))
 }
 
 /// The package that a path below `node_modules` belongs to.
