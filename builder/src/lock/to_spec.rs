@@ -1,53 +1,48 @@
-//! From a [`Lock`] alone back to a [`Spec`], for whoever has an image or a bundle and no spec.
+//! [`Lock`] → [`Spec`], for an image or a bundle that comes without its spec.
 
-use super::load::{check_apps, check_variable};
-use super::network::Network;
-use super::{AppSource, AppSpec, DEFAULT_TIMEOUT, ImageSpec, Origin, Spec, SpecError, file};
+use super::app::{LockedApp, LockedSource};
+use super::document::Lock;
 use crate::git::{EmptySubmodules, Remote};
-use crate::lock::{Lock, LockedApp, LockedSource};
+use crate::spec::{
+    AppSource, AppSpec, DEFAULT_TIMEOUT, ImageSpec, Origin, Spec, SpecError, check_apps,
+    check_build_variable, check_ref_name,
+};
 
-/// What a lock is called in messages.
+/// The name of the lock in messages.
 const LOCK: &str = "the lock";
 
-impl Spec {
-    /// The spec that a build of `lock` needs: its apps at their commits, its images, its variables;
-    /// no tags, no credentials, the default limits. A directory among the apps is relative to
-    /// [`Spec::directory`], which is left empty.
+impl Lock {
+    /// Returns a spec for building this lock: its apps at their commits, its images and its environment
+    /// variables, without tags and credentials, with the default limits. Paths of apps are relative to
+    /// [`Spec::directory`], which is empty.
     ///
-    /// The lock may come from a stranger: addresses, names and variables are checked as a spec's
-    /// are. Its checksum is not this spec's, since a lock does not hold every wish.
-    pub fn from_lock(lock: &Lock) -> Result<Self, SpecError> {
-        let apps = lock.apps.iter().map(app).collect::<Result<Vec<_>, _>>()?;
+    /// The lock is not trusted: its URLs, names and variables are checked like those of a spec. The checksum of
+    /// the returned spec is different from [`Lock::spec`], because a lock does not have all settings of its spec.
+    pub fn to_spec(&self) -> Result<Spec, SpecError> {
+        let apps = self.apps.iter().map(app).collect::<Result<Vec<_>, _>>()?;
         if apps.is_empty() {
-            return Err(Origin::whole(LOCK, "").error("it has no app, not even frappe", ""));
+            return Err(Origin::whole(LOCK, "").error("it has no apps", ""));
         }
         check_apps(&apps)?;
-        for (name, value) in &lock.env {
-            check_variable(name, value, &Origin::whole(LOCK, name))?;
+        for (name, value) in &self.env {
+            check_build_variable(name, value, &Origin::whole(LOCK, name))?;
         }
         let image = |reference: &String| ImageSpec {
             reference: reference.clone(),
             origin: Origin::whole(LOCK, reference),
         };
-        Ok(Self {
+        Ok(Spec {
             apps,
-            build_image: image(&lock.build_image.reference),
-            base_image: image(&lock.base_image.reference),
+            build_image: image(&self.build_image.reference),
+            base_image: image(&self.base_image.reference),
             tags: Vec::new(),
             timeout: DEFAULT_TIMEOUT,
             memory: None,
-            env: lock.env.clone(),
+            env: self.env.clone(),
             registries: Default::default(),
             network: Default::default(),
             directory: Default::default(),
         })
-    }
-
-    /// The same, reached over this network: a lock holds public addresses alone.
-    pub fn reached_over(mut self, network: Network) -> Result<Self, SpecError> {
-        self.apps = network.locate_all(self.apps)?;
-        self.network = network;
-        Ok(self)
     }
 }
 
@@ -57,14 +52,16 @@ fn app(locked: &LockedApp) -> Result<AppSpec, SpecError> {
             let origin = Origin::whole(LOCK, url);
             let remote = Remote::parse(url).map_err(|error| origin.wrap(error))?;
             if remote.credential().is_some() {
-                return Err(origin.error("a credential stands in it, and carafe writes none", ""));
+                return Err(
+                    origin.error("the URL has a credential, which carafe never writes into a lock", "")
+                );
             }
             let name = reference.as_ref().map(|(_, name)| name.clone());
             if let Some(name) = &name {
-                file::check_name(name, &Origin::whole(LOCK, name))?;
+                check_ref_name(name, &Origin::whole(LOCK, name))?;
             }
             let commit = Some(locked.commit.clone());
-            // Both were checked when the lock was made, and change no byte of what is fetched.
+            // Both settings were applied when the lock was made. They do not affect the fetched files.
             let (off_branch, without_submodules) = (true, EmptySubmodules::All);
             let remote = Box::new(remote);
             (AppSource::Git { remote, name, commit, off_branch, without_submodules }, origin)
@@ -80,9 +77,9 @@ mod tests {
     use crate::lock::tests::sample;
 
     #[test]
-    fn a_lock_names_all_that_a_build_needs() {
+    fn has_everything_that_a_build_needs() {
         let lock = sample();
-        let spec = Spec::from_lock(&lock).unwrap();
+        let spec = lock.to_spec().unwrap();
         let labels: Vec<_> = spec.apps.iter().map(AppSpec::label).collect();
         assert_eq!(labels, ["https://github.com/frappe/frappe", "apps/local"]);
         let AppSource::Git { name, commit, .. } = &spec.apps[0].source else { panic!() };
@@ -92,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_lock_is_checked_as_a_spec_is() {
+    fn rejects_what_a_spec_must_not_have() {
         let url = |url: &str| {
             let mut lock = sample();
             lock.apps[0].source = LockedSource::Git { url: url.into(), reference: None };
@@ -109,18 +106,18 @@ mod tests {
         let mut option = url("https://h/o/a");
         let reference = Some((crate::git::RefKind::Branch, "--upload-pack=x".into()));
         option.apps[0].source = LockedSource::Git { url: "https://h/o/a".into(), reference };
-        for (lock, word) in [
+        for (lock, part) in [
             (url("ext::sh -c true"), "failed to read"),
-            (url("https://me:${TOKEN}@h/o/a"), "a credential stands in it"),
-            (url("https://me:pass@h/o/a"), "a credential stands in it"),
-            (named, "no environment variable"),
-            (valued, "no environment variable"),
-            (empty, "no app"),
-            (twice, "stands here twice"),
+            (url("https://me:${TOKEN}@h/o/a"), "the URL has a credential"),
+            (url("https://me:pass@h/o/a"), "the URL has a credential"),
+            (named, "is not a name of an environment variable"),
+            (valued, "has a control character"),
+            (empty, "it has no apps"),
+            (twice, "is listed twice"),
             (option, "--upload-pack"),
         ] {
-            let error = Spec::from_lock(&lock).map(|_| ()).unwrap_err().to_string();
-            assert!(error.contains(word), "{error}");
+            let error = lock.to_spec().map(|_| ()).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
         }
     }
 }
