@@ -22,7 +22,7 @@ use carafe_layers::pack::PackedLayer;
 use crate::build::egress::Traffic;
 use crate::build::fetch::Sources;
 use crate::build::lock::{LockOptions, Locked};
-use crate::build::recording::Network;
+use crate::build::recording::NetworkPlan;
 use crate::bundle::Bundle;
 use crate::context::Context;
 use crate::images::ImageName;
@@ -82,9 +82,9 @@ pub fn build_locked(
     if let (Some(push), None) = (push, layout) {
         transfer::push::send_base(push, &sources, &lock.base_image, None);
     }
-    let Network { mode, keep } = network;
+    let NetworkPlan { mode, output } = network;
     let (tree, traffic) = build::bench::build(spec, &lock, &sources, mode, scratch, context)?;
-    let lock = build::recording::settle(lock, traffic.as_ref(), &keep, context)?;
+    let lock = build::recording::finalize(lock, traffic.as_ref(), &output, context)?;
     let is_kept = layout.is_some();
     let layout = layout.map_or_else(|| scratch.path().join("layout"), Path::to_owned);
     let layers = build::pack::pack(&tree, &lock, &spec.redactor(), &layout, push, context)?;
@@ -121,7 +121,7 @@ pub fn rebuild(
     let locked = match &context.bundle {
         Some(bundle) => bundle::stage::unpack(bundle, context)?,
         None => {
-            let network = Network::again(&claims.lock, context)?;
+            let network = NetworkPlan::for_rebuild(&claims.lock, context)?;
             Locked { lock: claims.lock.clone(), apps: None, network }
         }
     };
@@ -142,7 +142,7 @@ pub fn deliver(
     if attach_record {
         parcel = transfer::referrers::attach(
             parcel,
-            built.traffic.as_ref().map(|traffic| &traffic.record),
+            built.traffic.as_ref().map(|traffic| &traffic.recording),
             context,
         )?;
     }
@@ -155,5 +155,5 @@ pub fn deliver(
 
 /// Pins everything in the spec and writes the lock to `path`.
 pub fn lock(spec: &Spec, path: &Path, context: &Context) -> miette::Result<Lock> {
-    build::lock::make_anew(spec, path, context).map(|(lock, _)| lock)
+    build::lock::lock_again(spec, path, context).map(|(lock, _)| lock)
 }

@@ -17,7 +17,7 @@ use carafe_builder::secret::Redactor;
 use carafe_builder::spec::{Spec, format_bytes};
 use miette::{Context as _, IntoDiagnostic, miette};
 
-use super::client_caches::Downloads;
+use super::client_caches::ClientCaches;
 use super::egress::{BuildProxy, Traffic};
 use super::fetch::{BuildRoot, Sources};
 use crate::context::Context;
@@ -43,7 +43,7 @@ pub fn build(
     check_tools(lock, &sources.build_root, context)?;
     let memory = spec.memory.map(|size| size.0);
     let heap = memory.unwrap_or(u64::MAX).min(machine_memory()) / 100 * NODE_HEAP_PERCENT;
-    let downloads = Downloads::of(&mode, scratch, context)?;
+    let downloads = ClientCaches::open(&mode, scratch, context)?;
     let inputs = BuildInputs {
         lock,
         apps: publish(&sources.apps, scratch, context)?,
@@ -56,7 +56,7 @@ pub fn build(
     additions.env.extend(lock.env.clone());
     let proxy = BuildProxy::open(spec, lock, mode, context)?;
     let root = &sources.build_root;
-    let sandbox = open(root, additions, spec.redactor(), proxy.keeper(), scratch, context)?;
+    let sandbox = open(root, additions, spec.redactor(), proxy.handle(), scratch, context)?;
     let task = context.progress.task(Stage::Build, "bench", None, Unit::Items);
     let made = BenchInit.build(&inputs, &sandbox, &task).map_err(|error| proxy.explain(error, context))?;
     let scripts = scratch.path().join("scripts");
@@ -65,7 +65,7 @@ pub fn build(
     drop(sandbox);
     let traffic = proxy.close(context)?;
     if let Some(traffic) = &traffic {
-        downloads.keep(&traffic.record, context)?;
+        downloads.store(&traffic.recording, context)?;
     }
     let through = traffic.as_ref().map(|traffic| format!(", {traffic}")).unwrap_or_default();
     task.finish(format!("{} apps, peak memory {}{through}", lock.apps.len(), format_bytes(peak)));

@@ -15,7 +15,7 @@ use miette::{Context as _, IntoDiagnostic, miette};
 
 use crate::build::fetch::image;
 use crate::build::lock::Locked;
-use crate::build::recording::{self, Network};
+use crate::build::recording::{self, NetworkPlan};
 use crate::bundle::write::{Delta, Written, to_directory, to_tar};
 use crate::bundle::{Bundle, BundleBuilder, BundleError, BundleInputs};
 use crate::context::Context;
@@ -105,7 +105,7 @@ pub fn deliver(
 /// The record that the lock at `path` names.
 pub fn record(lock: &Lock, path: &Path, context: &Context) -> miette::Result<Recording> {
     let none = || BundleError::NoRecord { lock: path.display().to_string() };
-    recording::find(lock.record.ok_or_else(none)?, &recording::record_path(path), context)
+    recording::find(lock.recording.ok_or_else(none)?, &recording::recording_path(path), context)
 }
 
 /// Opens a bundle: the first of `names`; the others may have what it lacks.
@@ -123,7 +123,7 @@ pub fn open(names: &[ImageName], context: &Context) -> miette::Result<Bundle> {
 pub fn unpack(bundle: &Bundle, context: &Context) -> miette::Result<Locked> {
     let bodies = BodyStore::of(&context.cache)?;
     let apps = bundle.unpack(&context.commits, &bodies, &context.progress)?;
-    let network = Network::replay(bundle.record().clone());
+    let network = NetworkPlan::replay(bundle.record().clone());
     Ok(Locked { lock: bundle.lock().clone(), apps: Some(apps), network })
 }
 

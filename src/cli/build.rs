@@ -80,7 +80,7 @@ pub fn run(arguments: &BuildArguments) -> miette::Result<u8> {
     let options = LockOptions {
         path: arguments.spec.lock_path(),
         locked: arguments.locked,
-        renew: arguments.lock,
+        relock: arguments.lock,
         update: update(&arguments.update),
     };
     let output = match (&arguments.output, arguments.push) {
@@ -124,7 +124,7 @@ fn prepare(arguments: &BuildArguments) -> miette::Result<(Spec, Vec<Reference>, 
     let targets = targets(&tags)?;
     let context = arguments.run.context(None, &targets, isolation)?;
     let bundle = bundle::stage::open(&arguments.bundle, &context)?;
-    let spec = Spec { tags, ..Spec::from_lock(bundle.lock())? };
+    let spec = Spec { tags, ..bundle.lock().to_spec()? };
     Ok((spec, targets, Context { bundle: Some(Arc::new(bundle)), ..context }))
 }
 
@@ -179,12 +179,12 @@ fn show(
 
 fn traffic_json(traffic: &Traffic) -> serde_json::Value {
     json!({
-        "digest": traffic.record.digest(),
-        "recorded": traffic.recorded,
-        "answers": traffic.record.entries().len(),
+        "digest": traffic.recording.digest(),
+        "recorded": traffic.is_new,
+        "answers": traffic.recording.entries().len(),
         "changes": traffic.changes.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "refused": traffic.refusals.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "tries_again": traffic.tries_again,
+        "refused": traffic.blocked.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "tries_again": traffic.retries,
         "bytes_fetched": traffic.bytes_fetched,
         "bytes_served": traffic.bytes_served,
     })

@@ -47,7 +47,7 @@ pub fn run(arguments: &LockArguments) -> miette::Result<u8> {
 fn check(lock: Option<Lock>, spec: &carafe_builder::spec::Spec, path: &std::path::Path) -> u8 {
     let path = path.display();
     match lock {
-        Some(lock) if lock.fits(spec) => {
+        Some(lock) if lock.matches(spec) => {
             output::to_stderr(format_args!("{path} fits the spec"));
             exit::DONE
         }

@@ -114,7 +114,7 @@ fn bring_record(
     if context.bundle.is_some() {
         return Ok(());
     }
-    let is_there = match (claims.lock.record, &arguments.record) {
+    let is_there = match (claims.lock.recording, &arguments.record) {
         (Some(digest), Some(path)) => recording::import(path, digest, context).map(|()| true)?,
         (Some(digest), None) => referrers::bring(image, digest, context)?,
         (None, _) => false,

@@ -125,7 +125,7 @@ impl Materials {
             Ok::<_, std::convert::Infallible>(answered(request, answer, shelf))
         });
         materials.extend(listed.unwrap_or_default());
-        Self::of(lock.digest(), lock.record, materials)
+        Self::of(lock.digest(), lock.recording, materials)
     }
 
     pub(crate) fn of(lock: Digest, record: Option<Digest>, materials: Vec<Material>) -> Self {

@@ -136,7 +136,7 @@ impl ImageSource for WithRecord {
 /// What refers to an image may come from a stranger: all is verified against the lock's digest of
 /// the record, and the record's of its pages. One that is of no use is warned of and passed over.
 pub fn bring(image: &Opened, wanted: Digest, context: &Context) -> miette::Result<bool> {
-    if recording::stored(wanted, context)?.is_some() {
+    if recording::load(wanted, context)?.is_some() {
         return Ok(true);
     }
     let referrers = match image.source.referrers(&image.image.descriptor.digest) {
@@ -282,7 +282,7 @@ mod tests {
         let right = image.keep(media_type::MANIFEST, artifact.bytes);
         image.refer(right);
         assert!(bring(&opened(image), record.digest(), &context).unwrap());
-        assert!(recording::stored(record.digest(), &context).unwrap().is_some());
+        assert!(recording::load(record.digest(), &context).unwrap().is_some());
 
         let other = Digest::of(b"another record");
         let mut image = Image::new();
