@@ -34,7 +34,7 @@ fn frappe_commit() -> String {
 fn a_branch_needs_a_lock() {
     let demo = Demo::new();
     assert_snapshot!(complaint(&demo, 1, &["build", "--quiet"]), @r#"
-     × carafe.toml:7:1: `main` of http://[GIT]/frappe.git is a branch: it moves
+     × carafe.toml:7:1: `main` of http://[GIT]/frappe.git is a branch, which is not pinned
       ╭─[7:1]
     6 │ url = "http://*********************@[GIT]/frappe.git"
     7 │ branch = "main"
@@ -52,7 +52,7 @@ fn a_tag_needs_none() {
     // All names are resolved, and then it is said what is wrong with the apps themselves.
     demo.write("carafe.toml", &spec_of(&demo, "branch = \"v1.0.0\"", &demo.app("farewell", "v1.0.0")));
     let said = complaint(&demo, 1, &["build", "--quiet"]);
-    assert!(said.contains("`farewell` needs `greetings`"), "{said}");
+    assert!(said.contains("`farewell` requires `greetings`"), "{said}");
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn locked_refuses_what_is_not_pinned() {
     let demo = Demo::new();
     demo.write("carafe.toml", &spec_of(&demo, &frappe_commit(), &demo.app("greetings", "v1.0.0")));
     assert_snapshot!(complaint(&demo, 1, &["build", "--quiet", "--locked"]), @r#"
-     × carafe.toml:7:1: `http://[GIT]/greetings.git` names no commit, and there is no lock
+     × carafe.toml:7:1: `http://[GIT]/greetings.git` has no `commit`, and there is no lock
       ╭─[7:1]
     6 │ commit = "[ID]"
     7 │ [[app]]
@@ -72,7 +72,7 @@ fn locked_refuses_what_is_not_pinned() {
     "#);
     let base = ["--base-image", "docker.io/frappe/base:version-15"];
     assert_snapshot!(complaint(&demo, 1, &[&["build", "--quiet", "--locked"][..], &base].concat()), @"
-     × --base-image: `docker.io/frappe/base:version-15` names no digest, and there is no lock
+     × --base-image: `docker.io/frappe/base:version-15` has no digest, and there is no lock
       ╭────
     1 │ docker.io/frappe/base:version-15
       · ────────────────┬───────────────
@@ -92,8 +92,8 @@ fn a_lock_of_another_spec() {
     demo.write("carafe.toml", &demo.spec(&demo.app("greetings", "v1.0.0")));
     assert_snapshot!(complaint(&demo, 3, &["lock", "--check"]), @"the spec has moved away from carafe.lock: run `carafe lock`");
     assert_snapshot!(complaint(&demo, 1, &["build", "--quiet"]), @"
-    × the spec has moved away from `carafe.lock`
-    help: run `carafe lock`, look at the difference, and commit it
+    × `carafe.lock` is out of date: the spec has changed
+    help: run `carafe lock`, review the difference, and commit it
     ");
     assert_eq!(read(&demo, "carafe.lock"), before);
 }
@@ -103,8 +103,8 @@ fn a_lock_from_the_future_and_a_broken_one() {
     let demo = Demo::new();
     demo.write("carafe.lock", "version = 99\n[[thing]]\nunknown = true\n");
     assert_snapshot!(complaint(&demo, 1, &["build", "--quiet"]), @"
-    × failed to read `carafe.lock`: its version is 99, this carafe knows 1
-    help: use the carafe that wrote it, or write it anew with `carafe lock`
+    × failed to read `carafe.lock`: its version is 99, this version of carafe supports 1
+    help: use the version of carafe that wrote it, or run `carafe lock`, which writes a new one
     ");
     demo.write("carafe.lock", "version = 1\nformat-version = 1\n<<<<<<< HEAD\n");
     assert_snapshot!(complaint(&demo, 1, &["build", "--quiet"]), @"
@@ -115,7 +115,7 @@ fn a_lock_from_the_future_and_a_broken_one() {
           |         ^
         key with no value, expected `=`
 
-    help: `carafe lock` writes it anew
+    help: run `carafe lock`, which writes a new one
     ");
 }
 
@@ -161,7 +161,7 @@ fn a_commit_must_be_on_the_branch_that_is_named() {
        ·    ╰── here
     12 │ [build]
        ╰────
-     help: check the commit; name the branch that holds it, or say `off-branch = true` if it is meant
+     help: check the commit; set `branch` to a branch that has it, or `off-branch = true` if this is intended
     "#);
     assert!(!demo.path("carafe.lock").exists());
 

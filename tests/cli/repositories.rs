@@ -187,7 +187,7 @@ fn an_app_without_a_name() {
       ·    ╰── here
     9 │ path = "apps/shop"
       ╰────
-     help: is it a frappe app? its pyproject.toml needs `[project]` with a `name`
+     help: check that the repository contains a frappe app: its pyproject.toml must have `name` in `[project]`
     "#);
     demo.write("carafe.toml", &demo.spec("[[app]]\npath = \"apps/gone\"\n"));
     assert_snapshot!(complaint(&demo, 1, &["lock", "--quiet"]), @r#"
@@ -206,7 +206,7 @@ fn an_app_without_a_name() {
 #[test]
 fn two_apps_of_one_name() {
     assert_snapshot!(with_app(|demo| demo.app("greetings", "main") + &variants::app("twin", "main")), @r#"
-     × carafe.toml:11:1: `http://[GIT]/greetings.git` and `http://[VARIANTS]/twin.git` are both the app `greetings`
+     × carafe.toml:11:1: `http://[GIT]/greetings.git` and `http://[VARIANTS]/twin.git` have the same app name `greetings`
        ╭─[11:1]
     10 │ branch = "main"
     11 │ [[app]]
@@ -214,6 +214,6 @@ fn two_apps_of_one_name() {
        ·    ╰── here
     12 │ url = "http://*********************@[VARIANTS]/twin.git"
        ╰────
-     help: remove one of the two
+     help: remove one of the two apps
     "#);
 }

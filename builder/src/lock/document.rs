@@ -174,7 +174,7 @@ struct Versions {
 pub(crate) mod tests {
     use super::*;
     use crate::git::RefKind;
-    use crate::lock::LockedSource;
+    use crate::lock::app::LockedSource;
 
     pub(crate) fn sample() -> Lock {
         let image = |name: &str| LockedImage { reference: name.into(), digest: Digest::of(name.as_bytes()) };

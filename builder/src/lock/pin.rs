@@ -88,7 +88,7 @@ fn resolve(
 ) -> Result<Option<(CommitId, Option<ResolvedRef>)>, SpecError> {
     let AppSource::Git { remote, name, commit, off_branch, .. } = &app.source else { return Ok(None) };
     if unpinned == UnpinnedPolicy::Refused && commit.is_none() {
-        let message = format!("`{}` has no commit, and there is no lock", app.label());
+        let message = format!("`{}` has no `commit`, and there is no lock", app.label());
         return Err(app.origin.error(message, "run `carafe lock` and commit carafe.lock, or add `commit`"));
     }
     let Some(name) = name else {

@@ -21,15 +21,15 @@ impl Lock {
     pub fn to_spec(&self) -> Result<Spec, SpecError> {
         let apps = self.apps.iter().map(app).collect::<Result<Vec<_>, _>>()?;
         if apps.is_empty() {
-            return Err(Origin::whole(LOCK, "").error("it has no apps", ""));
+            return Err(Origin::document(LOCK, "").error("it has no apps", ""));
         }
         check_apps(&apps)?;
         for (name, value) in &self.env {
-            check_build_variable(name, value, &Origin::whole(LOCK, name))?;
+            check_build_variable(name, value, &Origin::document(LOCK, name))?;
         }
         let image = |reference: &String| ImageSpec {
             reference: reference.clone(),
-            origin: Origin::whole(LOCK, reference),
+            origin: Origin::document(LOCK, reference),
         };
         Ok(Spec {
             apps,
@@ -49,7 +49,7 @@ impl Lock {
 fn app(locked: &LockedApp) -> Result<AppSpec, SpecError> {
     let (source, origin) = match &locked.source {
         LockedSource::Git { url, reference } => {
-            let origin = Origin::whole(LOCK, url);
+            let origin = Origin::document(LOCK, url);
             let remote = Remote::parse(url).map_err(|error| origin.wrap(error))?;
             if remote.credential().is_some() {
                 return Err(
@@ -58,7 +58,7 @@ fn app(locked: &LockedApp) -> Result<AppSpec, SpecError> {
             }
             let name = reference.as_ref().map(|(_, name)| name.clone());
             if let Some(name) = &name {
-                check_ref_name(name, &Origin::whole(LOCK, name))?;
+                check_ref_name(name, &Origin::document(LOCK, name))?;
             }
             let commit = Some(locked.commit.clone());
             // Both settings were applied when the lock was made. They do not affect the fetched files.
@@ -66,7 +66,9 @@ fn app(locked: &LockedApp) -> Result<AppSpec, SpecError> {
             let remote = Box::new(remote);
             (AppSource::Git { remote, name, commit, off_branch, without_submodules }, origin)
         }
-        LockedSource::Local { path } => (AppSource::Local { path: path.clone() }, Origin::whole(LOCK, path)),
+        LockedSource::Local { path } => {
+            (AppSource::Local { path: path.clone() }, Origin::document(LOCK, path))
+        }
     };
     Ok(AppSpec { source, without_required: Vec::new(), origin })
 }
@@ -74,7 +76,7 @@ fn app(locked: &LockedApp) -> Result<AppSpec, SpecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lock::tests::sample;
+    use crate::lock::document::tests::sample;
 
     #[test]
     fn has_everything_that_a_build_needs() {

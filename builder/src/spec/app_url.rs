@@ -92,7 +92,7 @@ mod tests {
 
     fn read(text: &str) -> Result<AppUrl, SpecError> {
         let env = |name: &str| (name == "TOKEN").then(|| "s3cr@t/1".to_owned());
-        parse(text, &Origin::whole("apps.json", text), &env)
+        parse(text, &Origin::document("apps.json", text), &env)
     }
 
     #[test]
@@ -119,14 +119,14 @@ mod tests {
 
     #[test]
     fn rejects_a_variable_elsewhere_and_an_unset_one() {
-        for (text, word) in [
+        for (text, part) in [
             ("https://h/${TOKEN}/r", "credentials"),
             ("https://${MISSING}@h/o/r", "`MISSING` is not set"),
             ("https://${TOKEN@h/o/r", "no closing"),
             ("ext::sh -c true", "ext"),
         ] {
             let error = read(text).map(|_| ()).unwrap_err().to_string();
-            assert!(error.contains(word), "{text}: {error}");
+            assert!(error.contains(part), "{text}: {error}");
         }
     }
 }

@@ -11,39 +11,45 @@ use super::file::AppTable;
 /// Parses an apps.json. `name` is its name in messages. An empty list is an error: it is rather a mistake in a
 /// CI configuration than a request for an image of frappe alone.
 pub(super) fn parse(name: &str, text: &str, env: Environment) -> Result<Vec<AppSpec>, SpecError> {
-    let whole = Origin::whole(name, text);
+    let document = Origin::document(name, text);
     let entries: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| {
         let help =
             "an apps.json must be a list: [{\"url\": \"https://host/org/repo\", \"branch\": \"main\"}]";
-        json_error(&whole, text, 0, &error, help)
+        json_error(&document, text, 0, &error, help)
     })?;
     if entries.is_empty() {
         let help = "add an app; to build frappe alone, do not pass a list of apps";
-        return Err(whole.error("the list of apps is empty", help));
+        return Err(document.error("the list of apps is empty", help));
     }
-    entries.into_iter().map(|entry| parse_entry(&whole, text, entry.get(), env)).collect()
+    entries.into_iter().map(|entry| parse_entry(&document, text, entry.get(), env)).collect()
 }
 
-fn parse_entry(whole: &Origin, text: &str, entry: &str, env: Environment) -> Result<AppSpec, SpecError> {
+fn parse_entry(document: &Origin, text: &str, entry: &str, env: Environment) -> Result<AppSpec, SpecError> {
     // serde_json borrows a raw value from the text, so its address gives its position.
     let start = entry.as_ptr() as usize - text.as_ptr() as usize;
     let mut parser = serde_json::Deserializer::from_str(entry);
     let table = AppTable::deserialize(&mut parser).map_err(|error| {
         let help = "docs/spec.md describes every key";
-        json_error(whole, text, start, &error, help)
+        json_error(document, text, start, &error, help)
     })?;
-    table.into_app(whole.at(start..start + entry.len()), env)
+    table.into_app(document.at(start..start + entry.len()), env)
 }
 
 /// The error at its position in `text`. serde_json counts lines and columns from `start`, where the parsed text
 /// begins, and columns in bytes.
-fn json_error(whole: &Origin, text: &str, start: usize, error: &serde_json::Error, help: &str) -> SpecError {
+fn json_error(
+    document: &Origin,
+    text: &str,
+    start: usize,
+    error: &serde_json::Error,
+    help: &str,
+) -> SpecError {
     let lines = text[start..].split_inclusive('\n');
     let before: usize = lines.take(error.line().saturating_sub(1)).map(str::len).sum();
     let at = start + before + error.column().saturating_sub(1);
     let message = error.to_string();
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-    whole.at(at..at + 1).syntax_error(message.to_owned(), help)
+    document.at(at..at + 1).syntax_error(message.to_owned(), help)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub struct Origin {
 
 impl Origin {
     /// The complete `text`, which messages call `name`.
-    pub fn whole(name: &str, text: &str) -> Self {
+    pub fn document(name: &str, text: &str) -> Self {
         let text = Text { name: name.to_owned(), text: mask_credentials(text) };
         let span = 0..text.text.len();
         Self { text: Arc::new(text), span }
@@ -160,7 +160,7 @@ mod tests {
         let toml = "[frappe]\nurl = \"branch = x\"\n[[app]]\nurl = \"u\"\nbranch = \"main\"\n";
         let at = |text: &str, part: &str, key: &str| {
             let start = text.find(part).unwrap();
-            Origin::whole("x", text).at(start..start + part.len()).key(key).position()
+            Origin::document("x", text).at(start..start + part.len()).key(key).position()
         };
         assert_eq!(at(toml, "[frappe]", "branch"), (1, 1));
         assert_eq!(at(toml, "[[app]]", "branch"), (5, 1));
@@ -171,9 +171,9 @@ mod tests {
 
     #[test]
     fn has_the_position_in_a_text_with_several_lines() {
-        let origin = Origin::whole("carafe.toml", "a = 1\nb = 2\n");
+        let origin = Origin::document("carafe.toml", "a = 1\nb = 2\n");
         assert_eq!(origin.at(10..11).error("wrong", "").to_string(), "carafe.toml:2:5: wrong");
-        let flag = Origin::whole("--frappe-branch", "main");
+        let flag = Origin::document("--frappe-branch", "main");
         assert_eq!(flag.at(99..100).error("wrong", "").to_string(), "--frappe-branch: wrong");
     }
 
@@ -183,7 +183,7 @@ mod tests {
         for text in
             ["é", "[é]", "\"apps é", "“a”", "a\né\n😀", "https://ü:😀@h/é", "e\u{301}\n\u{301}", "😀😀\r\né"]
         {
-            let origin = Origin::whole("apps.json", text);
+            let origin = Origin::document("apps.json", text);
             for start in 0..text.len() + 2 {
                 for length in [0, 1, 2, 100] {
                     let error = origin.at(start..start + length).error("wrong", "help");
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn counts_columns_in_characters() {
-        let origin = Origin::whole("carafe.toml", "é = 1\näöü = x\n");
+        let origin = Origin::document("carafe.toml", "é = 1\näöü = x\n");
         assert_eq!(origin.at(16..17).error("wrong", "").to_string(), "carafe.toml:2:7: wrong");
     }
 }

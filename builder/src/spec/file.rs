@@ -79,11 +79,11 @@ pub(super) struct AppTable {
 }
 
 impl File {
-    /// Parses a file; `whole` is its complete text, for messages.
-    pub fn parse(text: &str, whole: &Origin) -> Result<Self, SpecError> {
+    /// Parses a file; `document` is its complete text, for messages.
+    pub fn parse(text: &str, document: &Origin) -> Result<Self, SpecError> {
         toml::from_str(text).map_err(|error| {
             let span = error.span().unwrap_or_default();
-            whole.at(span).syntax_error(error.message(), "docs/spec.md lists every key")
+            document.at(span).syntax_error(error.message(), "docs/spec.md lists every key")
         })
     }
 }

@@ -51,30 +51,31 @@ pub enum AppsInput {
 impl Spec {
     /// Reads only the `[registry]` tables of `spec`, or of `carafe.toml` if it exists.
     pub fn registries(spec: Option<&Path>) -> Result<BTreeMap<String, RegistrySpec>, SpecError> {
-        let (file, directory, whole) = read_file(spec)?;
-        registries(&file, &whole, &directory)
+        let (file, directory, document) = read_file(spec)?;
+        registries(&file, &document, &directory)
     }
 
     /// Reads the spec with `overrides`. `env` returns environment variables, for `${TOKEN}`.
     pub fn load(overrides: &SpecOverrides, env: Environment) -> Result<Self, SpecError> {
-        let (file, directory, whole) = read_file(overrides.spec.as_deref())?;
+        let (file, directory, document) = read_file(overrides.spec.as_deref())?;
         // The user's settings take precedence: they describe the network of this machine.
-        let network = Network::read(&file.mirrors, &file.network, &whole, env)?.merge(Network::of_user(env)?);
-        let frappe = frappe(&file, overrides, &whole, env)?;
+        let network =
+            Network::read(&file.mirrors, &file.network, &document, env)?.merge(Network::of_user(env)?);
+        let frappe = frappe(&file, overrides, &document, env)?;
         let mut apps = vec![frappe];
-        apps.extend(other_apps(&file, overrides, &whole, &directory, env)?);
+        apps.extend(other_apps(&file, overrides, &document, &directory, env)?);
         check_apps(&apps)?;
         let apps = network.locate_all(apps)?;
 
         let default_tag = default_image_tag(&apps[0]);
         let image = |flag: &str, value: &Option<String>, key: &Option<toml::Spanned<String>>, kind: &str| {
-            image(flag, value.as_deref(), key.as_ref(), &whole, kind, default_tag.as_deref())
+            image(flag, value.as_deref(), key.as_ref(), &document, kind, default_tag.as_deref())
         };
         let build_image = image("--build-image", &overrides.build_image, &file.image.build_image, "build")?;
         let base_image = image("--base-image", &overrides.base_image, &file.image.base_image, "base")?;
-        let (timeout, memory) = limits(&file, &whole)?;
-        let env = environment(&file, &whole)?;
-        let registries = registries(&file, &whole, &directory)?;
+        let (timeout, memory) = limits(&file, &document)?;
+        let env = environment(&file, &document)?;
+        let registries = registries(&file, &document, &directory)?;
         let tags = if overrides.tags.is_empty() { file.image.tags } else { overrides.tags.clone() };
         Ok(Self { apps, build_image, base_image, tags, timeout, memory, env, registries, network, directory })
     }
@@ -83,7 +84,7 @@ impl Spec {
 /// The `[registry]` tables. Paths in them are relative to `directory`.
 fn registries(
     file: &File,
-    whole: &Origin,
+    document: &Origin,
     directory: &Path,
 ) -> Result<BTreeMap<String, RegistrySpec>, SpecError> {
     let absolute = |path: &PathBuf| directory.join(path);
@@ -94,7 +95,7 @@ fn registries(
             _ => {
                 let help = "`client-cert` is a PEM file, and `client-key` the PEM file of its key";
                 let message = "`client-cert` and `client-key` must be set together";
-                return Err(whole.at(host.span()).error(message, help));
+                return Err(document.at(host.span()).error(message, help));
             }
         };
         let ca = table.ca.as_ref().map(absolute);
@@ -109,33 +110,33 @@ fn read_file(spec: Option<&Path>) -> Result<(File, PathBuf, Origin), SpecError> 
     let path = match spec {
         Some(path) => path,
         None if default.exists() => default,
-        None => return Ok((File::default(), PathBuf::new(), Origin::whole("command line", ""))),
+        None => return Ok((File::default(), PathBuf::new(), Origin::document("command line", ""))),
     };
     let text = read_text(path)?;
-    let whole = Origin::whole(&path.display().to_string(), &text);
-    let file = File::parse(&text, &whole)?;
-    Ok((file, path.parent().unwrap_or(Path::new("")).to_owned(), whole))
+    let document = Origin::document(&path.display().to_string(), &text);
+    let file = File::parse(&text, &document)?;
+    Ok((file, path.parent().unwrap_or(Path::new("")).to_owned(), document))
 }
 
 fn frappe(
     file: &File,
     overrides: &SpecOverrides,
-    whole: &Origin,
+    document: &Origin,
     env: Environment,
 ) -> Result<AppSpec, SpecError> {
     let (mut table, mut origin) = match &file.frappe {
-        Some(table) => (table.get_ref().clone(), whole.at(table.span())),
-        None => (AppTable::default(), Origin::whole("frappe", "")),
+        Some(table) => (table.get_ref().clone(), document.at(table.span())),
+        None => (AppTable::default(), Origin::document("frappe", "")),
     };
     if let Some(url) = &overrides.frappe_path {
         (table.url, table.path) = (Some(url.clone()), None);
-        origin = Origin::whole("--frappe-path", url);
+        origin = Origin::document("--frappe-path", url);
     }
     if let Some(branch) = &overrides.frappe_branch {
         (table.branch, table.commit) = (Some(branch.clone()), None);
         origin = match &overrides.frappe_path {
-            Some(url) => Origin::whole("frappe", &format!("--frappe-path {url} --frappe-branch {branch}")),
-            None => Origin::whole("--frappe-branch", branch),
+            Some(url) => Origin::document("frappe", &format!("--frappe-path {url} --frappe-branch {branch}")),
+            None => Origin::document("--frappe-branch", branch),
         };
     }
     if table.path.is_none() && table.url.is_none() {
@@ -152,7 +153,7 @@ fn frappe(
 fn other_apps(
     file: &File,
     overrides: &SpecOverrides,
-    whole: &Origin,
+    document: &Origin,
     directory: &Path,
     env: Environment,
 ) -> Result<Vec<AppSpec>, SpecError> {
@@ -162,7 +163,7 @@ fn other_apps(
         }
         (Some(AppsInput::Base64(text)), _) => {
             let name = "APPS_JSON_BASE64";
-            let origin = Origin::whole(name, "");
+            let origin = Origin::document(name, "");
             if text.expose().trim().is_empty() {
                 let help = "set it to the output of `base64 -w0 apps.json`, or unset it";
                 return Err(origin.error("the variable is set, but empty", help));
@@ -178,11 +179,11 @@ fn other_apps(
         }
         (None, Some(path)) => {
             let help = "remove one of them: `apps` is the path of an apps.json, `[[app]]` lists an app here";
-            Err(whole.at(path.span()).error("`apps` and `[[app]]` cannot be combined", help))
+            Err(document.at(path.span()).error("`apps` and `[[app]]` cannot be combined", help))
         }
         (None, None) => {
             let apps = file.app.iter();
-            apps.map(|app| app.get_ref().clone().into_app(whole.at(app.span()), env)).collect()
+            apps.map(|app| app.get_ref().clone().into_app(document.at(app.span()), env)).collect()
         }
     }
 }
@@ -199,22 +200,22 @@ fn image(
     flag: &str,
     value: Option<&str>,
     key: Option<&toml::Spanned<String>>,
-    whole: &Origin,
+    document: &Origin,
     kind: &str,
     default_tag: Option<&str>,
 ) -> Result<ImageSpec, SpecError> {
     if let Some(reference) = value {
-        return Ok(ImageSpec { reference: reference.to_owned(), origin: Origin::whole(flag, reference) });
+        return Ok(ImageSpec { reference: reference.to_owned(), origin: Origin::document(flag, reference) });
     }
     if let Some(key) = key {
-        return Ok(ImageSpec { reference: key.get_ref().clone(), origin: whole.at(key.span()) });
+        return Ok(ImageSpec { reference: key.get_ref().clone(), origin: document.at(key.span()) });
     }
     let Some(tag) = default_tag else {
         let help = format!("pass `{flag} IMAGE`, or set `[image] {kind}-image` in carafe.toml");
-        return Err(whole.at(0..0).error(format!("the {kind} image is not set"), help));
+        return Err(document.at(0..0).error(format!("the {kind} image is not set"), help));
     };
     let reference = format!("docker.io/frappe/{kind}:{tag}");
-    let origin = Origin::whole(&format!("default of {flag}"), &reference);
+    let origin = Origin::document(&format!("default of {flag}"), &reference);
     Ok(ImageSpec { reference, origin })
 }
 
@@ -226,27 +227,27 @@ fn default_image_tag(frappe: &AppSpec) -> Option<String> {
     }
 }
 
-fn environment(file: &File, whole: &Origin) -> Result<BTreeMap<String, String>, SpecError> {
+fn environment(file: &File, document: &Origin) -> Result<BTreeMap<String, String>, SpecError> {
     let checked = file.build.env.iter().map(|(name, value)| {
-        check_build_variable(name.get_ref(), value, &whole.at(name.span()))?;
+        check_build_variable(name.get_ref(), value, &document.at(name.span()))?;
         Ok((name.get_ref().clone(), value.clone()))
     });
     checked.collect()
 }
 
-fn limits(file: &File, whole: &Origin) -> Result<(std::time::Duration, Option<ByteSize>), SpecError> {
+fn limits(file: &File, document: &Origin) -> Result<(std::time::Duration, Option<ByteSize>), SpecError> {
     let timeout = match &file.build.timeout {
         None => DEFAULT_TIMEOUT,
         Some(text) => parse_duration(text.get_ref()).ok_or_else(|| {
             let message = format!("`{}` is not a duration", text.get_ref().escape_debug());
-            whole.at(text.span()).error(message, "write it as \"90s\", \"15m\" or \"2h\"")
+            document.at(text.span()).error(message, "write it as \"90s\", \"15m\" or \"2h\"")
         })?,
     };
     let memory = match &file.build.memory {
         None => None,
         Some(text) => Some(ByteSize::parse(text.get_ref()).ok_or_else(|| {
             let message = format!("`{}` is not a size", text.get_ref().escape_debug());
-            whole.at(text.span()).error(message, "write it as \"512MiB\" or \"4GiB\"")
+            document.at(text.span()).error(message, "write it as \"512MiB\" or \"4GiB\"")
         })?),
     };
     Ok((timeout, memory))

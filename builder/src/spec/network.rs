@@ -72,38 +72,38 @@ impl Network {
     pub fn of_user(env: Environment) -> Result<Self, SpecError> {
         let Some(path) = config_path(env).filter(|path| path.exists()) else { return Ok(Self::default()) };
         let text = read_text(&path)?;
-        let whole = Origin::whole(&path.display().to_string(), &text);
+        let document = Origin::document(&path.display().to_string(), &text);
         let Config { mirrors, network } = toml::from_str(&text).map_err(|error| {
             let help = "supported tables: `[mirrors]` and `[network]`; docs/spec.md lists their keys";
-            whole.at(error.span().unwrap_or_default()).syntax_error(error.message(), help)
+            document.at(error.span().unwrap_or_default()).syntax_error(error.message(), help)
         })?;
-        Self::read(&mirrors, &network, &whole, env)
+        Self::read(&mirrors, &network, &document, env)
     }
 
-    /// Checks the two tables; `whole` is the complete text that contains them.
+    /// Checks the two tables; `document` is the complete text that contains them.
     pub(super) fn read(
         mirrors: &MirrorTable,
         table: &NetworkTable,
-        whole: &Origin,
+        document: &Origin,
         env: Environment,
     ) -> Result<Self, SpecError> {
         let mirrors = mirrors.iter().map(|(from, to)| {
-            let origin = whole.at(to.span());
+            let origin = document.at(to.span());
             Mirror::new(from.get_ref(), to.get_ref()).map_err(|error| origin.wrap(error))
         });
         let credentials = table.credentials.iter().map(|(host, credential)| {
-            let origin = whole.at(host.span());
+            let origin = document.at(host.span());
             Ok((check_host(host.get_ref(), &origin)?, credential.read(&origin, env)?))
         });
         let hosts = table.private_hosts.iter();
-        let hosts = hosts.map(|host| check_host(host.get_ref(), &whole.at(host.span())));
+        let hosts = hosts.map(|host| check_host(host.get_ref(), &document.at(host.span())));
         let network = Self {
             mirrors: mirrors.collect::<Result<_, _>>()?,
             credentials: credentials.collect::<Result<_, SpecError>>()?,
             private_hosts: hosts.collect::<Result<_, _>>()?,
             refused_hosts: BTreeSet::new(),
         };
-        let refused_hosts = refused_hosts::read(&table.refused_hosts, network.reachable(), whole)?;
+        let refused_hosts = refused_hosts::read(&table.refused_hosts, network.reachable(), document)?;
         Ok(Self { refused_hosts, ..network })
     }
 
@@ -211,7 +211,7 @@ mod tests {
     fn read(text: &str) -> Result<Network, SpecError> {
         let config: Config = toml::from_str(text).unwrap();
         let env = |name: &str| (name == "TOKEN").then(|| "s3cr3t".to_owned());
-        Network::read(&config.mirrors, &config.network, &Origin::whole("carafe.toml", text), &env)
+        Network::read(&config.mirrors, &config.network, &Origin::document("carafe.toml", text), &env)
     }
 
     const TEXT: &str = "

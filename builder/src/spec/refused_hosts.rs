@@ -21,11 +21,11 @@ pub(super) struct ReachableHosts<'a> {
 pub(super) fn read(
     hosts: &[Spanned<String>],
     reachable: ReachableHosts<'_>,
-    whole: &Origin,
+    document: &Origin,
 ) -> Result<BTreeSet<String>, SpecError> {
     let mut names = BTreeSet::new();
     for host in hosts {
-        let origin = whole.at(host.span());
+        let origin = document.at(host.span());
         let name = parse_name(host.get_ref()).ok_or_else(|| {
             let message = format!("`{}` is not a host name", host.get_ref().escape_debug());
             let help = "write it as \"raw.githubusercontent.com\", without a port: all ports are refused";
@@ -83,7 +83,7 @@ mod tests {
         let mirrors = [Mirror::new("https://github.com/", "https://git.corp:8443/hub/").unwrap()];
         let private_hosts = ["inner.corp:8443".to_owned(), "a.example.org".to_owned()].into();
         let reachable = ReachableHosts { mirrors: &mirrors, private_hosts: &private_hosts };
-        read(&table.hosts, reachable, &Origin::whole("carafe.toml", &text))
+        read(&table.hosts, reachable, &Origin::document("carafe.toml", &text))
     }
 
     #[test]

@@ -13,7 +13,7 @@ const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// Reads the file at `path`, of at most [`MAX_SPEC_BYTES`].
 pub(super) fn read_text(path: &Path) -> Result<String, SpecError> {
-    let origin = Origin::whole(&path.display().to_string(), "");
+    let origin = Origin::document(&path.display().to_string(), "");
     let fail = |error: io::Error| {
         origin.error(format!("failed to read the file: {error}"), "check the path and its permissions")
     };
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     fn decoded(bytes: &[u8]) -> Result<String, String> {
-        decode(bytes.to_vec(), &Origin::whole("apps.json", "")).map_err(|error| error.to_string())
+        decode(bytes.to_vec(), &Origin::document("apps.json", "")).map_err(|error| error.to_string())
     }
 
     #[test]
