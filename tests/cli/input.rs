@@ -214,22 +214,60 @@ fn rejects_invalid_and_empty_base64() {
     help: set it to the output of `base64 -w0 apps.json`, or unset it
     ");
     assert_snapshot!(lock("W10="), @"
+     × APPS_JSON_BASE64: the list of apps is empty
+      ╭────
+    1 │ []
+      · ─┬
+      ·  ╰── here
+      ╰────
+     help: add an app; to build frappe alone, do not pass a list of apps
     ");
 }
 
 #[test]
 fn rejects_text_that_is_not_ascii_with_its_position() {
-    assert_snapshot!(apps_json("[é]"), @"
-    ");
-    assert_snapshot!(apps_json("\u{feff}\"apps é"), @"
-    ");
-    assert_snapshot!(apps_json("[{\"é\": “main”}]"), @"
-    ");
-    assert_snapshot!(carafe_toml("[frappe]\nbranch = “main”\n"), @"
-    ");
+    assert_snapshot!(apps_json("[é]"), @r#"
+     × apps.json: expected value
+      ╭────
+    1 │ [é]
+      ·  ┬
+      ·  ╰── here
+      ╰────
+     help: an apps.json must be a list: [{"url": "https://host/org/repo", "branch": "main"}]
+    "#);
+    assert_snapshot!(apps_json("\u{feff}\"apps é"), @r#"
+     × apps.json: EOF while parsing a string
+      ╭────
+    1 │ "apps é
+      ·       ┬
+      ·       ╰── here
+      ╰────
+     help: an apps.json must be a list: [{"url": "https://host/org/repo", "branch": "main"}]
+    "#);
+    assert_snapshot!(apps_json("[{\"é\": “main”}]"), @r#"
+     × apps.json: expected value
+      ╭────
+    1 │ [{"é": “main”}]
+      ·        ┬
+      ·        ╰── here
+      ╰────
+     help: replace the quotation mark `“` by `"`
+    "#);
+    assert_snapshot!(carafe_toml("[frappe]\nbranch = “main”\n"), @r#"
+     × carafe.toml:2:10: string values must be quoted, expected literal string
+      ╭─[2:10]
+    1 │ [frappe]
+    2 │ branch = “main”
+      ·          ───┬──
+      ·             ╰── here
+      ╰────
+     help: replace the quotation mark `“` by `"`
+    "#);
     let demo = Demo::new();
     std::fs::write(demo.path("apps.json"), b"\xff\xfe[\0]\0").unwrap();
     assert_snapshot!(complaint(&demo, 1, APPS), @"
+    × apps.json: the text is UTF-16
+    help: save it as UTF-8
     ");
 }
 

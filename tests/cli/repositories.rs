@@ -77,7 +77,7 @@ fn an_unknown_commit() {
        ·    ╰── here
     12 │ [build]
        ╰────
-     help: check the commit; name the branch that holds it, or say `off-branch = true` if it is meant
+     help: check the commit; set `branch` to a branch that has it, or `off-branch = true` if this is intended
     "#);
 }
 
@@ -92,7 +92,7 @@ fn a_short_commit() {
        ·    ╰── here
     12 │ [build]
        ╰────
-     help: `git rev-parse HEAD` in a clone prints the whole name
+     help: `git rev-parse HEAD` in a clone prints the full commit ID
     "#);
 }
 
