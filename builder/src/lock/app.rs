@@ -1,6 +1,6 @@
 //! An app in a lock, and its form in the file.
 
-use carafe_layers::path::printable;
+use carafe_layers::text::escape_bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::app::is_package_name;
@@ -69,7 +69,7 @@ impl TryFrom<AppTable> for LockedApp {
     fn try_from(table: AppTable) -> Result<Self, String> {
         // It becomes the name of a directory: an edited lock must not cause a write outside of the bench.
         if !is_package_name(&table.name) {
-            return Err(format!("`{}` is not a valid app name", printable(table.name.as_bytes())));
+            return Err(format!("`{}` is not a valid app name", escape_bytes(table.name.as_bytes())));
         }
         let reference = match (table.branch, table.tag) {
             (Some(branch), None) => Some((RefKind::Branch, branch)),

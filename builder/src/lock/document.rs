@@ -9,7 +9,7 @@ use std::path::Path;
 
 use carafe_layers::digest::Digest;
 use carafe_layers::format::FormatVersion;
-use carafe_layers::path::printable;
+use carafe_layers::text::escape_bytes;
 use serde::{Deserialize, Serialize};
 
 use super::app::LockedApp;
@@ -95,7 +95,7 @@ impl Lock {
         }
         let table: toml::Table = toml::from_str(text).map_err(parse_error)?;
         if let Some(key) = find_control_character(&table) {
-            let key = printable(key.as_bytes());
+            let key = escape_bytes(key.as_bytes());
             return Err(unusable(format!("it has a control character in `{key}`")));
         }
         toml::from_str(text).map_err(parse_error)

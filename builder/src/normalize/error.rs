@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use carafe_layers::path::printable;
+use carafe_layers::text::escape_bytes;
 
 /// A built tree could not be normalized.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -48,5 +48,5 @@ impl NormalizeError {
 }
 
 fn escape(path: &Path) -> String {
-    printable(path.as_os_str().as_bytes())
+    escape_bytes(path.as_os_str().as_bytes())
 }
