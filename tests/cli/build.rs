@@ -70,6 +70,6 @@ fn on_a_small_disk(directory: &Path, command: &Command) -> String {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("No space left on device"), "{stderr}");
-    assert!(stderr.contains("help: ") && stderr.contains("room"), "{stderr}");
+    assert!(stderr.contains("help: ") && stderr.contains("free space"), "{stderr}");
     stderr
 }

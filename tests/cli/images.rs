@@ -35,11 +35,11 @@ fn a_base_that_is_not_there() {
       ╭─[4:14]
     3 │ build-image = "oci:[BASES]/build-image"
     4 │ base-image = "oci:no/such/directory"
-      ·              ──────────┬─────────
-      ·                        ╰── here
+      ·              ───────────┬───────────
+      ·                         ╰── here
     5 │ [frappe]
       ╰────
-     help: check the path, and that you may read it: `oci:` takes a directory with an index.json, `docker-archive:` and `oci-archive:` a file
+     help: check the path and its permissions: `oci:` requires a directory with an index.json, `docker-archive:` and `oci-archive:` a file
     "#);
     assert_snapshot!(with_base(&demo, "docker-archive:no/such/file.tar"), @r#"
      × carafe.toml:4:14: failed to read `no/such/file.tar`
@@ -51,7 +51,7 @@ fn a_base_that_is_not_there() {
       ·                              ╰── here
     5 │ [frappe]
       ╰────
-     help: check the path, and that you may read it: `oci:` takes a directory with an index.json, `docker-archive:` and `oci-archive:` a file
+     help: check the path and its permissions: `oci:` requires a directory with an index.json, `docker-archive:` and `oci-archive:` a file
     "#);
     assert_snapshot!(with_base(&demo, &demo.registry.image("frappe/base:version-99")), @r#"
      × carafe.toml:4:14: failed to read the manifest `version-99` of [REGISTRY]/frappe/base: `[REGISTRY]` has no such thing: MANIFEST_UNKNOWN: manifest unknown
