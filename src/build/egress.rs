@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use carafe_builder::bench::BenchError;
 use carafe_builder::egress::{
-    BlockedRequest, BodyStore, EgressConfig, EgressError, EgressProxy, EgressReport, Mode, Reason, Recording,
-    RecordingChange, Upstream,
+    BlockReason, BlockedRequest, BodyStore, EgressConfig, EgressError, EgressProxy, EgressReport, Mode,
+    Recording, RecordingChange, Upstream,
 };
 use carafe_builder::lock::Lock;
 use carafe_builder::sandbox::{Isolation, ProxyHandle};
@@ -73,9 +73,9 @@ impl BuildProxy {
     /// A program that went past the proxy may have done so in vain and gone on: it is named, but
     /// not made the cause.
     pub fn explain(&self, error: BenchError, context: &Context) -> Report {
-        match self.proxy.as_ref().and_then(|proxy| proxy.attempt_error()) {
-            Some(EgressError::Refused { refusals }) if refusals.iter().all(is_past_the_proxy) => {
-                warn(&refusals, context);
+        match self.proxy.as_ref().and_then(|proxy| proxy.explain_failure()) {
+            Some(EgressError::Blocked { requests }) if requests.iter().all(is_past_the_proxy) => {
+                warn(&requests, context);
                 Report::new(error)
             }
             Some(attempt_error) => Report::new(StepDenied::new(&error, attempt_error)),
@@ -92,15 +92,16 @@ impl BuildProxy {
         // Not told as no door: the image's lock would name no record.
         let proxy = Arc::into_inner(proxy)
             .ok_or_else(|| miette!(help = "tell us", "failed to close the door: it is still in use"))?;
-        let passed = proxy.close()?;
-        warn(&passed.refusals, context);
-        let EgressReport { refusals, tries_again, bytes_fetched, bytes_served, .. } = passed;
-        let failures = if self.recording { passed.failures } else { Vec::new() };
+        let report = proxy.close()?;
+        warn(&report.blocked, context);
+        let EgressReport { blocked: refusals, retries: tries_again, bytes_fetched, bytes_served, .. } =
+            report;
+        let failures = if self.recording { report.failed } else { Vec::new() };
         if !failures.is_empty() {
-            return Err(EgressError::Failed { failures }.into());
+            return Err(EgressError::Fetch { requests: failures }.into());
         }
-        let changes = if self.compared { passed.changes } else { Vec::new() };
-        let (record, recorded) = (passed.record, self.recording);
+        let changes = if self.compared { report.changes } else { Vec::new() };
+        let (record, recorded) = (report.recording, self.recording);
         Ok(Some(Traffic { record, recorded, changes, refusals, tries_again, bytes_fetched, bytes_served }))
     }
 }
@@ -118,7 +119,7 @@ fn upstream(network: &Network, offline: bool) -> Upstream {
 }
 
 fn is_past_the_proxy(refusal: &BlockedRequest) -> bool {
-    refusal.reason == Reason::NoProxy
+    refusal.reason == BlockReason::Bypass
 }
 
 fn warn(refusals: &[BlockedRequest], context: &Context) {

@@ -10,7 +10,7 @@ pub mod report;
 
 use std::fs::File;
 
-use carafe_builder::egress::{Answer, Method, Recording, Request};
+use carafe_builder::egress::{Method, RecordedRequest, RecordedResponse, Recording};
 use carafe_builder::git::{self, CommitId};
 use carafe_builder::lock::{Lock, LockedApp, LockedImage, LockedSource};
 use carafe_layers::digest::Digest;
@@ -120,7 +120,7 @@ impl Materials {
     pub fn list(lock: &Lock, record: &Recording, shelf: &dyn MaterialSource) -> Self {
         let mut materials: Vec<Material> = lock.apps.iter().map(|locked| app(locked, shelf)).collect();
         materials.extend([&lock.build_image, &lock.base_image].map(|locked| image(locked, shelf)));
-        let answers: Vec<(&Request, &Answer)> = record.entries().collect();
+        let answers: Vec<(&RecordedRequest, &RecordedResponse)> = record.entries().collect();
         let listed = parallel::map(answers, MAX_PARALLEL, |(request, answer)| {
             Ok::<_, std::convert::Infallible>(answered(request, answer, shelf))
         });
@@ -164,7 +164,7 @@ fn image(locked: &LockedImage, shelf: &dyn MaterialSource) -> Material {
     }
 }
 
-fn answered(request: &Request, answer: &Answer, shelf: &dyn MaterialSource) -> Material {
+fn answered(request: &RecordedRequest, answer: &RecordedResponse, shelf: &dyn MaterialSource) -> Material {
     let mut material = Material {
         kind: Kind::Metadata,
         name: request.url.file_name().to_owned(),
@@ -193,7 +193,12 @@ fn answered(request: &Request, answer: &Answer, shelf: &dyn MaterialSource) -> M
 }
 
 /// What git was answered, if it is a commit with its files.
-fn cloned(material: &mut Material, request: &Request, answer: &Answer, shelf: &dyn MaterialSource) {
+fn cloned(
+    material: &mut Material,
+    request: &RecordedRequest,
+    answer: &RecordedResponse,
+    shelf: &dyn MaterialSource,
+) {
     let path = request.url.as_url().path();
     let Some(repository) = path.strip_suffix("/git-upload-pack") else { return };
     let Some(commit) = shelf.body(&answer.body).and_then(git::first_commit) else { return };
