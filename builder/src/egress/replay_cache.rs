@@ -283,7 +283,7 @@ impl ReplayCache {
         // Ranges are served by the recorded size.
         match file.as_ref().map(File::metadata).transpose() {
             Ok(Some(found)) if found.len() != size => Err(ReplayError::Failed(format!(
-                "the recording has {size} bytes for the body {digest}, which has {}",
+                "the recorded size is {size} bytes, but the body {digest} has {}",
                 found.len()
             ))),
             _ => Ok(file),

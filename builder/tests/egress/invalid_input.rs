@@ -54,7 +54,7 @@ fn rejects_a_recording_with_a_wrong_digest_or_size() {
     let right = Digest::of(b"right").to_string();
     let edits = [
         (text.replace(&right, &Digest::of(b"wrong").to_string()), "the recording has sha256:"),
-        (text.replace("\"size\":5", "\"size\":4"), "the recording says 4 bytes"),
+        (text.replace("\"size\":5", "\"size\":4"), "the recorded size is 4 bytes"),
     ];
     for (edited, reason) in edits {
         let recording = Recording::parse(edited.as_bytes()).unwrap();
