@@ -157,4 +157,28 @@ mod tests {
         );
         assert_eq!(own_media_type(b"x"), None);
     }
+
+    /// `layers` has no dependency on oci-client: the constants of both must name the same types.
+    #[test]
+    fn media_types_and_annotations_agree_with_oci_client() {
+        use carafe_layers::image;
+        use oci_client::{annotations, manifest};
+        for (ours, theirs) in [
+            (media_type::INDEX, manifest::OCI_IMAGE_INDEX_MEDIA_TYPE),
+            (media_type::MANIFEST, manifest::OCI_IMAGE_MEDIA_TYPE),
+            (media_type::CONFIG, manifest::IMAGE_CONFIG_MEDIA_TYPE),
+            (media_type::LAYER_TAR, manifest::IMAGE_LAYER_MEDIA_TYPE),
+            (media_type::LAYER_GZIP, manifest::IMAGE_LAYER_GZIP_MEDIA_TYPE),
+            (media_type::DOCKER_INDEX, manifest::IMAGE_MANIFEST_LIST_MEDIA_TYPE),
+            (media_type::DOCKER_MANIFEST, manifest::IMAGE_MANIFEST_MEDIA_TYPE),
+            (media_type::DOCKER_CONFIG, manifest::IMAGE_DOCKER_CONFIG_MEDIA_TYPE),
+            (media_type::DOCKER_LAYER_GZIP, manifest::IMAGE_DOCKER_LAYER_GZIP_MEDIA_TYPE),
+            (media_type::DOCKER_LAYER_TAR, manifest::IMAGE_DOCKER_LAYER_TAR_MEDIA_TYPE),
+            (image::BASE_NAME, annotations::ORG_OPENCONTAINERS_IMAGE_BASE_NAME),
+            (image::BASE_DIGEST, annotations::ORG_OPENCONTAINERS_IMAGE_BASE_DIGEST),
+            (carafe_layers::oci::REF_NAME, annotations::ORG_OPENCONTAINERS_IMAGE_REF_NAME),
+        ] {
+            assert_eq!(ours, theirs);
+        }
+    }
 }

@@ -117,8 +117,9 @@ impl FromStr for Reference {
     }
 }
 
-/// Docker's grammar and its rules for `docker.io` are oci-client's; it knows no IPv6 host, and
-/// lets an upper-case first component through as a repository.
+/// Docker's grammar and its rules for `docker.io` are oci-client's. It knows no IPv6 host, and it
+/// accepts an upper-case first component as a repository and any Unicode letter in a tag: the
+/// specification allows neither.
 fn parse(text: &str) -> Option<Reference> {
     let (address, rest) = match text.strip_prefix('[') {
         Some(_) => {
@@ -130,6 +131,9 @@ fn parse(text: &str) -> Option<Reference> {
     let parsed: oci_client::Reference = rest.parse().ok()?;
     let name = parsed.repository().to_owned();
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return None;
+    }
+    if !parsed.tag().is_none_or(is_tag) {
         return None;
     }
     let digest = parsed.digest().map(Digest::from_str).transpose().ok()?;
@@ -240,6 +244,7 @@ mod tests {
             ("Frappe/erpnext", "lower case"),
             ("registry.example.com/erp:", "its tag"),
             ("registry.example.com/erp:.x", "its tag"),
+            ("registry.example.com/erp:größe", "its tag"),
             ("registry.example.com/erp@sha256:12", "its digest"),
             ("registry.example.com/erp@md5:12", "its digest"),
             ("[::1:5000/erp", "its host"),

@@ -2,7 +2,7 @@
 //! written to the list under a tag of the digest.
 
 use carafe_layers::digest::Digest;
-use carafe_layers::graph::Document;
+use carafe_layers::oci::Document;
 use carafe_layers::oci::{Descriptor, Index, media_type};
 use carafe_layers::referrers::{self, Referrer};
 use reqwest::header::{ACCEPT, LINK};

@@ -3,7 +3,7 @@
 //! A program that uses its proxy sends no DNS query. One that does bypasses the proxy, and gets
 //! NXDOMAIN at once so that it does not wait and retry.
 
-use carafe_layers::path::printable;
+use carafe_layers::text::escape_bytes;
 
 /// Size of a message's header.
 const HEADER_BYTES: usize = 12;
@@ -48,7 +48,7 @@ fn name(message: &[u8]) -> Option<(String, usize)> {
         }
         // A larger length marks a compression pointer, which a query does not need.
         let label = message.get(at + 1..=at + length).filter(|_| length <= MAX_LABEL_BYTES)?;
-        labels.push(printable(&label.to_ascii_lowercase()));
+        labels.push(escape_bytes(&label.to_ascii_lowercase()));
         at += 1 + length;
         if at - HEADER_BYTES > MAX_NAME_BYTES {
             return None;

@@ -1,9 +1,9 @@
 //! Tokens: from a registry's challenge and our credentials to an `Authorization` header.
 //!
-//! Ours and not oci-client's, for what its own dance lacks: a refused token request is an error
-//! with the server's word (it swallows it, and a 401 follows), one token may cover a second
-//! repository to mount from, identity tokens are exchanged, and an open registry is asked for its
-//! challenge once and not before every request.
+//! Carafe's own, because oci-client lacks the following: a rejected token request is an error with
+//! the server's message, one token covers a second repository to mount from, identity tokens are
+//! exchanged, a token is replaced after a 401, and the challenge is requested once per registry.
+//! `docs/adr/0006-registry-requests.md` has the details.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use carafe_builder::secret::Secret;
 use http_auth::parser::ChallengeParser;
+use oci_client::token_cache::RegistryToken;
 use reqwest::{RequestBuilder, Url, header};
 use serde::Deserialize;
 
@@ -108,12 +109,13 @@ impl TokenRequest<'_> {
 pub(in crate::registry) fn parse_token(body: &str) -> Option<Grant> {
     #[derive(Deserialize)]
     struct Answer {
-        token: Option<String>,
-        access_token: Option<String>,
+        /// Under either of its names, `token` and `access_token`.
+        #[serde(flatten)]
+        token: RegistryToken,
         expires_in: Option<u64>,
     }
     let answer: Answer = serde_json::from_str(body).ok()?;
-    let token = answer.token.or(answer.access_token).filter(|token| is_header_safe(token))?;
+    let token = Some(answer.token.token()).filter(|token| is_header_safe(token))?;
     let seconds = answer.expires_in.filter(|&seconds| seconds > 0).unwrap_or(DEFAULT_TOKEN_SECONDS);
     // A fifth earlier: the request that carries it takes time too.
     let lifetime = Duration::from_secs(seconds.min(MAX_TOKEN_SECONDS)) * 4 / 5;
@@ -173,7 +175,14 @@ mod tests {
     #[test]
     fn a_token_that_fits_no_header_is_refused() {
         assert!(parse_token(r#"{"token":"abc","expires_in":300}"#).unwrap().is_fresh());
-        assert!(parse_token(r#"{"access_token":"abc"}"#).is_some());
+        for body in [
+            r#"{"access_token":"abc"}"#,
+            r#"{"token":"abc","access_token":"abc","expires_in":300,"issued_at":"2026-01-01T00:00:00Z"}"#,
+            r#"{"token":null,"access_token":"abc","expires_in":null,"refresh_token":"x"}"#,
+        ] {
+            let authorization = parse_token(body).map(|grant| grant.authorization);
+            assert!(matches!(authorization, Some(Authorization::Bearer(token)) if token.expose() == "abc"));
+        }
         for body in ["", "{}", r#"{"token":""}"#, r#"{"token":"a\nb"}"#, r#"{"token":"ü"}"#] {
             assert!(parse_token(body).is_none(), "{body}");
         }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use oci_client::errors::{OciEnvelope, OciError, OciErrorCode};
 use reqwest::StatusCode;
-use serde::Deserialize;
 
 use super::access::Access;
 use super::scrub::scrub;
@@ -60,7 +60,7 @@ impl Rule {
 
     /// The rule behind a refusal of a write. ProgressTask by the specification's codes, and where several
     /// registries use one code for many things (`DENIED`) by their words.
-    fn of(access: &Access, status: StatusCode, errors: &[Entry]) -> Option<Self> {
+    fn of(access: &Access, status: StatusCode, errors: &[OciError]) -> Option<Self> {
         let is_final = status.is_client_error()
             && !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS);
         if !is_final || *access == Access::Pull {
@@ -69,13 +69,13 @@ impl Rule {
         errors.iter().find_map(|entry| {
             let words = entry.message.to_lowercase();
             let says = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
-            match entry.code.as_str() {
+            match &entry.code {
                 _ if says(&["quota", "configured upper limit", "storage limit"]) => Some(Self::Quota),
                 _ if says(&["immutable"]) => Some(Self::ImmutableTag),
                 _ if says(&["read only", "read-only"]) => Some(Self::ReadOnly),
-                "NAME_INVALID" | "TAG_INVALID" => Some(Self::NameInvalid),
-                "NAME_UNKNOWN" => Some(Self::NoSuchProject),
-                "NOT_FOUND" if status == StatusCode::NOT_FOUND => Some(Self::NoSuchProject),
+                OciErrorCode::NameInvalid | OciErrorCode::TagInvalid => Some(Self::NameInvalid),
+                OciErrorCode::NameUnknown => Some(Self::NoSuchProject),
+                OciErrorCode::NotFound if status == StatusCode::NOT_FOUND => Some(Self::NoSuchProject),
                 _ => None,
             }
         })
@@ -90,24 +90,13 @@ pub(super) struct Refusal {
     pub(super) rule: Option<Rule>,
 }
 
-#[derive(Deserialize)]
-struct Envelope {
-    errors: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    code: String,
-    #[serde(default)]
-    message: String,
-}
-
 impl Refusal {
     pub(super) fn read(access: &Access, status: StatusCode, body: &str) -> Self {
-        let errors = serde_json::from_str(body).map(|envelope: Envelope| envelope.errors);
+        let errors = serde_json::from_str(body).map(|envelope: OciEnvelope| envelope.errors);
         let text = match &errors {
             Ok(errors) => {
-                let entries = errors.iter().map(|entry| format!("{}: {}", entry.code, entry.message));
+                let entries =
+                    errors.iter().map(|entry| format!("{}: {}", code_text(&entry.code), entry.message));
                 scrub(&entries.collect::<Vec<_>>().join("; "))
             }
             Err(_) => scrub(body),
@@ -116,6 +105,13 @@ impl Refusal {
         let message = if text.is_empty() { reason() } else { text };
         Self { message, rule: Rule::of(access, status, errors.as_deref().unwrap_or_default()) }
     }
+}
+
+/// The code as the registry sent it. oci-client has no `Display` for it, and its serialized form is
+/// that text.
+fn code_text(code: &OciErrorCode) -> String {
+    let text = serde_json::to_value(code).ok();
+    text.as_ref().and_then(|text| text.as_str()).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -158,6 +154,35 @@ mod tests {
         ] {
             assert_eq!(rule(&push, status, code, message), Some(wanted), "{message}");
             assert_eq!(rule(&Access::Pull, status, code, message), None, "{message}");
+        }
+    }
+
+    /// The documents that registries send: a code of the registry's own, no message, no detail, a
+    /// detail of any type. A document that is not an envelope is shown as text.
+    #[test]
+    fn reads_every_form_of_an_error_document() {
+        let shown = |body: &str| Refusal::read(&Access::Pull, StatusCode::FORBIDDEN, body).message;
+        for (body, expected) in [
+            (r#"{"errors":[{"code":"DENIED","message":"no","detail":null}]}"#, "DENIED: no"),
+            (r#"{"errors":[{"code":"DENIED","message":"no","detail":[{"Type":"r"}]}]}"#, "DENIED: no"),
+            (r#"{"errors":[{"code":"DENIED"}]}"#, "DENIED:"),
+            (
+                r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}"#,
+                "TOOMANYREQUESTS: slow down",
+            ),
+            (
+                r#"{"errors":[{"code":"ARTIFACT_LOCKED","message":"it is locked","x":1}],"y":2}"#,
+                "ARTIFACT_LOCKED: it is locked",
+            ),
+            (r#"{"errors":[{"code":"a","message":"b"},{"code":"c","message":"d"}]}"#, "a: b; c: d"),
+            (r#"{"errors":[]}"#, "forbidden"),
+            (r#"{"errors":null}"#, r#"{"errors":null}"#),
+            (r#"{"errors":[{"code":403}]}"#, r#"{"errors":[{"code":403}]}"#),
+            (r#"{"errors":[{"message":"no code"}]}"#, r#"{"errors":[{"message":"no code"}]}"#),
+            (r#"{"details":"no envelope"}"#, r#"{"details":"no envelope"}"#),
+            ("", "forbidden"),
+        ] {
+            assert_eq!(shown(body).trim_end(), expected, "{body}");
         }
     }
 

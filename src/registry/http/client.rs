@@ -1,5 +1,6 @@
-//! What every request of ours has in common; [`super::transport`] has the HTTP clients. What is asked
-//! is in `upload/`, and beside this room in `manifest`, `referrers` and `pull`; `docs/adr/0006-requests-of-our-own.md` says why oci-client asks none of it.
+//! What all requests have in common; [`super::transport`] has the HTTP clients. The requests
+//! themselves are in `upload/`, `manifest`, `referrers` and `pull`.
+//! `docs/adr/0006-registry-requests.md` compares each of them with oci-client's.
 
 use std::sync::Arc;
 use std::time::Duration;
