@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use carafe_builder::bench::BenchError;
 use carafe_builder::egress::{
-    BlockedRequest, BodyStore, EgressConfig, EgressError, EgressProxy, EgressReport, Mode, Reason, Recording,
-    RecordingChange, Upstream,
+    BlockReason, BlockedRequest, BodyStore, EgressConfig, EgressError, EgressProxy, EgressReport, Mode,
+    Recording, RecordingChange, Upstream,
 };
 use carafe_builder::lock::Lock;
 use carafe_builder::sandbox::{Isolation, ProxyHandle};
@@ -73,9 +73,9 @@ impl BuildProxy {
     /// Attempts to bypass the proxy are only warnings: programs often continue without such a connection, so
     /// there is no evidence that one is the cause.
     pub fn explain(&self, error: BenchError, context: &Context) -> Report {
-        match self.proxy.as_ref().and_then(|proxy| proxy.attempt_error()) {
-            Some(EgressError::Refused { refusals }) if refusals.iter().all(is_bypass) => {
-                warn(&refusals, context);
+        match self.proxy.as_ref().and_then(|proxy| proxy.explain_failure()) {
+            Some(EgressError::Blocked { requests }) if requests.iter().all(is_bypass) => {
+                warn(&requests, context);
                 Report::new(error)
             }
             Some(cause) => Report::new(StepDenied::new(&error, cause)),
@@ -97,25 +97,18 @@ impl BuildProxy {
             )
         })?;
         let EgressReport {
-            record,
-            changes,
-            refusals,
-            failures,
-            tries_again,
-            bytes_fetched,
-            bytes_served,
-            ..
+            recording, changes, blocked, failed, retries, bytes_fetched, bytes_served, ..
         } = proxy.close()?;
-        warn(&refusals, context);
-        if self.is_recording && !failures.is_empty() {
-            return Err(EgressError::Failed { failures }.into());
+        warn(&blocked, context);
+        if self.is_recording && !failed.is_empty() {
+            return Err(EgressError::Fetch { requests: failed }.into());
         }
         Ok(Some(Traffic {
-            recording: record,
+            recording,
             is_new: self.is_recording,
             changes: if self.has_previous { changes } else { Vec::new() },
-            blocked: refusals,
-            retries: tries_again,
+            blocked,
+            retries,
             bytes_fetched,
             bytes_served,
         }))
@@ -135,7 +128,7 @@ fn upstream(network: &Network, offline: bool) -> Upstream {
 }
 
 fn is_bypass(request: &BlockedRequest) -> bool {
-    request.reason == Reason::NoProxy
+    request.reason == BlockReason::Bypass
 }
 
 fn warn(blocked: &[BlockedRequest], context: &Context) {

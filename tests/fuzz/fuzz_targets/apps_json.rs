@@ -1,4 +1,4 @@
-//! An apps.json, as it comes in a variable.
+//! An `apps.json` with any content.
 #![no_main]
 
 use std::path::PathBuf;
