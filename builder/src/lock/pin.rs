@@ -199,7 +199,7 @@ fn checkout(
     let task = progress.task(Stage::Fetch, short, None, Unit::Bytes);
     let checkout = match (&app.source, wanted) {
         (AppSource::Git { remote, without_submodules, .. }, Some(wanted)) => {
-            store.fetch_without(remote, wanted.commit, without_submodules, &task)
+            store.fetch_with_empty_submodules(remote, wanted.commit, without_submodules, &task)
         }
         (AppSource::Local { path }, wanted) => {
             store.local(&directory.join(path), wanted.and_then(|wanted| wanted.time), &task)

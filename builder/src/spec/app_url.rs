@@ -1,6 +1,7 @@
 //! The forms in which bench takes an app, and the secrets in them.
 
-use crate::git::{Credential, Remote};
+use crate::git::Remote;
+use crate::net::Credential;
 use crate::secret::Secret;
 
 use super::{Origin, SpecError};
@@ -34,7 +35,7 @@ pub(super) fn parse(text: &str, origin: &Origin, env: Environment) -> Result<App
         origin.error(error.to_string(), forms)
     })?;
     let remote = match credential {
-        Some(credential) => remote.with_credential(credential),
+        Some(credential) => remote.with_credential(credential).map_err(|error| origin.wrap(error))?,
         None => remote,
     };
     Ok(AppUrl { remote, name })
@@ -55,10 +56,11 @@ fn split_credentials(
     let url = format!("{scheme}://{}", &rest[userinfo.len() + 1..]);
     let expand = |part: &str| expand(part, origin, env);
     let credential = match userinfo.split_once(':') {
-        Some((username, password)) => Credential::new(expand(username)?, Secret::new(expand(password)?)),
-        None => Credential::token(Secret::new(expand(userinfo)?)),
+        Some((user, password)) => {
+            Credential::Basic { user: expand(user)?, password: Secret::new(expand(password)?) }
+        }
+        None => Credential::Bearer(Secret::new(expand(userinfo)?)),
     };
-    let credential = credential.map_err(|error| origin.wrap(error))?;
     Ok((url, Some(credential)))
 }
 

@@ -147,5 +147,5 @@ pub(super) fn check_name(name: &str, origin: &Origin) -> Result<(), SpecError> {
         let help = format!("bench cannot clone a commit by `branch`; write `commit = \"{name}\"`");
         return Err(origin.error("a commit stands where a branch or a tag belongs", help));
     }
-    git::check_name(name).map_err(|error| origin.wrap(error))
+    git::check_ref_name(name).map_err(|error| origin.wrap(error))
 }

@@ -56,7 +56,7 @@ fn app(locked: &LockedApp) -> Result<AppSpec, SpecError> {
         LockedSource::Git { url, reference } => {
             let origin = Origin::whole(LOCK, url);
             let remote = Remote::parse(url).map_err(|error| origin.wrap(error))?;
-            if remote.credential().is_some() {
+            if remote.has_credential() {
                 return Err(origin.error("a credential stands in it, and carafe writes none", ""));
             }
             let name = reference.as_ref().map(|(_, name)| name.clone());

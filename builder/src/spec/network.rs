@@ -136,20 +136,15 @@ impl Network {
         let Ok(public) = remote.url().parse::<PublicUrl>() else { return Ok(remote) };
         let place = Mirror::locate(&self.mirrors, &public);
         let remote = if place == public { remote } else { remote.located_at(place.as_str())? };
-        if remote.credential().is_some() {
+        if remote.has_credential() {
             return Ok(remote);
         }
         let with_port = format!("{}:{}", place.host(), place.port());
         let credential = self.credentials.get(&with_port).or_else(|| self.credentials.get(place.host()));
-        Ok(match credential {
-            None => remote,
-            Some(Credential::Basic { user, password }) => {
-                remote.with_credential(git::Credential::new(user, password.clone())?)
-            }
-            Some(Credential::Bearer(token) | Credential::IdentityToken(token)) => {
-                remote.with_credential(git::Credential::token(token.clone())?)
-            }
-        })
+        match credential {
+            None => Ok(remote),
+            Some(credential) => remote.with_credential(credential.clone()),
+        }
     }
 
     /// Everything in it that nobody may see.
@@ -230,7 +225,7 @@ token = '${TOKEN}'
         for elsewhere in ["https://gitlab.com/a/b", "git@github.com:frappe/frappe"] {
             let remote = network.locate(Remote::parse(elsewhere).unwrap()).unwrap();
             assert_eq!(remote.location(), elsewhere);
-            assert!(remote.credential().is_none());
+            assert!(!remote.has_credential());
         }
     }
 
