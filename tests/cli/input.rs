@@ -129,7 +129,7 @@ fn rejects_an_invalid_url() {
     let app =
         |url: &str| format!("[frappe]\nbranch = \"main\"\n[[app]]\nurl = \"{url}\"\nbranch = \"main\"\n");
     assert_snapshot!(carafe_toml(&app("htps://git.example.com/a")), @r#"
-     × carafe.toml:4:1: failed to read `htps://git.example.com/a` as the address of a git repository: its scheme is not supported
+     × carafe.toml:4:1: failed to parse `htps://git.example.com/a` as the URL of a git repository: its scheme is not supported
       ╭─[4:1]
     3 │ [[app]]
     4 │ url = "htps://git.example.com/a"

@@ -199,7 +199,7 @@ fn checkout(
     let task = progress.task(Stage::Fetch, short, None, Unit::Bytes);
     let checkout = match (&app.source, expected) {
         (AppSource::Git { remote, without_submodules, .. }, Some(expected)) => {
-            store.fetch_without(remote, expected.commit, without_submodules, &task)
+            store.fetch_with_empty_submodules(remote, expected.commit, without_submodules, &task)
         }
         (AppSource::Local { path }, expected) => {
             store.local(&directory.join(path), expected.and_then(|expected| expected.time), &task)

@@ -51,7 +51,7 @@ fn app(locked: &LockedApp) -> Result<AppSpec, SpecError> {
         LockedSource::Git { url, reference } => {
             let origin = Origin::document(LOCK, url);
             let remote = Remote::parse(url).map_err(|error| origin.wrap(error))?;
-            if remote.credential().is_some() {
+            if remote.has_credential() {
                 return Err(
                     origin.error("the URL has a credential, which carafe never writes into a lock", "")
                 );

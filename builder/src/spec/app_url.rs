@@ -2,7 +2,8 @@
 
 use super::environment::{Environment, expand_variables};
 use super::error::{Origin, SpecError};
-use crate::git::{self, Credential, Remote};
+use crate::git::{self, Remote};
+use crate::net::Credential;
 use crate::secret::Secret;
 
 /// The prefix that bench adds to a shorthand such as `frappe/payments`.
@@ -31,7 +32,7 @@ pub(super) fn parse(text: &str, origin: &Origin, env: Environment) -> Result<App
         origin.error(error.to_string(), forms)
     })?;
     let remote = match credential {
-        Some(credential) => remote.with_credential(credential),
+        Some(credential) => remote.with_credential(credential).map_err(|error| origin.wrap(error))?,
         None => remote,
     };
     Ok(AppUrl { remote, name })
@@ -52,10 +53,11 @@ fn split_credentials(
     let url = format!("{scheme}://{}", &rest[userinfo.len() + 1..]);
     let expand = |part: &str| expand_variables(part, origin, env);
     let credential = match userinfo.split_once(':') {
-        Some((username, password)) => Credential::new(expand(username)?, Secret::new(expand(password)?)),
-        None => Credential::token(Secret::new(expand(userinfo)?)),
+        Some((user, password)) => {
+            Credential::Basic { user: expand(user)?, password: Secret::new(expand(password)?) }
+        }
+        None => Credential::Bearer(Secret::new(expand(userinfo)?)),
     };
-    let credential = credential.map_err(|error| origin.wrap(error))?;
     Ok((url, Some(credential)))
 }
 
@@ -83,7 +85,7 @@ pub(crate) fn check_ref_name(name: &str, origin: &Origin) -> Result<(), SpecErro
         let help = format!("bench cannot clone a commit by `branch`; write `commit = \"{name}\"`");
         return Err(origin.error("`branch` must be a branch or a tag, not a commit", help));
     }
-    git::check_name(name).map_err(|error| origin.wrap(error))
+    git::check_ref_name(name).map_err(|error| origin.wrap(error))
 }
 
 #[cfg(test)]

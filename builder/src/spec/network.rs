@@ -140,20 +140,15 @@ impl Network {
         let Ok(public) = remote.url().parse::<PublicUrl>() else { return Ok(remote) };
         let location = Mirror::locate(&self.mirrors, &public);
         let remote = if location == public { remote } else { remote.located_at(location.as_str())? };
-        if remote.credential().is_some() {
+        if remote.has_credential() {
             return Ok(remote);
         }
         let with_port = format!("{}:{}", location.host(), location.port());
         let credential = self.credentials.get(&with_port).or_else(|| self.credentials.get(location.host()));
-        Ok(match credential {
-            None => remote,
-            Some(Credential::Basic { user, password }) => {
-                remote.with_credential(git::Credential::new(user, password.clone())?)
-            }
-            Some(Credential::Bearer(token) | Credential::IdentityToken(token)) => {
-                remote.with_credential(git::Credential::token(token.clone())?)
-            }
-        })
+        match credential {
+            None => Ok(remote),
+            Some(credential) => remote.with_credential(credential.clone()),
+        }
     }
 
     /// All secrets in these settings.
@@ -239,7 +234,7 @@ token = '${TOKEN}'
         for elsewhere in ["https://gitlab.com/a/b", "git@github.com:frappe/frappe"] {
             let remote = network.locate(Remote::parse(elsewhere).unwrap()).unwrap();
             assert_eq!(remote.location(), elsewhere);
-            assert!(remote.credential().is_none());
+            assert!(!remote.has_credential());
         }
     }
 
