@@ -25,7 +25,7 @@ use carafe_layers::pack::PackedLayer;
 use carafe_layers::source::{ResolvedImage, resolve};
 
 use crate::build::lock::Locked;
-use crate::build::recording::Network;
+use crate::build::recording::NetworkPlan;
 use crate::build::{self, BuildPolicy, Built, LockOptions, bundled};
 use crate::bundle::stage::{self as bundles, Output};
 use crate::context::Context;
@@ -47,7 +47,7 @@ pub fn lock(
     context: &Context,
 ) -> miette::Result<(Option<Lock>, Lock)> {
     let old = Lock::read(path)?;
-    let (new, _) = build::lock::make_anew(spec, path, policy, context)?;
+    let (new, _) = build::lock::lock_again(spec, path, policy, context)?;
     Ok((old, new))
 }
 
@@ -109,9 +109,9 @@ fn build_image(
     if let (Some(push), None) = (push, layout) {
         transfer::push::send_base(push, &sources, &lock.base_image, None);
     }
-    let Network { mode, keep } = network;
+    let NetworkPlan { mode, output } = network;
     let (tree, traffic) = build::bench::build(spec, &lock, &sources, mode, scratch, policy, context)?;
-    let lock = build::recording::settle(lock, traffic.as_ref(), &keep, context)?;
+    let lock = build::recording::finalize(lock, traffic.as_ref(), &output, context)?;
     let is_complete = layout.is_some();
     let layout = layout.map_or_else(|| scratch.path().join("layout"), Path::to_owned);
     let send_layer = |layer: &PackedLayer, layout: &LayoutWriter| {
@@ -137,7 +137,7 @@ fn deliver(
 ) -> miette::Result<Delivered> {
     let mut transfer = transfer::push::transfer(&built.image, &built.layout, &built.sources)?;
     if destinations.attach_recording {
-        let recording = built.traffic.as_ref().map(|traffic| &traffic.record);
+        let recording = built.traffic.as_ref().map(|traffic| &traffic.recording);
         transfer = transfer::referrers::attach(transfer, recording, context)?;
     }
     let transfer = Transfer { names: destinations.tags.clone(), ..transfer };
@@ -261,7 +261,7 @@ pub fn verify<R>(
     let scratch = context.cache.scratch()?;
     let locked = match policy.bundle {
         Some(bundle) => bundled::unpack(bundle, context)?,
-        None => Locked::again(&claims.lock, context)?,
+        None => Locked::for_rebuild(&claims.lock, context)?,
     };
     let built = build_image(&claims.spec, locked, options.keep.as_deref(), None, policy, &scratch, context)?;
     let rebuilt = open_rebuilt(&built)?;

@@ -17,7 +17,7 @@ use carafe_builder::secret::Redactor;
 use carafe_builder::spec::{Spec, format_bytes};
 use miette::{Context as _, IntoDiagnostic, miette};
 
-use super::client_caches::Downloads;
+use super::client_caches::ClientCaches;
 use super::egress::{BuildProxy, Traffic};
 use super::fetch::{BuildRoot, Sources};
 use super::policy::BuildPolicy;
@@ -45,7 +45,7 @@ pub fn build(
     check_tools(lock, &sources.build_root, policy.isolation, context)?;
     let memory = spec.memory.map(|size| size.0);
     let heap = memory.unwrap_or(u64::MAX).min(machine_memory()) / 100 * NODE_HEAP_PERCENT;
-    let downloads = Downloads::of(&mode, scratch, policy, context)?;
+    let downloads = ClientCaches::open(&mode, scratch, policy, context)?;
     let inputs = BuildInputs {
         lock,
         apps: publish(&sources.apps, scratch, context)?,
@@ -58,7 +58,7 @@ pub fn build(
     additions.env.extend(lock.env.clone());
     let proxy = BuildProxy::open(spec, lock, mode, policy, context)?;
     let root = &sources.build_root;
-    let sandbox = open(root, additions, spec.redactor(), proxy.keeper(), scratch, policy.isolation, context)?;
+    let sandbox = open(root, additions, spec.redactor(), proxy.handle(), scratch, policy.isolation, context)?;
     let task = context.progress.task(Stage::Build, "bench", None, Unit::Items);
     let made = BenchInit.build(&inputs, &sandbox, &task).map_err(|error| proxy.explain(error, context))?;
     let scripts = scratch.path().join("scripts");
@@ -67,7 +67,7 @@ pub fn build(
     drop(sandbox);
     let traffic = proxy.close(context)?;
     if let Some(traffic) = &traffic {
-        downloads.keep(&traffic.record, policy, context)?;
+        downloads.store(&traffic.recording, policy, context)?;
     }
     let through = traffic.as_ref().map(|traffic| format!(", {traffic}")).unwrap_or_default();
     task.finish(format!("{} apps, peak memory {}{through}", lock.apps.len(), format_bytes(peak)));

@@ -12,7 +12,7 @@ use miette::{Context as _, IntoDiagnostic};
 use super::fetch::image;
 use super::lock::Locked;
 use super::policy::BuildPolicy;
-use super::recording::{self, Network};
+use super::recording::{self, NetworkPlan};
 use crate::bundle::{Bundle, BundleBuilder, BundleError, BundleInputs};
 use crate::context::Context;
 
@@ -48,7 +48,7 @@ pub fn gather(
 /// The recording that the lock at `path` names.
 pub fn find_recording(lock: &Lock, path: &Path, context: &Context) -> miette::Result<Recording> {
     let missing = || BundleError::NoRecording { lock: path.display().to_string() };
-    recording::find(lock.record.ok_or_else(missing)?, &recording::record_path(path), context)
+    recording::find(lock.recording.ok_or_else(missing)?, &recording::recording_path(path), context)
 }
 
 /// Copies the commits, bodies and recording of a bundle into the cache. The returned lock has
@@ -56,6 +56,6 @@ pub fn find_recording(lock: &Lock, path: &Path, context: &Context) -> miette::Re
 pub fn unpack(bundle: &Bundle, context: &Context) -> miette::Result<Locked> {
     let bodies = BodyStore::of(&context.cache)?;
     let apps = bundle.unpack(&context.commits, &bodies, &context.progress)?;
-    let network = Network::replay(bundle.recording().clone());
+    let network = NetworkPlan::replay(bundle.recording().clone());
     Ok(Locked { lock: bundle.lock().clone(), apps: Some(apps), network })
 }

@@ -1,4 +1,4 @@
-//! Lock → Sources: the pinned commits, the unpacked build image, the base image's documents.
+//! Lock → [`Sources`]: the pinned commits, the rootfs of the build image, the documents of the base image.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,31 +17,31 @@ use super::policy::BuildPolicy;
 use crate::context::Context;
 use crate::images::ImageName;
 
-/// The version of what lies in the cache under `roots`.
+/// The version of the cache's bucket `roots`.
 const ROOTS_VERSION: u32 = 1;
 
-/// Everything a build reads.
+/// All inputs of a build.
 pub struct Sources {
-    /// Frappe first; as in the lock.
+    /// The apps in the order of the lock, frappe first.
     pub apps: Vec<PinnedApp>,
-    /// Where bench runs.
+    /// The rootfs of the build image.
     pub build_root: BuildRoot,
-    /// What the image stands on.
+    /// The documents of the base image.
     pub base: ResolvedImage,
-    /// Where its blobs are.
+    /// The source of the base image's blobs.
     pub base_source: Arc<dyn ImageSource>,
 }
 
-/// The unpacked build image.
+/// The rootfs of the build image.
 pub struct BuildRoot {
-    /// The directory, which nobody writes to.
+    /// The directory, which is never written to after it is unpacked.
     pub path: PathBuf,
-    /// `NAME=value` of its config.
+    /// The environment variables of the image's config, as name and value.
     pub env: Vec<(String, String)>,
 }
 
-/// Brings everything that a build reads, apps and images side by side. `apps` are those that were
-/// fetched already, for the lock.
+/// Fetches all inputs of a build, apps and images in parallel. `apps` is set if the apps were fetched for making the
+/// lock.
 pub fn fetch(
     spec: &Spec,
     lock: &Lock,
@@ -62,7 +62,7 @@ pub fn fetch(
     })
 }
 
-/// An image at its locked digest.
+/// Resolves an image at its locked digest.
 pub fn image(
     spec: &Spec,
     locked: &LockedImage,
@@ -77,8 +77,8 @@ pub fn image(
     let resolved = resolve(&*source, &Platform::host())?;
     if resolved.root.digest != locked.digest {
         return Err(miette!(
-            help = "if the change is wanted, run `carafe lock`",
-            "`{}` is {} now, the lock says {}",
+            help = "if the change is intended, run `carafe lock`",
+            "`{}` does not match the lock: its digest is {}, the lock has {}",
             locked.reference,
             resolved.root.digest,
             locked.digest
@@ -96,15 +96,15 @@ fn open_by_name(
     let name: ImageName = locked.reference.parse()?;
     if offline && matches!(name, ImageName::Registry(_)) {
         return Err(miette!(
-            help = "build from a bundle, which has it; or name an OCI layout on disk: `oci:DIRECTORY`",
-            "`{}` is in a registry, and with `--offline` none is asked",
+            help = "build from a bundle, which contains it, or use an OCI layout on disk: `oci:DIRECTORY`",
+            "failed to read `{}`: registries are not available with `--offline`",
             locked.reference
         ));
     }
     Ok(name.relative_to(&spec.directory).open(&context.registry, Some(locked.digest))?)
 }
 
-/// The build image, unpacked once into the cache. Without a sandbox it is this machine itself.
+/// The rootfs of the build image, which is unpacked once into the cache. Without a sandbox: this machine's root.
 pub fn build_root(
     spec: &Spec,
     locked: &LockedImage,

@@ -1,4 +1,4 @@
-//! BuiltTree → Layers: walk, plan, and one pass over each group.
+//! [`BuiltTree`] → [`PackedLayer`]s: walk, plan, and one pass over each group of entries.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -16,11 +16,11 @@ use carafe_layers::walk::walk;
 
 use crate::context::Context;
 
-/// Layers that we put on top of the base at most. The base has its own, and 127 is the end.
+/// Maximum number of layers above the base image's. Container runtimes support up to 127 layers in total.
 const MAX_OWN_LAYERS: NonZeroUsize = NonZeroUsize::new(60).unwrap();
 
-/// Packs the tree into layers of `layout`, lowest first, and calls `packed` as soon as a layer is
-/// stored there. A secret in any of them is an error.
+/// Packs the tree into layers in `layout`, the lowest first. `packed` is called for each layer as soon as it
+/// is complete. A secret in a layer is an error.
 pub fn pack(
     tree: &BuiltTree,
     lock: &Lock,

@@ -71,7 +71,7 @@ pub fn run(arguments: &BuildArguments, run: &Run) -> miette::Result<u8> {
     let options = LockOptions {
         path: arguments.spec.lock_path(),
         locked: arguments.locked,
-        renew: arguments.lock,
+        relock: arguments.lock,
         update: update(&arguments.update),
     };
     let policy = arguments.sandbox.policy(arguments.offline, bundle.as_ref());
@@ -99,7 +99,7 @@ impl Inputs {
         let destinations = destinations(arguments, &tags)?;
         let context = context(arguments, run, None, &destinations)?;
         let bundle = open(&arguments.bundle, &context)?;
-        let spec = Spec { tags, ..Spec::from_lock(bundle.lock())? };
+        let spec = Spec { tags, ..bundle.lock().to_spec()? };
         Ok(Self { spec, bundle: Some(bundle), destinations, context })
     }
 }

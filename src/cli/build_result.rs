@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use carafe_builder::egress::{BlockedRequest, PeerProcess, Reason, RecordingChange};
+use carafe_builder::egress::{BlockReason, BlockedRequest, PeerProcess, RecordingChange};
 use carafe_layers::digest::Digest;
 use carafe_layers::pack::PackedLayer;
 use serde::Serialize;
@@ -121,12 +121,12 @@ impl LayerData {
 impl RecordingData {
     fn of(traffic: &Traffic) -> Self {
         Self {
-            digest: traffic.record.digest(),
-            is_new: traffic.recorded,
-            responses: traffic.record.entries().len(),
+            digest: traffic.recording.digest(),
+            is_new: traffic.is_new,
+            responses: traffic.recording.entries().len(),
             changes: traffic.changes.iter().map(ChangeData::of).collect(),
-            blocked: traffic.refusals.iter().map(BlockedData::of).collect(),
-            retries: traffic.tries_again,
+            blocked: traffic.blocked.iter().map(BlockedData::of).collect(),
+            retries: traffic.retries,
             bytes_fetched: traffic.bytes_fetched,
             bytes_served: traffic.bytes_served,
         }
@@ -148,12 +148,12 @@ impl ChangeData {
 impl BlockedData {
     fn of(blocked: &BlockedRequest) -> Self {
         let reason = match &blocked.reason {
-            Reason::NotInRecord => "not_recorded",
-            Reason::NoBody { .. } => "body_unavailable",
-            Reason::Private { .. } => "private_address",
-            Reason::Method => "unsupported_method",
-            Reason::Malformed { .. } => "malformed_request",
-            Reason::NoProxy => "proxy_bypass",
+            BlockReason::NotRecorded => "not_recorded",
+            BlockReason::BodyMissing { .. } => "body_unavailable",
+            BlockReason::PrivateAddress { .. } => "private_address",
+            BlockReason::Method => "unsupported_method",
+            BlockReason::Malformed { .. } => "malformed_request",
+            BlockReason::Bypass => "proxy_bypass",
         };
         let process = blocked.peer.as_ref();
         Self {

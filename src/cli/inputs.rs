@@ -57,8 +57,8 @@ pub struct SpecArguments {
 impl SpecArguments {
     /// Loads the spec.
     pub fn load(&self) -> miette::Result<Spec> {
-        let base64 = self.apps_json_base64.as_ref().filter(|text| !text.is_empty());
-        let apps = match (&self.apps, base64) {
+        // An empty variable is an error there: usually a CI secret is not set.
+        let apps = match (&self.apps, &self.apps_json_base64) {
             (Some(path), _) => Some(AppsInput::File(path.clone())),
             (None, Some(text)) => Some(AppsInput::Base64(Secret::new(text))),
             (None, None) => None,

@@ -59,7 +59,7 @@ enum LockState {
 impl LockCheck {
     fn of(spec: &Spec, path: &Path) -> miette::Result<Self> {
         let state = match Lock::read(path)? {
-            Some(lock) if lock.fits(spec) => LockState::Current,
+            Some(lock) if lock.matches(spec) => LockState::Current,
             Some(_) => LockState::Outdated,
             None => LockState::Missing,
         };

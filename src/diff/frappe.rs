@@ -89,7 +89,7 @@ fn inputs(lock: &Lock) -> Versions {
     let images = images.into_iter().map(|(name, value)| (name.to_owned(), value));
     let tools = lock.tools.iter().map(|(name, version)| (format!("tool {name}"), version.clone()));
     let env = lock.env.iter().map(|(name, value)| (format!("variable {name}"), value.clone()));
-    let recording = lock.record.map(|digest| ("recording".to_owned(), digest.to_string()));
+    let recording = lock.recording.map(|digest| ("recording".to_owned(), digest.to_string()));
     images
         .chain(tools)
         .chain(env)

@@ -10,7 +10,7 @@ pub mod report;
 
 use std::fs::File;
 
-use carafe_builder::egress::{Answer, Method, Recording, Request};
+use carafe_builder::egress::{Method, RecordedRequest, RecordedResponse, Recording};
 use carafe_builder::git::{self, CommitId};
 use carafe_builder::lock::{Lock, LockedApp, LockedImage, LockedSource};
 use carafe_layers::digest::Digest;
@@ -113,12 +113,12 @@ impl Materials {
     pub fn list(lock: &Lock, recording: &Recording, source: &dyn MaterialSource) -> Self {
         let mut materials: Vec<Material> = lock.apps.iter().map(|locked| app(locked, source)).collect();
         materials.extend([&lock.build_image, &lock.base_image].map(|locked| image(locked, source)));
-        let exchanges: Vec<(&Request, &Answer)> = recording.entries().collect();
+        let exchanges: Vec<(&RecordedRequest, &RecordedResponse)> = recording.entries().collect();
         let listed = parallel::map(exchanges, MAX_PARALLEL, |(request, response)| {
             Ok::<_, std::convert::Infallible>(downloaded(request, response, source))
         });
         materials.extend(listed.unwrap_or_default());
-        Self::of(lock.digest(), lock.record, materials)
+        Self::of(lock.digest(), lock.recording, materials)
     }
 
     pub(crate) fn of(
@@ -161,7 +161,11 @@ fn image(locked: &LockedImage, source: &dyn MaterialSource) -> Material {
     }
 }
 
-fn downloaded(request: &Request, response: &Answer, source: &dyn MaterialSource) -> Material {
+fn downloaded(
+    request: &RecordedRequest,
+    response: &RecordedResponse,
+    source: &dyn MaterialSource,
+) -> Material {
     let mut material = Material {
         kind: Kind::Metadata,
         name: request.url.file_name().to_owned(),
@@ -192,8 +196,8 @@ fn downloaded(request: &Request, response: &Answer, source: &dyn MaterialSource)
 /// Describes a git clone, if the response contains a commit.
 fn describe_clone(
     material: &mut Material,
-    request: &Request,
-    response: &Answer,
+    request: &RecordedRequest,
+    response: &RecordedResponse,
     source: &dyn MaterialSource,
 ) {
     let path = request.url.as_url().path();

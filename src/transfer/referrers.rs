@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read};
 use std::sync::Arc;
 
-use carafe_builder::egress::{Answer, BodyStore, MAX_RECORDING_BYTES, Recording};
+use carafe_builder::egress::{BodyStore, MAX_RECORDING_BYTES, RecordedResponse, Recording};
 use carafe_builder::progress::{Stage, Unit};
 use carafe_layers::digest::Digest;
 use carafe_layers::graph::Graph;
@@ -83,7 +83,7 @@ pub fn attach(parcel: Transfer, record: Option<&Recording>, context: &Context) -
 
 /// The bodies that may be another tomorrow under the same address, with their sizes.
 fn pages(record: &Recording) -> BTreeMap<Digest, u64> {
-    let is_page = |answer: &&Answer| {
+    let is_page = |answer: &&RecordedResponse| {
         let kind = answer.headers.get("content-type").map_or("", String::as_str);
         // An empty body is no blob: not every registry takes one.
         PAGES.iter().any(|page| kind.contains(page)) && (1..=MAX_PAGE_BYTES).contains(&answer.size)
@@ -141,7 +141,7 @@ pub fn bring(
     wanted: Digest,
     context: &Context,
 ) -> miette::Result<bool> {
-    if recording::stored(wanted, context)?.is_some() {
+    if recording::load(wanted, context)?.is_some() {
         return Ok(true);
     }
     let referrers = match image.referrers(subject) {
@@ -288,7 +288,7 @@ mod tests {
         let right = image.keep(media_type::MANIFEST, artifact.bytes);
         image.refer(right);
         assert!(bring(&image, &image.root.digest, record.digest(), &context).unwrap());
-        assert!(recording::stored(record.digest(), &context).unwrap().is_some());
+        assert!(recording::load(record.digest(), &context).unwrap().is_some());
 
         let other = Digest::of(b"another record");
         let mut image = Image::new();

@@ -121,7 +121,7 @@ impl Claims {
                 }
             }
         }
-        let mut spec = Spec::from_lock(&lock)?.reached_over(network)?;
+        let mut spec = lock.to_spec()?.with_network(network)?;
         spec.directory = directory.unwrap_or(Path::new("")).to_owned();
         Ok(Self { lock, spec })
     }

@@ -20,7 +20,7 @@ pub fn import_recording(
     offline: bool,
     context: &Context,
 ) -> miette::Result<()> {
-    let is_available = match (claims.lock.record, file) {
+    let is_available = match (claims.lock.recording, file) {
         (Some(digest), Some(path)) => import(path, digest, context).map(|()| true)?,
         (Some(digest), None) => {
             referrers::bring(&*image.source, &image.image.descriptor.digest, digest, context)?

@@ -1,4 +1,4 @@
-//! What the program says and how it ends when something is wrong: exit codes and messages.
+//! The command line: exit codes, messages, and `--help`.
 
 mod build;
 #[path = "../common/demo.rs"]

@@ -1,4 +1,4 @@
-//! The command line itself.
+//! Usage errors and `--help`.
 
 use insta::assert_snapshot;
 
@@ -6,7 +6,7 @@ use crate::demo::Demo;
 use crate::messages::complaint;
 
 #[test]
-fn wrong_usage_ends_with_2() {
+fn wrong_usage_exits_with_2() {
     let demo = Demo::new();
     assert_snapshot!(complaint(&demo, 2, &["build", "--pull"]), @"
     error: unexpected argument '--pull' found
@@ -49,7 +49,7 @@ fn wrong_usage_ends_with_2() {
 }
 
 #[test]
-fn a_push_to_nowhere_and_to_no_name() {
+fn rejects_a_push_without_a_target_and_an_invalid_target() {
     let demo = Demo::new();
     let spec =
         demo.spec("").replace(&format!("tags = [\"{}\"]", demo.registry.image("demo/greetings:1")), "");
@@ -65,7 +65,7 @@ fn a_push_to_nowhere_and_to_no_name() {
 }
 
 #[test]
-fn help_names_every_command() {
+fn help_lists_every_command() {
     let help = Demo::new().run(&["--help"]);
     assert_snapshot!(help, @"
     Turns a Frappe apps.json into an OCI image with a digest that anyone can check: no Docker, no
@@ -105,7 +105,7 @@ fn help_names_every_command() {
 }
 
 #[test]
-fn help_names_every_flag() {
+fn help_lists_every_flag() {
     let help = Demo::new().run(&["build", "--help"]);
     let flags: Vec<&str> =
         help.lines().filter_map(|line| line.trim_start().strip_prefix('-').map(|_| line.trim())).collect();

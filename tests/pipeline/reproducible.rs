@@ -75,7 +75,7 @@ fn a_rebuild_after_one_app_changed_moves_that_apps_layers_alone() {
 
     demo.write("apps/greetings/greetings/said.py", "WORD = 'hello again'\n");
     let stderr = demo.fail(1, &["build", "--output", "after"]);
-    assert!(stderr.contains("is not what the lock says") && stderr.contains("carafe lock"), "{stderr}");
+    assert!(stderr.contains("does not match the lock") && stderr.contains("carafe lock"), "{stderr}");
     demo.run(&["lock", "--quiet"]);
     let after = layers(&demo.run(&["build", "--json", "--output", "after"]));
     let changed: Vec<&str> =

@@ -54,7 +54,7 @@ fn an_image_that_carafe_did_not_build() {
 #[test]
 fn a_label_that_is_not_a_valid_lock() {
     rejects("failed to read the label `dev.carafe.lock`", |image| *image.lock() = json!("who knows"));
-    rejects("its version is 99, this carafe knows 1", |image| {
+    rejects("its version is 99, this version of carafe supports 1", |image| {
         image.edit_lock("version = 1\n", "version = 99\n")
     });
     rejects("unknown format-version 99", |image| {
@@ -94,7 +94,7 @@ fn a_lock_that_names_other_inputs() {
         let lock: toml::Table = text.parse().unwrap();
         lock[table]["digest"].as_str().unwrap().to_owned()
     };
-    rejects("the lock says", |image| {
+    rejects("the lock has", |image| {
         let (base, build) = (digest(image, "base-image"), digest(image, "build-image"));
         image.edit_lock(&base, &build);
     });
@@ -104,15 +104,15 @@ fn a_lock_that_names_other_inputs() {
     };
     let text = |app: &toml::Value, key: &str| app[key].as_str().unwrap().to_owned();
     // Both commits are in the cache: nothing is fetched.
-    rejects("is not what the lock says: tree", |image| {
+    rejects("does not match the lock: its tree", |image| {
         let apps = apps(image);
         image.edit_lock(&text(&apps[1], "commit"), &text(&apps[0], "commit"));
     });
-    rejects("is not what the lock says: tree", |image| {
+    rejects("does not match the lock: its tree", |image| {
         let tree = text(&apps(image)[1], "tree");
         image.edit_lock(&tree, &"0".repeat(40));
     });
-    rejects("is no name of an app", |image| image.edit_lock("\"greetings\"", "\"../greetings\""));
+    rejects("is not a valid app name", |image| image.edit_lock("\"greetings\"", "\"../greetings\""));
     rejects("failed to read", |image| {
         let url = text(&apps(image)[1], "url");
         image.edit_lock(&url, "ext::sh -c touch% /tmp/x");

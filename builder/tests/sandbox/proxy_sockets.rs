@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use carafe_builder::cache::Cache;
 use carafe_builder::egress::{
-    BlockedRequest, BodyStore, EgressConfig, EgressError, EgressProxy, Mode, Reason, Recording, Upstream,
+    BlockReason, BlockedRequest, BodyStore, EgressConfig, EgressError, EgressProxy, Mode, Recording, Upstream,
 };
 use carafe_builder::progress::Progress;
 use carafe_builder::sandbox::{
@@ -170,7 +170,7 @@ for where in ('192.0.2.1', 443), ('192.0.2.2', 80), ('2001:db8::1', 22), ('192.0
     for (at, (line, expected)) in lines.iter().zip(expected).enumerate() {
         assert!(line == expected || (at == 3 && !is_v6), "{at}: {line}");
     }
-    let Some(EgressError::Refused { refusals }) = proxy.attempt_error() else {
+    let Some(EgressError::Blocked { requests: refusals }) = proxy.explain_failure() else {
         panic!("nothing was refused")
     };
     let mut wanted = vec!["DNS telemetry.test", "TCP 192.0.2.1:443", "TCP 192.0.2.2:80"];
@@ -178,7 +178,7 @@ for where in ('192.0.2.1', 443), ('192.0.2.2', 80), ('2001:db8::1', 22), ('192.0
     let told = |refusal: &BlockedRequest| format!("{} {}", refusal.method, refusal.url);
     assert_eq!(refusals.iter().map(told).collect::<Vec<_>>(), wanted);
     for refusal in refusals {
-        assert_eq!(refusal.reason, Reason::NoProxy);
+        assert_eq!(refusal.reason, BlockReason::Bypass);
         let peer = refusal.peer.unwrap();
         assert!(peer.command.starts_with("/usr/bin/python3 -c"), "{peer}");
     }
@@ -198,7 +198,7 @@ print(socket.socket().connect_ex(('127.0.0.1', 9)))
     let (machine, proxy) = with_door();
     let refused = rustix::io::Errno::CONNREFUSED.raw_os_error().to_string();
     assert_eq!(machine.python(SELF).well(), ["hello 127.0.0.1", "hello 127.0.0.1", &refused]);
-    assert!(proxy.attempt_error().is_none());
+    assert!(proxy.explain_failure().is_none());
 }
 
 fn the_doorkeeper_stays_as_long_as_the_step() {

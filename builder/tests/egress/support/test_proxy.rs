@@ -1,4 +1,4 @@
-//! What a step would see, without a sandbox: the door's proxy on a port of this machine.
+//! An egress proxy on a port of this machine, without a sandbox, and clients that use it.
 
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -21,8 +21,8 @@ use tempfile::TempDir;
 /// 2020-01-01.
 const DATE: i64 = 1_577_836_800;
 
-/// Servers are given little time, so that tests take little.
-pub fn impatient() -> RetryPolicy {
+/// Short timeouts and pauses, so that tests are fast.
+pub fn test_retry_policy() -> RetryPolicy {
     RetryPolicy {
         max_attempts: 3,
         timeouts: Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(10) },
@@ -33,35 +33,35 @@ pub fn impatient() -> RetryPolicy {
     }
 }
 
-/// The outside is this machine, with the authority of the tests.
+/// Upstream servers on this machine, with the tests' CA.
 pub fn upstream() -> Upstream {
     let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/git/tls/authority.pem");
     Upstream {
         private_hosts: ["127.0.0.1".to_owned(), "localhost".to_owned()].into(),
         authorities: vec![PathBuf::from(authority)],
         proxies: Proxies::None,
-        retry_policy: impatient(),
+        retry_policy: test_retry_policy(),
         ..Upstream::default()
     }
 }
 
-pub struct Inside {
-    pub proxy: EgressProxy,
+pub struct TestProxy {
+    pub egress: EgressProxy,
     pub port: u16,
-    pub names: u16,
+    pub dns_port: u16,
     directory: TempDir,
     guard: Mutex<Box<dyn Send>>,
 }
 
-pub struct Got {
+pub struct CurlResponse {
     pub status: u16,
     pub head: String,
     pub body: Vec<u8>,
-    /// curl's own opinion.
+    /// curl's exit code.
     pub exit: i32,
 }
 
-impl Got {
+impl CurlResponse {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -75,18 +75,18 @@ impl Got {
     }
 }
 
-impl Inside {
+impl TestProxy {
     pub fn recording(cache: &Path, upstream: Upstream) -> Self {
         Self::open(cache, upstream, Mode::Record { previous: None, update: Update::All })
     }
 
-    pub fn replaying(cache: &Path, upstream: Upstream, record: &Recording) -> Self {
-        Self::open(cache, upstream, Mode::Replay(record.clone()))
+    pub fn replaying(cache: &Path, upstream: Upstream, recording: &Recording) -> Self {
+        Self::open(cache, upstream, Mode::Replay(recording.clone()))
     }
 
     pub fn open(cache: &Path, upstream: Upstream, mode: Mode) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let proxy = EgressProxy::open(EgressConfig {
+        let egress = EgressProxy::open(EgressConfig {
             mode,
             bodies: BodyStore::of(&Cache::at(cache).unwrap()).unwrap(),
             upstream,
@@ -98,19 +98,19 @@ impl Inside {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let names = UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let names_port = names.local_addr().unwrap().port();
+        let dns_port = names.local_addr().unwrap().port();
         let process = Pid::from_raw(std::process::id().cast_signed()).unwrap();
-        std::fs::write(directory.path().join("ca.pem"), proxy.ca_certificate()).unwrap();
-        let guard = proxy.attend(ProxySockets { proxy: listener, names, direct: Vec::new(), process });
-        Self { proxy, port, names: names_port, directory, guard: Mutex::new(guard) }
+        std::fs::write(directory.path().join("ca.pem"), egress.ca_certificate()).unwrap();
+        let guard = egress.attend(ProxySockets { proxy: listener, names, direct: Vec::new(), process });
+        Self { egress, port, dns_port, directory, guard: Mutex::new(guard) }
     }
 
-    /// A file of this test's own.
+    /// A path in the directory of this test.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// A program that knows nothing but the door.
+    /// A program that uses the egress proxy, without any other environment.
     pub fn command(&self, program: &str) -> Command {
         let proxy = format!("http://127.0.0.1:{}", self.port);
         let ca = self.path("ca.pem");
@@ -130,18 +130,18 @@ impl Inside {
         self.command(program).args(args).output().unwrap()
     }
 
-    pub fn get(&self, url: &str) -> Got {
+    pub fn get(&self, url: &str) -> CurlResponse {
         self.curl(&[url])
     }
 
-    pub fn curl(&self, args: &[&str]) -> Got {
+    pub fn curl(&self, args: &[&str]) -> CurlResponse {
         let head = tempfile::NamedTempFile::new_in(self.directory.path()).unwrap();
         let body = tempfile::NamedTempFile::new_in(self.directory.path()).unwrap();
         let mut command = self.command("curl");
         command.args(["--silent", "--show-error", "--max-time", "60", "--write-out", "%{http_code}"]);
         command.args(["--suppress-connect-headers", "--dump-header"]).arg(head.path());
         let output = command.arg("--output").arg(body.path()).args(args).output().unwrap();
-        Got {
+        CurlResponse {
             status: String::from_utf8(output.stdout).unwrap().parse().unwrap_or(0),
             head: std::fs::read_to_string(head.path()).unwrap(),
             body: std::fs::read(body.path()).unwrap(),
@@ -151,6 +151,6 @@ impl Inside {
 
     pub fn close(self) -> EgressReport {
         drop(self.guard);
-        self.proxy.close().unwrap()
+        self.egress.close().unwrap()
     }
 }

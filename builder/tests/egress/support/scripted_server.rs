@@ -1,4 +1,4 @@
-//! A scripted stand-in for a server of the outside: it answers what the test says, and how.
+//! A scripted upstream server: the test determines each response, byte for byte.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,87 +10,87 @@ use carafe_builder::net::tls::install_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// A request as it came.
+/// A request that the server received.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct ReceivedRequest {
     pub method: String,
     pub path: String,
-    /// Names in lower case.
+    /// The headers; names are in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// How many requests for this path came before.
-    pub before: usize,
+    /// The number of earlier requests for this path.
+    pub earlier: usize,
 }
 
-impl Asked {
+impl ReceivedRequest {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// What the stand-in does, one after the other. After the last it waits for the next request.
+/// An action of the server. After the last one it waits for the next request.
 #[derive(Clone, Debug)]
-pub enum Act {
+pub enum Action {
     Send(Vec<u8>),
     Pause(Duration),
-    /// Ends the connection as it should be ended.
+    /// Closes the connection orderly.
     Close,
-    /// Ends it as a crash would.
+    /// Resets the connection.
     Reset,
 }
 
-type Script = dyn Fn(&Asked) -> Vec<Act> + Send + Sync;
+type Script = dyn Fn(&ReceivedRequest) -> Vec<Action> + Send + Sync;
 
-pub struct Standin {
+pub struct ScriptedServer {
     pub port: u16,
     scheme: &'static str,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    received: Arc<Mutex<Vec<ReceivedRequest>>>,
 }
 
-impl Standin {
-    /// Over http.
-    pub fn new(script: impl Fn(&Asked) -> Vec<Act> + Send + Sync + 'static) -> Self {
+impl ScriptedServer {
+    /// A server for http.
+    pub fn new(script: impl Fn(&ReceivedRequest) -> Vec<Action> + Send + Sync + 'static) -> Self {
         Self::start("http", Box::new(script))
     }
 
-    /// Over https, with the certificate of `tests/git/tls`, for 127.0.0.1 and localhost.
-    pub fn tls(script: impl Fn(&Asked) -> Vec<Act> + Send + Sync + 'static) -> Self {
+    /// A server for https, with the certificate of `tests/git/tls`, for 127.0.0.1 and localhost.
+    pub fn tls(script: impl Fn(&ReceivedRequest) -> Vec<Action> + Send + Sync + 'static) -> Self {
         Self::start("https", Box::new(script))
     }
 
     fn start(scheme: &'static str, script: Box<Script>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&asked);
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&received);
         let script: Arc<Script> = script.into();
         let tls = (scheme == "https").then(tls_config);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (log, script, tls) = (Arc::clone(&log), Arc::clone(&script), tls.clone());
                 std::thread::spawn(move || {
-                    // A client that goes away is the test's affair.
+                    // Errors are expected where a test's client closes the connection.
                     let raw = stream.try_clone().unwrap();
                     let _ = match tls {
-                        None => converse(stream, &raw, &log, &*script),
+                        None => handle(stream, &raw, &log, &*script),
                         Some(config) => {
                             let connection = rustls::ServerConnection::new(config).unwrap();
-                            converse(rustls::StreamOwned::new(connection, stream), &raw, &log, &*script)
+                            handle(rustls::StreamOwned::new(connection, stream), &raw, &log, &*script)
                         }
                     };
                 });
             }
         });
-        Self { port, scheme, asked }
+        Self { port, scheme, received }
     }
 
     pub fn url(&self, path: &str) -> String {
         format!("{}://127.0.0.1:{}{path}", self.scheme, self.port)
     }
 
-    /// What came so far.
-    pub fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+    /// The requests so far.
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
+        self.received.lock().unwrap().clone()
     }
 }
 
@@ -102,28 +102,28 @@ fn tls_config() -> Arc<rustls::ServerConfig> {
     Arc::new(config.with_single_cert(vec![certificate], key).unwrap())
 }
 
-fn converse(
+fn handle(
     stream: impl Read + Write,
     raw: &TcpStream,
-    log: &Mutex<Vec<Asked>>,
+    log: &Mutex<Vec<ReceivedRequest>>,
     script: &Script,
 ) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
-    while let Some(mut asked) = read(&mut stream)? {
+    while let Some(mut request) = read(&mut stream)? {
         {
             let mut log = log.lock().unwrap();
-            asked.before = log.iter().filter(|other| other.path == asked.path).count();
-            log.push(asked.clone());
+            request.earlier = log.iter().filter(|other| other.path == request.path).count();
+            log.push(request.clone());
         }
-        for act in script(&asked) {
+        for act in script(&request) {
             match act {
-                Act::Send(bytes) => {
+                Action::Send(bytes) => {
                     stream.get_mut().write_all(&bytes)?;
                     stream.get_mut().flush()?;
                 }
-                Act::Pause(pause) => std::thread::sleep(pause),
-                Act::Close => return raw.shutdown(std::net::Shutdown::Both),
-                Act::Reset => {
+                Action::Pause(pause) => std::thread::sleep(pause),
+                Action::Close => return raw.shutdown(std::net::Shutdown::Both),
+                Action::Reset => {
                     rustix::net::sockopt::set_socket_linger(raw.as_fd(), Some(Duration::ZERO))?;
                     return Ok(());
                 }
@@ -133,7 +133,7 @@ fn converse(
     Ok(())
 }
 
-fn read(stream: &mut impl BufRead) -> std::io::Result<Option<Asked>> {
+fn read(stream: &mut impl BufRead) -> std::io::Result<Option<ReceivedRequest>> {
     let mut line = || -> std::io::Result<String> {
         let mut line = String::new();
         stream.read_line(&mut line)?;
@@ -149,19 +149,19 @@ fn read(stream: &mut impl BufRead) -> std::io::Result<Option<Asked>> {
         headers.push((name.to_lowercase(), value.trim().to_owned()));
     }
     let method = method.to_owned();
-    let mut asked = Asked { method, path, headers, body: Vec::new(), before: 0 };
-    let length = asked.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-    asked.body = vec![0; length];
-    stream.read_exact(&mut asked.body)?;
-    Ok(Some(asked))
+    let mut request = ReceivedRequest { method, path, headers, body: Vec::new(), earlier: 0 };
+    let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    request.body = vec![0; length];
+    stream.read_exact(&mut request.body)?;
+    Ok(Some(request))
 }
 
-/// A whole answer as HTTP/1.1 writes it.
-pub fn answer(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<Act> {
-    let mut head = format!("HTTP/1.1 {status} Whatever\r\nContent-Length: {}\r\n", body.len());
+/// A complete HTTP/1.1 response.
+pub fn respond(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<Action> {
+    let mut head = format!("HTTP/1.1 {status} Reason\r\nContent-Length: {}\r\n", body.len());
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
     head += "\r\n";
-    vec![Act::Send([head.as_bytes(), body].concat())]
+    vec![Action::Send([head.as_bytes(), body].concat())]
 }

@@ -1,26 +1,26 @@
-//! gix's progress, reduced to the bytes that it reads from the network.
+//! gix's progress of a fetch, reduced to the bytes of the pack.
 
 use gix::progress::{Count, Id, MessageLevel, NestedProgress, Progress, Step, StepShared, Unit};
 
 use crate::progress::Meter;
 
-/// What gix calls the progress of reading a pack.
-const READ_PACK: Id = *b"BWRB";
+/// The ID of gix's progress of reading a pack.
+const READ_PACK_ID: Id = *b"BWRB";
 
-/// Passes the bytes of a pack on to a task, and nothing else.
-pub(super) struct ReadBytes {
+/// Advances a task by the bytes of a pack, and ignores all other progress.
+pub(super) struct FetchProgress {
     meter: Meter,
     id: Id,
     step: StepShared,
 }
 
-impl ReadBytes {
+impl FetchProgress {
     pub fn new(meter: Meter) -> Self {
         Self { meter, id: gix::progress::UNKNOWN, step: StepShared::default() }
     }
 }
 
-impl Count for ReadBytes {
+impl Count for FetchProgress {
     fn set(&self, step: Step) {
         self.step.store(step, std::sync::atomic::Ordering::Relaxed);
     }
@@ -30,7 +30,7 @@ impl Count for ReadBytes {
     }
 
     fn inc_by(&self, step: Step) {
-        if self.id == READ_PACK {
+        if self.id == READ_PACK_ID {
             self.meter.advance(step as u64);
         }
         self.step.fetch_add(step, std::sync::atomic::Ordering::Relaxed);
@@ -41,7 +41,7 @@ impl Count for ReadBytes {
     }
 }
 
-impl Progress for ReadBytes {
+impl Progress for FetchProgress {
     fn init(&mut self, _: Option<Step>, _: Option<Unit>) {}
 
     fn set_name(&mut self, _: String) {}
@@ -57,7 +57,7 @@ impl Progress for ReadBytes {
     fn message(&self, _: MessageLevel, _: String) {}
 }
 
-impl NestedProgress for ReadBytes {
+impl NestedProgress for FetchProgress {
     type SubProgress = Self;
 
     fn add_child(&mut self, _: impl Into<String>) -> Self {

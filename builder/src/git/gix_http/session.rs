@@ -1,4 +1,4 @@
-//! One conversation with one repository over http.
+//! A session with one repository over HTTP: a handshake, then requests.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -16,46 +16,48 @@ use gix::protocol::transport::client::blocking_io::http;
 use gix::protocol::transport::{Protocol, Service};
 use gix::protocol::{Handshake, handshake};
 
-use super::Login;
-use super::bounded::Bounded;
+use super::bounded_client::BoundedClient;
+use super::connection::Connection;
 use crate::git::bare;
 use crate::net::tls;
 
-/// How long the server may be silent, also while it prepares what it sends.
+/// The time in which the server must send something, also while it prepares a pack.
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What to bring: commits, and what the server need not send with them.
-pub(super) struct Want {
+/// The commits to fetch, and what the server may leave out.
+pub(super) struct FetchRequest {
     pub commits: Vec<gix::ObjectId>,
-    /// This many generations; all if `None`.
+    /// The number of generations; `None` means all.
     pub depth: Option<std::num::NonZeroU32>,
-    /// git's object filter, used where the server has filters.
+    /// An object filter of git, used if the server supports filters.
     pub filter: Option<&'static str>,
 }
 
+/// An open session.
 pub(super) struct Session {
-    transport: http::Transport<Bounded>,
+    transport: http::Transport<BoundedClient>,
     handshake: Handshake,
 }
 
 impl Session {
-    /// Opens the repository; each answer may have `limit` bytes.
-    pub fn open(login: &Login, limit: u64) -> gix::Result<Self> {
+    /// Opens the repository. Each response may have at most `limit` bytes.
+    pub fn open(connection: &Connection, limit: u64) -> gix::Result<Self> {
         tls::install_provider().map_err(gix::Error::from_error)?;
-        let url = gix::url::parse(login.remote.location())?;
-        let mut transport = http::Transport::new_http(Bounded::new(limit), url, Protocol::V2, false);
+        let url = gix::url::parse(connection.remote.location())?;
+        let client = BoundedClient::new(limit, connection.messages.clone());
+        let mut transport = http::Transport::new_http(client, url, Protocol::V2, false);
         transport.configure(&options())?;
         let handshake = handshake(
             &mut transport,
             Service::UploadPack,
-            |action| Ok(login.answer(action)),
+            |action| Ok(connection.credential(action)),
             Vec::new(),
             &mut Discard,
         )?;
         Ok(Self { transport, handshake })
     }
 
-    /// The references that match git's refspecs.
+    /// The refs that match git's refspecs.
     pub fn list(&mut self, specs: &[&str]) -> gix::Result<Vec<Ref>> {
         let parse = |spec: &&str| {
             gix::refspec::parse((*spec).into(), gix::refspec::parse::Operation::Fetch)
@@ -63,18 +65,18 @@ impl Session {
         };
         let fetch_refspecs = specs.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         let context = refmap::init::Context { fetch_refspecs, extra_refspecs: Vec::new() };
-        let listing = self.handshake.prepare_lsrefs_or_extract_refmap(agent(), true, context)?;
+        let listing = self.handshake.prepare_lsrefs_or_extract_refmap(user_agent(), true, context)?;
         Ok(listing.fetch_blocking(Discard, &mut self.transport, false)?.remote_refs)
     }
 
-    /// Brings a pack into the bare repository, indexed, every object's name computed from its
-    /// content.
-    pub fn fetch<P>(&mut self, mut want: Want, git_dir: &Path, progress: P) -> gix::Result<()>
+    /// Fetches a pack into the bare repository, and indexes it. The ID of every object is computed
+    /// from its content.
+    pub fn fetch<P>(&mut self, mut request: FetchRequest, git_dir: &Path, progress: P) -> gix::Result<()>
     where
         P: NestedProgress,
         P::SubProgress: 'static,
     {
-        let shallow = want.depth.map_or(Shallow::NoChange, Shallow::DepthAtRemote);
+        let shallow = request.depth.map_or(Shallow::NoChange, Shallow::DepthAtRemote);
         let options = Options {
             shallow_file: git_dir.join("shallow"),
             shallow: &shallow,
@@ -84,11 +86,11 @@ impl Session {
         let context = Context {
             handshake: &mut self.handshake,
             transport: &mut self.transport,
-            user_agent: agent(),
+            user_agent: user_agent(),
             trace_packetlines: false,
         };
         let received = gix::protocol::fetch(
-            &mut want,
+            &mut request,
             |pack, progress, interrupt| {
                 bare::index_pack(pack, git_dir, None, progress, interrupt)?;
                 Ok(true)
@@ -105,8 +107,8 @@ impl Session {
     }
 }
 
-/// There is nothing to negotiate: this side has nothing.
-impl Negotiate for Want {
+/// There is nothing to negotiate: the new repository has no commits.
+impl Negotiate for FetchRequest {
     fn mark_complete_and_common_ref(&mut self) -> gix::Result<negotiate::Action> {
         Ok(negotiate::Action::MustNegotiate { remote_ref_target_known: Vec::new() })
     }
@@ -125,17 +127,17 @@ impl Negotiate for Want {
         _: &mut Arguments,
         _: Option<&Response>,
     ) -> gix::Result<(negotiate::Round, bool)> {
-        let nothing = negotiate::Round {
+        let round = negotiate::Round {
             haves_sent: 0,
             in_vain: 0,
             haves_to_send: 0,
             previous_response_had_at_least_one_in_common: false,
         };
-        Ok((nothing, true))
+        Ok((round, true))
     }
 }
 
-fn agent() -> (&'static str, Option<String>) {
+fn user_agent() -> (&'static str, Option<String>) {
     ("agent", Some(gix::protocol::agent(concat!("carafe-", env!("CARGO_PKG_VERSION")))))
 }
 

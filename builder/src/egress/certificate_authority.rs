@@ -1,4 +1,4 @@
-//! The certificate authority of one build: trusted inside its sandbox and nowhere else.
+//! The certificate authority of one build. Only its sandbox trusts it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,26 +16,26 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::error::EgressError;
 
-/// So many hosts' certificates are kept; a hostile build may make up names without end.
+/// Maximum number of hosts whose certificates are kept: a hostile build may use any number of names.
 const MAX_HOSTS: usize = 1000;
-/// Bytes of an ECDSA key or signature in any of the encodings used here, and more.
-const ENCODED: usize = 256;
+/// Buffer size for an ECDSA key or signature, larger than any encoding used here.
+const MAX_ENCODED_BYTES: usize = 256;
 
-/// Signs certificates for the hosts that steps ask for. Its key is made with it, never leaves
-/// this process's memory and goes with it.
-pub(super) struct Authority {
+/// Issues certificates for the hosts that steps connect to. Its key is created with it, never leaves
+/// this process's memory, and is dropped with it.
+pub(super) struct CertificateAuthority {
     issuer: Issuer<'static, Key>,
     pem: String,
-    /// One key for all hosts: none of them is really there.
+    /// One key for all hosts: the egress proxy terminates all connections.
     host_key: Key,
     hosts: Mutex<BTreeMap<String, Arc<ServerConfig>>>,
 }
 
-impl Authority {
-    /// With a key of its own.
+impl CertificateAuthority {
+    /// Creates a CA with a new key.
     pub fn new() -> Result<Self, EgressError> {
         let key = Key::generate()?;
-        let mut params = params("carafe: the authority of this build", &key);
+        let mut params = params("carafe: the CA of this build", &key);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         let certificate = params.self_signed(&key).map_err(failed)?;
@@ -48,12 +48,12 @@ impl Authority {
         })
     }
 
-    /// Its certificate.
+    /// The CA certificate in PEM.
     pub fn pem(&self) -> &str {
         &self.pem
     }
 
-    /// TLS as `host` would speak it: HTTP/2 and HTTP/1.1.
+    /// The TLS configuration of a server for `host`, with HTTP/2 and HTTP/1.1.
     pub fn server(&self, host: &str) -> Result<Arc<ServerConfig>, EgressError> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(config) = hosts.get(host) {
@@ -69,7 +69,7 @@ impl Authority {
 
     fn make_server(&self, host: &str) -> Result<ServerConfig, EgressError> {
         let name = host.trim_start_matches('[').trim_end_matches(']');
-        let mut params = params("carafe: a host behind the door", &self.host_key);
+        let mut params = params("carafe: a host behind the egress proxy", &self.host_key);
         params.subject_alt_names =
             CertificateParams::new([name.to_owned()]).map_err(failed)?.subject_alt_names;
         params.serial_number = Some(serial(name.as_bytes()));
@@ -90,7 +90,7 @@ impl Authority {
     }
 }
 
-/// Valid from 1975 to 4096: a build is the same whatever its clock says.
+/// rcgen's default validity, 1975 to 4096, does not depend on the clock.
 fn params(name: &str, key: &Key) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -124,17 +124,17 @@ fn pem(certificate: &Certificate) -> String {
     pem + "-----END CERTIFICATE-----\n"
 }
 
-/// An ECDSA key on P-256 in graviola's hands, as rcgen wants it.
+/// An ECDSA key on P-256 of graviola, with the interface that rcgen requires.
 struct Key {
     private: SigningKey<P256>,
-    /// The point, uncompressed.
+    /// The uncompressed point.
     public: Vec<u8>,
 }
 
 impl Key {
     fn generate() -> Result<Self, EgressError> {
         let private = SigningKey::<P256>::generate().map_err(failed)?;
-        let mut spki = [0; ENCODED];
+        let mut spki = [0; MAX_ENCODED_BYTES];
         let spki = private.to_spki_der(&mut spki).map_err(failed)?;
         // An SPKI ends with the point: its first byte and two coordinates of 32 bytes.
         let public = spki[spki.len().saturating_sub(65)..].to_vec();
@@ -142,7 +142,7 @@ impl Key {
     }
 
     fn pkcs8(&self) -> Result<Vec<u8>, EgressError> {
-        let mut buffer = [0; ENCODED];
+        let mut buffer = [0; MAX_ENCODED_BYTES];
         self.private.to_pkcs8_der(&mut buffer).map(<[u8]>::to_vec).map_err(failed)
     }
 }
@@ -159,12 +159,12 @@ impl PublicKeyData for Key {
 
 impl rcgen::SigningKey for Key {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        let mut buffer = [0; ENCODED];
+        let mut buffer = [0; MAX_ENCODED_BYTES];
         let signature = self.private.sign_asn1::<Sha256>(&[message], &mut buffer);
         signature.map(<[u8]>::to_vec).map_err(|_| rcgen::Error::RemoteKeyError)
     }
 }
 
 fn failed(error: impl std::fmt::Debug) -> EgressError {
-    EgressError::Authority { reason: format!("{error:?}") }
+    EgressError::CertificateAuthority { reason: format!("{error:?}") }
 }
