@@ -17,9 +17,10 @@ use carafe_builder::secret::Redactor;
 use carafe_builder::spec::{Spec, format_bytes};
 use miette::{Context as _, IntoDiagnostic, miette};
 
-use super::client_caches::Downloads;
+use super::client_caches::ClientCaches;
 use super::egress::{BuildProxy, Traffic};
 use super::fetch::{BuildRoot, Sources};
+use super::policy::BuildPolicy;
 use crate::context::Context;
 
 /// The share of the memory that node's heap may use. frappe uses the same share of the machine's.
@@ -38,12 +39,13 @@ pub fn build(
     sources: &Sources,
     mode: Mode,
     scratch: &Scratch,
+    policy: &BuildPolicy<'_>,
     context: &Context,
 ) -> miette::Result<(BuiltTree, Option<Traffic>)> {
-    check_tools(lock, &sources.build_root, context)?;
+    check_tools(lock, &sources.build_root, policy.isolation, context)?;
     let memory = spec.memory.map(|size| size.0);
-    let heap = memory.unwrap_or(u64::MAX).min(usable_memory()) / 100 * NODE_HEAP_PERCENT;
-    let downloads = Downloads::of(&mode, scratch, context)?;
+    let heap = memory.unwrap_or(u64::MAX).min(machine_memory()) / 100 * NODE_HEAP_PERCENT;
+    let downloads = ClientCaches::open(&mode, scratch, policy, context)?;
     let inputs = BuildInputs {
         lock,
         apps: publish(&sources.apps, scratch, context)?,
@@ -54,9 +56,9 @@ pub fn build(
     };
     let mut additions = Bench5.sandbox_additions(&inputs)?;
     additions.env.extend(lock.env.clone());
-    let proxy = BuildProxy::open(spec, lock, mode, context)?;
+    let proxy = BuildProxy::open(spec, lock, mode, policy, context)?;
     let root = &sources.build_root;
-    let sandbox = open(root, additions, spec.redactor(), proxy.keeper(), scratch, context)?;
+    let sandbox = open(root, additions, spec.redactor(), proxy.handle(), scratch, policy.isolation, context)?;
     let task = context.progress.task(Stage::Build, "bench", None, Unit::Items);
     let built = Bench5.build(&inputs, &sandbox, &task).map_err(|error| proxy.explain(error, context))?;
     let scripts = scratch.path().join("scripts");
@@ -65,27 +67,31 @@ pub fn build(
     drop(sandbox);
     let traffic = proxy.close(context)?;
     if let Some(traffic) = &traffic {
-        downloads.keep(&traffic.record, context)?;
+        downloads.store(&traffic.recording, policy, context)?;
     }
     let requests = traffic.as_ref().map(|traffic| format!(", {traffic}")).unwrap_or_default();
     task.finish(format!("{} apps, peak memory {}{requests}", lock.apps.len(), format_bytes(peak)));
     Ok((tree, traffic))
 }
 
-/// The versions of the tools in the build image.
-pub fn probe_tools(root: &BuildRoot, context: &Context) -> miette::Result<BTreeMap<String, String>> {
+/// The versions of the tools in a build root.
+pub fn probe_tools(
+    root: &BuildRoot,
+    isolation: Isolation,
+    context: &Context,
+) -> miette::Result<BTreeMap<String, String>> {
     let scratch = context.cache.scratch()?;
     let additions = SandboxAdditions { binds: Vec::new(), files: Vec::new(), env: BTreeMap::new() };
-    let sandbox = open(root, additions, Redactor::default(), None, &scratch, context)?;
-    Ok(Bench5.probe_tools(&sandbox, &scratch.path().join("tools.log"))?)
+    let sandbox = open(root, additions, Redactor::default(), None, &scratch, isolation, context)?;
+    Ok(BenchInit.probe_tools(&sandbox, &scratch.path().join("tools.log"))?)
 }
 
-/// Compares the tools with the lock's if they are this machine's, which no digest pins.
-fn check_tools(lock: &Lock, root: &BuildRoot, context: &Context) -> miette::Result<()> {
-    if context.isolation.uses_build_image() {
+/// Without a sandbox the tools are this machine's, and no digest pins them.
+fn check_tools(lock: &Lock, root: &BuildRoot, isolation: Isolation, context: &Context) -> miette::Result<()> {
+    if isolation != Isolation::None {
         return Ok(());
     }
-    let found = probe_tools(root, context)?;
+    let found = probe_tools(root, isolation, context)?;
     let names: BTreeSet<_> = lock.tools.keys().chain(found.keys()).collect();
     let differs = |name: &&String| lock.tools.get(*name) != found.get(*name);
     let Some(name) = names.into_iter().find(differs) else { return Ok(()) };
@@ -104,6 +110,7 @@ fn open(
     redactor: Redactor,
     proxy: Option<Arc<dyn ProxyHandle>>,
     scratch: &Scratch,
+    isolation: Isolation,
     context: &Context,
 ) -> miette::Result<Sandbox> {
     let directory = scratch.path().join("sandbox");
@@ -111,7 +118,7 @@ fn open(
     let mut env: BTreeMap<String, String> = root.env.iter().cloned().collect();
     env.extend(additions.env);
     Ok(Sandbox::open(SandboxConfig {
-        isolation: context.isolation,
+        isolation,
         root: root.path.clone(),
         scratch: directory,
         binds: additions.binds,

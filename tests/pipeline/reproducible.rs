@@ -64,7 +64,7 @@ fn a_change_of_one_app_changes_only_its_layers() {
     let layers = |json: &str| -> Vec<(String, String)> {
         let result: serde_json::Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
         let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-        result["layers"]
+        result["data"]["layers"]
             .as_array()
             .unwrap()
             .iter()
@@ -75,7 +75,7 @@ fn a_change_of_one_app_changes_only_its_layers() {
 
     demo.write("apps/greetings/greetings/word.py", "WORD = 'hello again'\n");
     let stderr = demo.fail(1, &["build", "--output", "after"]);
-    assert!(stderr.contains("is not what the lock says") && stderr.contains("carafe lock"), "{stderr}");
+    assert!(stderr.contains("does not match the lock") && stderr.contains("carafe lock"), "{stderr}");
     demo.run(&["lock", "--quiet"]);
     let after = layers(&demo.run(&["build", "--json", "--output", "after"]));
     let changed: Vec<&str> =

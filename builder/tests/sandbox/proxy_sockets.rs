@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use carafe_builder::cache::Cache;
 use carafe_builder::egress::{
-    BlockedRequest, BodyStore, EgressConfig, EgressError, EgressProxy, Mode, Reason, Recording, Upstream,
+    BlockReason, BlockedRequest, BodyStore, EgressConfig, EgressError, EgressProxy, Mode, Recording, Upstream,
 };
 use carafe_builder::progress::Progress;
 use carafe_builder::sandbox::{
@@ -173,15 +173,15 @@ for where in ('192.0.2.1', 443), ('192.0.2.2', 80), ('2001:db8::1', 22), ('192.0
     for (at, (line, expected)) in lines.iter().zip(expected).enumerate() {
         assert!(line == expected || (at == 3 && !is_v6), "{at}: {line}");
     }
-    let Some(EgressError::Refused { refusals }) = proxy.attempt_error() else {
-        panic!("nothing was blocked")
+    let Some(EgressError::Blocked { requests: refusals }) = proxy.explain_failure() else {
+        panic!("nothing was refused")
     };
     let mut expected = vec!["DNS telemetry.test", "TCP 192.0.2.1:443", "TCP 192.0.2.2:80"];
     expected.extend(is_v6.then_some("TCP [2001:db8::1]:22"));
     let shown = |refusal: &BlockedRequest| format!("{} {}", refusal.method, refusal.url);
     assert_eq!(refusals.iter().map(shown).collect::<Vec<_>>(), expected);
     for refusal in refusals {
-        assert_eq!(refusal.reason, Reason::NoProxy);
+        assert_eq!(refusal.reason, BlockReason::Bypass);
         let peer = refusal.peer.unwrap();
         assert!(peer.command.starts_with("/usr/bin/python3 -c"), "{peer}");
     }
@@ -200,8 +200,8 @@ print(socket.socket().connect_ex(('127.0.0.1', 9)))
 ";
     let (test, proxy) = with_egress_proxy();
     let refused = rustix::io::Errno::CONNREFUSED.raw_os_error().to_string();
-    assert_eq!(test.python(SERVER).succeeded(), ["hello 127.0.0.1", "hello 127.0.0.1", &refused]);
-    assert!(proxy.attempt_error().is_none());
+    assert_eq!(machine.python(SELF).well(), ["hello 127.0.0.1", "hello 127.0.0.1", &refused]);
+    assert!(proxy.explain_failure().is_none());
 }
 
 fn every_step_is_served() {
