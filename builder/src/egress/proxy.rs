@@ -125,8 +125,8 @@ impl ProxyHandle for EgressProxy {
         self.state.authority.pem()
     }
 
-    fn attend(&self, proxy_sockets: ProxySockets) -> Box<dyn Send> {
-        let ProxySockets { proxy, names, direct, process } = proxy_sockets;
+    fn serve(&self, proxy_sockets: ProxySockets) -> Box<dyn Send> {
+        let ProxySockets { proxy, dns: names, bypass: direct, process } = proxy_sockets;
         let Some(runtime) = &self.runtime else { return Box::new(()) };
         let state = || Arc::clone(&self.state);
         let mut tasks = vec![

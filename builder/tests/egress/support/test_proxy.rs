@@ -101,7 +101,7 @@ impl TestProxy {
         let dns_port = names.local_addr().unwrap().port();
         let process = Pid::from_raw(std::process::id().cast_signed()).unwrap();
         std::fs::write(directory.path().join("ca.pem"), egress.ca_certificate()).unwrap();
-        let guard = egress.attend(ProxySockets { proxy: listener, names, direct: Vec::new(), process });
+        let guard = egress.serve(ProxySockets { proxy: listener, dns: names, bypass: Vec::new(), process });
         Self { egress, port, dns_port, directory, guard: Mutex::new(guard) }
     }
 
