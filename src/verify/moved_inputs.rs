@@ -1,5 +1,6 @@
 //! Inputs that are not the same in the image and in its rebuild, and the entries they explain.
 
+use carafe_builder::net::pep503;
 use carafe_layers::image::layer_names;
 use serde::Serialize;
 
@@ -60,7 +61,9 @@ impl MovedInput {
         match self.kind {
             InputKind::BaseImage | InputKind::Recording => false,
             InputKind::App => of_app(path, name),
-            InputKind::PythonPackage => python_package(path).is_some_and(|found| found == normal(name)),
+            InputKind::PythonPackage => {
+                python_package(path).is_some_and(|found| found == pep503::normalize(name))
+            }
             InputKind::NodePackage => node_package_around(path).is_some_and(|found| found == *name),
         }
     }
@@ -115,12 +118,7 @@ fn python_package(path: &[u8]) -> Option<String> {
         Some(info) => info.split_once('-').map_or(info, |(name, _)| name),
         None => top.strip_suffix(".py").or(top.strip_suffix(".libs")).unwrap_or(&top),
     };
-    Some(normal(top))
-}
-
-/// As Python compares names of packages.
-fn normal(name: &str) -> String {
-    name.to_ascii_lowercase().replace(['-', '.'], "_")
+    Some(pep503::normalize(top))
 }
 
 /// The package that a path below `node_modules` belongs to.

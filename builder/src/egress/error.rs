@@ -5,6 +5,7 @@ use std::io;
 
 use super::blocked::{BlockedRequest, Failure};
 use super::body_store::BodyStoreError;
+use crate::net::tls::UnsupportedProcessor;
 
 /// So many refusals or failures are shown in one error.
 const MAX_SHOWN_REQUESTS: usize = 10;
@@ -16,6 +17,10 @@ pub enum EgressError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     BodyStore(#[from] BodyStoreError),
+    /// The processor cannot run the TLS code.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Processor(#[from] UnsupportedProcessor),
     /// Its threads could not be started.
     #[error("failed to start the threads of the door")]
     #[diagnostic(help("see that the limits on processes and open files leave room (`ulimit -a`)"))]

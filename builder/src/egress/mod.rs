@@ -41,7 +41,7 @@ pub use recording::{
     Answer, Entry, MAX_EXCHANGES, MAX_RECORDING_BYTES, Method, Recording, RecordingError, Request,
 };
 pub use update::{RecordingChange, Update, UpdateSelector};
-pub use upstream::{RetryPolicy, Upstream};
+pub use upstream::Upstream;
 
 use authority::Authority;
 use blocked::Collected;

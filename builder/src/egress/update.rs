@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use percent_encoding::percent_decode_str;
+
 use super::recording::{Answer, Recording, Request};
-use crate::net::PublicUrl;
+use crate::net::{PublicUrl, pep503};
 
 /// How much of an earlier record is refreshed.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -15,32 +17,32 @@ pub enum Update {
     Only(Vec<UpdateSelector>),
 }
 
-/// A host's name, or a package's.
+/// The name of a host or of a package.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct UpdateSelector(String);
-
-impl UpdateSelector {
-    /// A host as it stands in addresses (`pypi.org`, without its subdomains), or a package's name
-    /// (`requests`, `@scope/name`).
-    pub fn new(text: &str) -> Self {
-        Self(normal(text))
-    }
-
-    fn fits(&self, url: &PublicUrl) -> bool {
-        if url.host() == self.0 {
-            return true;
-        }
-        let path = normal(&url.as_url().path().replace("%2f", "/").replace("%2F", "/").replace("%40", "@"));
-        let is_segments = format!("{path}/").contains(&format!("/{}/", self.0));
-        let file = path.rsplit('/').next().unwrap_or_default();
-        let version = file.strip_prefix(&self.0).and_then(|rest| rest.strip_prefix('-'));
-        is_segments || version.is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit()))
-    }
+pub struct UpdateSelector {
+    host: String,
+    package: String,
 }
 
-/// Python packages are known by several spellings.
-fn normal(text: &str) -> String {
-    text.to_lowercase().replace('_', "-")
+impl UpdateSelector {
+    /// A host as URLs have it (`pypi.org`, without its subdomains), or a package's name
+    /// (`requests`, `@scope/name`). Names of packages are compared as PEP 503 does, npm's too: this
+    /// may refresh the responses of a second npm package, and never misses one.
+    pub fn new(text: &str) -> Self {
+        Self { host: text.to_lowercase(), package: pep503::normalize(text) }
+    }
+
+    fn matches(&self, url: &PublicUrl) -> bool {
+        if url.host() == self.host {
+            return true;
+        }
+        let path = percent_decode_str(url.as_url().path()).decode_utf8_lossy();
+        let path = pep503::normalize(&path);
+        let has_segments = format!("{path}/").contains(&format!("/{}/", self.package));
+        let file = path.rsplit('/').next().unwrap_or_default();
+        let version = file.strip_prefix(&self.package).and_then(|rest| rest.strip_prefix('-'));
+        has_segments || version.is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit()))
+    }
 }
 
 impl Update {
@@ -48,7 +50,7 @@ impl Update {
     pub(super) fn includes(&self, url: &PublicUrl) -> bool {
         match self {
             Self::All => true,
-            Self::Only(wanted) => wanted.iter().any(|wanted| wanted.fits(url)),
+            Self::Only(selectors) => selectors.iter().any(|selector| selector.matches(url)),
         }
     }
 }
@@ -97,15 +99,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_and_packages_are_told_from_their_like() {
-        let fits = |wanted: &str, url: &str| UpdateSelector::new(wanted).fits(&url.parse().unwrap());
-        assert!(fits("pypi.org", "https://pypi.org/simple/a/"));
-        assert!(!fits("pypi.org", "https://files.pypi.org/a"));
-        assert!(fits("typing_extensions", "https://pypi.org/simple/typing-extensions/"));
-        assert!(fits("typing-extensions", "https://f/packages/ab/typing_extensions-4.1.whl"));
-        assert!(!fits("typing", "https://f/packages/ab/typing_extensions-4.1.whl"));
-        assert!(fits("@vue/shared", "https://registry.yarnpkg.com/@vue%2fshared"));
-        assert!(fits("@vue/shared", "https://registry.yarnpkg.com/@vue/shared/-/shared-3.1.tgz"));
-        assert!(!fits("shared", "https://r/share/x"));
+    fn selects_hosts_and_packages_by_their_complete_names() {
+        let matches = |text: &str, url: &str| UpdateSelector::new(text).matches(&url.parse().unwrap());
+        assert!(matches("pypi.org", "https://pypi.org/simple/a/"));
+        assert!(!matches("pypi.org", "https://files.pypi.org/a"));
+        assert!(!matches("typing", "https://f/packages/ab/typing_extensions-4.1.whl"));
+        assert!(matches("@vue/shared", "https://registry.yarnpkg.com/@vue%2fshared"));
+        assert!(matches("@vue/shared", "https://registry.yarnpkg.com/@vue/shared/-/shared-3.1.tgz"));
+        assert!(!matches("shared", "https://r/share/x"));
+    }
+
+    #[test]
+    fn every_spelling_of_a_python_package_selects_it() {
+        for name in ["zope.interface", "zope-interface", "Zope_Interface"] {
+            for path in [
+                "/simple/zope-interface/",
+                "/simple/zope.interface/",
+                "/pypi/zope.interface/json",
+                "/packages/ab/zope.interface-5.5.2.tar.gz",
+                "/packages/ab/zope_interface-7.2-cp312-cp312-linux_x86_64.whl",
+                "/packages/ab/zope_interface-7.2-cp312-cp312-linux_x86_64.whl.metadata",
+            ] {
+                let url = format!("https://pypi.example{path}").parse().unwrap();
+                assert!(UpdateSelector::new(name).matches(&url), "{name} {path}");
+            }
+            let other = "https://pypi.example/simple/zope-interface-extras/".parse().unwrap();
+            assert!(!UpdateSelector::new(name).matches(&other), "{name}");
+        }
     }
 }

@@ -3,6 +3,8 @@
 //! Nothing here connects to anything. The git client, the egress proxy and the registry client use
 //! these types.
 
+pub mod docker_hub;
+pub mod pep503;
 pub mod retry;
 pub mod tls;
 

@@ -3,7 +3,7 @@
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::credential::encoded;
+use super::credential::encode_basic;
 use crate::secret::Secret;
 
 /// The variables that name them.
@@ -33,7 +33,7 @@ impl Proxies {
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let of = |url: &Url| {
             let password = Secret::new(decoded(url.password()?));
-            let sent = encoded(&decoded(url.username()), &password);
+            let sent = encode_basic(&decoded(url.username()), &password);
             Some([Secret::new(url.password()?), password, sent])
         };
         self.urls().iter().filter_map(of).flatten().collect()

@@ -146,7 +146,9 @@ impl Network {
             Some(Credential::Basic { user, password }) => {
                 remote.with_credential(git::Credential::new(user, password.clone())?)
             }
-            Some(Credential::Bearer(token)) => remote.with_credential(git::Credential::token(token.clone())?),
+            Some(Credential::Bearer(token) | Credential::IdentityToken(token)) => {
+                remote.with_credential(git::Credential::token(token.clone())?)
+            }
         })
     }
 

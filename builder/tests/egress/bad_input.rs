@@ -232,7 +232,7 @@ fn a_server_that_wants_to_be_left_alone_is() {
         _ => answer(200, &[], b"x"),
     });
     let (_, error) = failure(upstream(), &standin.url("/a"));
-    assert!(error.contains("503") && error.contains("wants to be left alone for 3600 s"), "{error}");
+    assert!(error.contains("503") && error.contains("requests a pause of 3600 s"), "{error}");
     assert_eq!(standin.asked().len(), 2);
 }
 

@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Mutex, mpsc};
 
-use carafe_builder::egress::{EgressError, EgressReport, Recording, RetryPolicy, Upstream};
+use carafe_builder::egress::{EgressError, EgressReport, Recording, Upstream};
+use carafe_builder::net::retry::RetryPolicy;
 use carafe_layers::digest::Digest;
 
 use crate::support::{Act, Asked, Got, Inside, Standin, answer, impatient, upstream};
@@ -107,7 +108,7 @@ fn a_page_without_a_file_or_with_a_withdrawn_one_is_a_failure_that_says_what_to_
         );
         assert!(error.contains(&says), "{error}");
         assert!(error.contains("without what was uploaded after Tue, 06 Jan 2026 09:00:00 GMT"), "{error}");
-        assert!(error.ends_with("(3 tries)"), "{error}");
+        assert!(error.ends_with("(3 attempts)"), "{error}");
         for advice in
             ["`carafe bundle`", "`carafe build --bundle`", "CARAFE_CACHE_DIR", "`--update=127.0.0.1`"]
         {
@@ -138,7 +139,7 @@ fn a_replica_that_is_wrong_for_a_moment_is_asked_again() {
 }
 
 fn patient() -> Upstream {
-    Upstream { retry_policy: RetryPolicy { tries: 9, ..impatient() }, ..upstream() }
+    Upstream { retry_policy: RetryPolicy { max_attempts: 9, ..impatient() }, ..upstream() }
 }
 
 #[test]
@@ -148,7 +149,7 @@ fn another_body_is_asked_for_three_times_and_then_no_more() {
     let cache = tempfile::tempdir().unwrap();
     let inside = Inside::replaying(cache.path(), patient(), &record);
     let told = ask(&inside, &standin);
-    assert!(told.status == 502 && told.text().ends_with("(3 tries)\n"), "{}", told.text());
+    assert!(told.status == 502 && told.text().ends_with("(3 attempts)\n"), "{}", told.text());
     for _ in 0..3 {
         let again = ask(&inside, &standin);
         assert_eq!((again.status, again.text()), (502, told.text()));

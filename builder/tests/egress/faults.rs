@@ -5,7 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use carafe_builder::egress::{RetryPolicy, Upstream};
+use carafe_builder::egress::Upstream;
+use carafe_builder::net::retry::{RetryPolicy, Timeouts};
 
 use crate::judge::{Traces, Verdict, judge};
 use crate::support::{Act, Asked, Inside, Standin, impatient, upstream};
@@ -160,7 +161,11 @@ impl Case {
 /// Has each case done through one door, many at once, and judges each.
 fn all(scheme: &str, standin: &Standin) -> usize {
     let cache = tempfile::tempdir().unwrap();
-    let retry_policy = RetryPolicy { silence: READ_TIMEOUT, tries: TRIES, ..impatient() };
+    let retry_policy = RetryPolicy {
+        timeouts: Timeouts { read: READ_TIMEOUT, ..impatient().timeouts },
+        max_attempts: TRIES,
+        ..impatient()
+    };
     let inside = Inside::recording(cache.path(), Upstream { retry_policy, ..upstream() });
     let cases: Vec<_> = Case::all().collect();
     let next = AtomicUsize::new(0);

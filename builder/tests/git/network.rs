@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use carafe_builder::git::{GitBackend, GitBinary, GitError, InProcess, Remote, Store, resolve};
-use carafe_builder::net::tls::install_tls;
+use carafe_builder::net::tls::install_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -19,7 +19,7 @@ const BACKENDS: [&dyn GitBackend; 2] = [&InProcess, &GitBinary];
 
 /// Serves what listens on `port` through TLS, one request for each connection; its own port.
 fn tls_before(port: u16) -> u16 {
-    install_tls();
+    install_provider().unwrap();
     let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/server.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).unwrap();
     let config = rustls::ServerConfig::builder().with_no_client_auth();

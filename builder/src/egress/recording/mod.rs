@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn is_read_as_it_was_written_whatever_the_order_of_its_making() {
+    fn equal_recordings_have_equal_bytes() {
         let bytes = record().to_bytes();
         insta::assert_snapshot!(String::from_utf8(bytes.clone()).unwrap());
         assert_eq!(Recording::parse(&bytes).unwrap(), record());

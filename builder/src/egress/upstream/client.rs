@@ -43,7 +43,7 @@ pub(super) struct Endpoint<'a> {
 impl Client {
     /// Reads certificates and proxies; connects nowhere.
     pub fn new(upstream: Upstream) -> Result<Self, EgressError> {
-        tls::install_tls();
+        tls::install_provider()?;
         let proxies = upstream.proxies.hosts();
         let named = builder(&upstream)?.build().map_err(failed)?;
         let resolver = PublicResolver { proxies: proxies.clone() };
@@ -80,16 +80,16 @@ impl Client {
 }
 
 fn builder(upstream: &Upstream) -> Result<reqwest::ClientBuilder, EgressError> {
-    let mut authorities = tls::extra_authorities().map_err(failed)?;
+    let mut authorities = tls::git_ca_bundle().map_err(failed)?;
     for bundle in &upstream.authorities {
-        authorities.extend(tls::authorities(bundle).map_err(failed)?);
+        authorities.extend(tls::read_ca_bundle(bundle).map_err(failed)?);
     }
     let builder = reqwest::Client::builder()
         .redirect(redirect::Policy::none())
         .referer(false)
         .tls_certs_merge(authorities)
-        .connect_timeout(upstream.retry_policy.connect)
-        .read_timeout(upstream.retry_policy.silence)
+        .connect_timeout(upstream.retry_policy.timeouts.connect)
+        .read_timeout(upstream.retry_policy.timeouts.read)
         .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
         .http2_initial_stream_window_size(STREAM_WINDOW)
         .http2_initial_connection_window_size(CONNECTION_WINDOW);

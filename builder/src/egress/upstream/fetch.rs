@@ -12,9 +12,10 @@ use super::content_check::objection;
 use super::partial::PartialBody;
 use super::recheck::{Recheck, is_second_best};
 use super::response_head::ResponseHead;
-use super::retry::{AttemptError, RetryState};
+use super::retry::{AttemptError, Attempts};
 use super::{mismatch, pkt_line, simple_api};
 use crate::error_chain::error_chain;
+use crate::net::Credential;
 use crate::net::retry::RetryAfter;
 
 /// A request, with what is sent besides what decides its answer.
@@ -54,7 +55,7 @@ impl Client {
         let place = self.place(&question.request.url).map_err(private)?;
         let mut partial = PartialBody::default();
         let mut doubt = Recheck::default();
-        let mut tries = RetryState::new(self.upstream.retry_policy);
+        let mut tries = Attempts::new(self.upstream.retry_policy);
         loop {
             let attempt_error = match self.attempt(&place, question, recorded, bodies, &mut partial).await {
                 Ok((answer, is_whole)) => {
@@ -144,8 +145,8 @@ fn headers(place: &Endpoint<'_>, question: &UpstreamRequest) -> Result<HeaderMap
     if place.is_mirror {
         headers.remove(header::AUTHORIZATION);
     }
-    if let Some(credential) = place.credential {
-        let mut value = HeaderValue::try_from(credential.header().expose())
+    if let Some(value) = place.credential.and_then(Credential::authorization) {
+        let mut value = HeaderValue::try_from(value.expose())
             .map_err(|_| AttemptError::lasting("the credential for this host cannot be sent as a header"))?;
         value.set_sensitive(true);
         headers.insert(header::AUTHORIZATION, value);

@@ -17,13 +17,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::net::retry::RetryPolicy;
 use crate::net::{Credential, Mirror, Proxies};
 
 pub(super) use client::Client;
 pub(super) use fetch::{NoResponse, UpstreamRequest};
 
 /// What the user said about the outside. None of it is seen inside or in a record.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Upstream {
     /// Where else to fetch from; the longest prefix that fits wins.
     pub mirrors: Vec<Mirror>,
@@ -40,40 +41,41 @@ pub struct Upstream {
     pub proxies: Proxies,
     /// Nothing is fetched: all is answered from the store.
     pub offline: bool,
-    /// How long to wait for servers that are slow or failing.
+    /// When a failed request is sent again.
     pub retry_policy: RetryPolicy,
 }
 
-impl Upstream {
-    /// What no output may contain: the secrets of credentials and proxies.
-    pub fn secrets(&self) -> Vec<crate::secret::Secret> {
-        self.credentials.values().flat_map(Credential::secrets).chain(self.proxies.secrets()).collect()
+impl Default for Upstream {
+    /// The system's CAs, the environment's proxies, and no special hosts.
+    fn default() -> Self {
+        Self {
+            mirrors: Vec::new(),
+            credentials: BTreeMap::new(),
+            private_hosts: BTreeSet::new(),
+            refused_hosts: BTreeSet::new(),
+            authorities: Vec::new(),
+            proxies: Proxies::default(),
+            offline: false,
+            retry_policy: Self::retry_policy(),
+        }
     }
 }
 
-/// When a server has failed, and how often it is asked again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RetryPolicy {
-    /// A request is sent so often at most.
-    pub tries: u32,
-    /// To make a connection.
-    pub connect: Duration,
-    /// A server that says nothing for so long has failed.
-    pub silence: Duration,
-    /// Before the second try; doubled before each further one.
-    pub first_pause: Duration,
-    /// No pause is longer, whatever a server asks for.
-    pub longest_pause: Duration,
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self {
-            tries: 5,
-            connect: Duration::from_secs(20),
-            silence: Duration::from_secs(60),
-            first_pause: Duration::from_millis(500),
-            longest_pause: Duration::from_secs(30),
+impl Upstream {
+    /// Five attempts. Fewer than a registry gets, and with no long `Retry-After`: the client in the
+    /// sandbox waits for the response meanwhile, has a timeout of its own, and retries too.
+    pub fn retry_policy() -> RetryPolicy {
+        RetryPolicy {
+            max_attempts: 5,
+            max_attempts_unproven: 5,
+            budget: None,
+            max_retry_after: Some(Duration::from_secs(30)),
+            ..RetryPolicy::default()
         }
+    }
+
+    /// What no output may contain: the secrets of credentials and proxies.
+    pub fn secrets(&self) -> Vec<crate::secret::Secret> {
+        self.credentials.values().flat_map(Credential::secrets).chain(self.proxies.secrets()).collect()
     }
 }

@@ -1,15 +1,14 @@
 //! What can go wrong with one try, and whether another one follows.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::super::body_store::BodyStoreError;
-use super::RetryPolicy;
 use super::fetch::NoResponse;
-use crate::net::retry::{RetryAfter, backoff};
+use crate::net::retry::{GaveUp, RetryAfter, RetryPolicy, RetryState, SystemClock};
 
-/// Further tries after another answer than the recorded one: replicas may differ for a moment, but
-/// each try is the whole body again.
-const TRIES_AFTER_ANOTHER: u32 = 2;
+/// Maximum attempts after a response that differs from the recorded one: replicas may differ for a
+/// moment, but each attempt transfers the complete body again.
+const MAX_MISMATCHES: u32 = 2;
 
 /// Why one try brought no answer.
 pub(super) enum AttemptError {
@@ -41,40 +40,41 @@ impl From<BodyStoreError> for AttemptError {
     }
 }
 
-/// The tries of one request.
-pub(super) struct RetryState {
-    retry_policy: RetryPolicy,
-    failed: u32,
-    brought_another: u32,
+/// The attempts of one request.
+pub(super) struct Attempts {
+    policy: RetryPolicy,
+    clock: SystemClock,
+    state: RetryState,
+    mismatches: u32,
 }
 
-impl RetryState {
-    pub fn new(retry_policy: RetryPolicy) -> Self {
-        Self { retry_policy, failed: 0, brought_another: 0 }
+impl Attempts {
+    pub fn new(policy: RetryPolicy) -> Self {
+        Self { policy, clock: SystemClock::start(), state: RetryState::default(), mismatches: 0 }
     }
 
-    /// What to say before the next try, and the pause before it; an error if there is none.
-    pub fn after(&mut self, attempt_error: AttemptError) -> Result<(String, Duration), NoResponse> {
-        self.failed += 1;
-        let (reason, after, is_moved) = match attempt_error {
+    /// The warning and the pause before the next attempt; an error if there is none.
+    pub fn after(&mut self, error: AttemptError) -> Result<(String, Duration), NoResponse> {
+        let (reason, retry_after, is_moved) = match error {
             AttemptError::Lasting(error) => return Err(error),
             AttemptError::Passing { reason, after } => (reason, after, false),
             AttemptError::Another { reason, is_moved } => {
-                self.brought_another += 1;
+                self.mismatches += 1;
                 (reason, None, is_moved)
             }
         };
-        let RetryPolicy { tries, first_pause, longest_pause, .. } = self.retry_policy;
-        if self.failed >= tries || self.brought_another > TRIES_AFTER_ANOTHER {
-            let reason = format!("{reason} ({} tries)", self.failed);
-            return Err(if is_moved { NoResponse::Moved(reason) } else { NoResponse::Failed(reason) });
+        let next = self.state.next(&self.policy, self.policy.max_attempts, &self.clock, retry_after);
+        let attempts = self.state.failures();
+        match next {
+            Ok(pause) if self.mismatches <= MAX_MISMATCHES => {
+                Ok((format!("{reason}; retrying in {:.1} s", pause.as_secs_f32()), pause))
+            }
+            Err(GaveUp::RetryAfter(pause)) => {
+                let seconds = pause.as_secs();
+                Err(NoResponse::Failed(format!("{reason}; it requests a pause of {seconds} s (Retry-After)")))
+            }
+            _ if is_moved => Err(NoResponse::Moved(format!("{reason} ({attempts} attempts)"))),
+            _ => Err(NoResponse::Failed(format!("{reason} ({attempts} attempts)"))),
         }
-        let asked = after.map(|after| after.pause(SystemTime::now())).unwrap_or_default();
-        if asked > longest_pause {
-            let seconds = asked.as_secs();
-            return Err(NoResponse::Failed(format!("{reason}; it wants to be left alone for {seconds} s")));
-        }
-        let pause = backoff(self.failed, first_pause, longest_pause).max(asked);
-        Ok((format!("{reason}; trying again in {:.1} s", pause.as_secs_f32()), pause))
     }
 }

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_what_clients_act_upon_and_says_as_of_when() {
+    fn keeps_what_clients_use_and_the_date_of_the_newest_file() {
         let (page, as_of) = text(PAGE_OF_LAMP).unwrap();
         insta::assert_snapshot!(page.replace("},{", "},\n{"));
         assert_eq!(as_of, "Sat, 01 Jun 2024 00:00:01 GMT");

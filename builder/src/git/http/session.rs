@@ -41,7 +41,7 @@ pub(super) struct Session {
 impl Session {
     /// Opens the repository; each answer may have `limit` bytes.
     pub fn open(login: &Login, limit: u64) -> gix::Result<Self> {
-        tls::install_tls();
+        tls::install_provider().map_err(gix::Error::from_error)?;
         let url = gix::url::parse(login.remote.location())?;
         let mut transport = http::Transport::new_http(Bounded::new(limit), url, Protocol::V2, false);
         transport.configure(&options())?;
@@ -142,7 +142,7 @@ fn agent() -> (&'static str, Option<String>) {
 fn options() -> http::Options {
     let client = http::reqwest::Options {
         configure_client: Some(Box::new(|builder| {
-            let authorities = tls::extra_authorities().map_err(gix::Error::from_error)?;
+            let authorities = tls::git_ca_bundle().map_err(gix::Error::from_error)?;
             Ok(builder.timeout(READ_TIMEOUT).tls_certs_merge(authorities))
         })),
         configure_request: None,

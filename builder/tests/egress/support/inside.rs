@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use carafe_builder::cache::Cache;
 use carafe_builder::egress::{
-    BodyStore, EgressConfig, EgressProxy, EgressReport, Mode, Recording, RetryPolicy, Update, Upstream,
+    BodyStore, EgressConfig, EgressProxy, EgressReport, Mode, Recording, Update, Upstream,
 };
 use carafe_builder::net::Proxies;
+use carafe_builder::net::retry::{RetryPolicy, Timeouts};
 use carafe_builder::progress::Progress;
 use carafe_builder::sandbox::{ProxyHandle, ProxySockets};
 use carafe_builder::secret::Redactor;
@@ -23,11 +24,12 @@ const DATE: i64 = 1_577_836_800;
 /// Servers are given little time, so that tests take little.
 pub fn impatient() -> RetryPolicy {
     RetryPolicy {
-        tries: 3,
-        connect: Duration::from_secs(5),
-        silence: Duration::from_secs(10),
-        first_pause: Duration::from_millis(1),
-        longest_pause: Duration::from_millis(50),
+        max_attempts: 3,
+        timeouts: Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(10) },
+        first_backoff: Duration::from_millis(1),
+        max_backoff: Duration::from_millis(50),
+        max_retry_after: Some(Duration::from_millis(50)),
+        ..Upstream::retry_policy()
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use carafe_builder::net::tls::install_tls;
+use carafe_builder::net::tls::install_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -95,7 +95,7 @@ impl Standin {
 }
 
 fn tls_config() -> Arc<rustls::ServerConfig> {
-    install_tls();
+    install_provider().unwrap();
     let certificate = CertificateDer::from_pem_slice(include_bytes!("../../git/tls/server.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("../../git/tls/server.key")).unwrap();
     let config = rustls::ServerConfig::builder().with_no_client_auth();
