@@ -56,7 +56,7 @@ fn examine(name: &str, arguments: &DoctorArguments) -> miette::Result<Vec<Check>
     let tables = Spec::registries(arguments.spec.as_deref())?;
     let targets = [patient.repository()];
     let options = registries::options(Some(&tables), &arguments.insecure_registries, targets)?;
-    Ok(Registry::new(options)?.examine(&patient))
+    Ok(Registry::new(options)?.run_checks(&patient))
 }
 
 fn check_json(check: &Check) -> serde_json::Value {

@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use super::{registries, stop};
 use crate::context::Context;
 use crate::output::{self, OutputFormat};
-use crate::registry::{Reference, Registry, RegistryOptions, RetryPolicy};
+use crate::registry::{Reference, Registry, RegistryOptions, RetryOptions};
 
 /// The lock's name, beside the spec.
 const LOCK_FILE: &str = "carafe.lock";
@@ -146,7 +146,7 @@ impl RunArguments {
             commits: Store::new(&cache)?,
             cache,
             registry: Registry::new(RegistryOptions {
-                retry_policy: RetryPolicy::new(progress.clone()),
+                retries: RetryOptions::new(progress.clone()),
                 uploads: Some(uploads),
                 ..options
             })?,

@@ -7,7 +7,7 @@ use carafe_builder::cache::{Cache, CacheError};
 use carafe_builder::sandbox;
 
 use crate::check::Check;
-use crate::registry::missing_processor_features;
+use carafe_builder::net::tls::missing_processor_features;
 
 /// Base images, the apps' history, their packages and the new layers, each once: with less, a
 /// build of frappe and a few apps may not end.

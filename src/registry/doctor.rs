@@ -1,45 +1,46 @@
-//! What a registry allows, tried on it: `carafe doctor --registry`. Leaves nothing there.
+//! The checks of `carafe doctor --registry`. They leave nothing in the registry.
 
 use bytes::Bytes;
 use carafe_layers::digest::Digest;
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 
-use super::Registry;
-use super::auth::Authorization;
-use super::auth::Identity;
+use super::auth::{Login, Origin};
+use super::client::Registry;
 use super::error::{Access, RegistryError, RequestContext};
-use super::http::refused;
+use super::executor::Executor;
+use super::http::{Client, rejection};
+use super::manifest;
 use super::reference::{Reference, Repository, is_host};
-use super::shared::Shared;
-use super::upload::{Mount, Session, SessionError};
+use super::referrers;
+use super::upload::{Mount, Session, SessionError, mount};
 use crate::check::Check;
 
-/// Every check, in order. Where one fails on which the rest depend, those are skipped.
+/// All checks, in order. If one fails that the later ones depend on, those are skipped.
 const CHECKS: [&str; 8] = ["name", "tls", "ca", "auth", "push", "mount", "referrers", "chunks"];
-/// What stands for the repository where none was named: nothing is written to it.
-const NO_REPOSITORY: &str = "carafe";
-/// What proxies are named by.
-const PROXIES: [&str; 6] =
+/// The repository of a target without one. Nothing is written to it.
+const DEFAULT_REPOSITORY: &str = "carafe";
+/// The environment variables that configure a proxy.
+const PROXY_VARIABLES: [&str; 6] =
     ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
 
-/// What is to be looked at.
+/// What is checked.
 #[derive(Clone, Debug)]
 pub enum DoctorTarget {
-    /// A registry by its host: reading is all that can be tried.
+    /// A registry by its host: only reading can be checked.
     Host(Repository),
-    /// A repository in it; an image that is there by that name serves to try a mount.
+    /// A repository. If the image exists, one of its blobs is used to check mounting.
     Image(Reference),
 }
 
 impl DoctorTarget {
-    /// `host`, `host/repository` or `host/repository:tag`; none if it is neither.
+    /// Parses `host`, `host/repository` or `host/repository:tag`.
     pub fn parse(text: &str) -> Option<Self> {
         if text.contains('/') {
             return text.parse().ok().map(Self::Image);
         }
-        let is_bare = is_host(text) && !text.contains('@');
-        is_bare.then(|| Repository::parse(&format!("{text}/{NO_REPOSITORY}")).map(Self::Host))?
+        let is_valid = is_host(text) && !text.contains('@');
+        is_valid.then(|| Repository::parse(&format!("{text}/{DEFAULT_REPOSITORY}")).map(Self::Host))?
     }
 
     /// The repository.
@@ -52,52 +53,53 @@ impl DoctorTarget {
 }
 
 impl Registry {
-    /// Looks at one registry: its name, TLS, CA, who we are there, whether we may push (an upload
-    /// is opened and cancelled), mounts, referrers, chunks. Nothing is tried twice, nothing stays.
-    pub fn examine(&self, patient: &DoctorTarget) -> Vec<Check> {
-        let shared = &self.shared;
-        let repository = match shared.mirrors.locate(patient.repository()) {
+    /// Checks one registry: its name, TLS, CA, authentication, the permission to push (an upload is
+    /// opened and canceled), mounting, referrers, chunks. Each request is sent once.
+    pub fn run_checks(&self, target: &DoctorTarget) -> Vec<Check> {
+        let executor = &self.executor;
+        let repository = match executor.client.mirrors().locate(target.repository()) {
             Ok(repository) => repository,
             Err(error) => return with_skipped(vec![Check::failed("name", &error)]),
         };
-        let (access, action) = match patient {
+        let (access, action) = match target {
             DoctorTarget::Host(_) => (Access::Pull, format!("use {}", repository.registry())),
             DoctorTarget::Image(_) => (Access::push([]), format!("use {repository}")),
         };
-        let attempt = RequestContext::new(&action, &repository, &access);
+        let context = RequestContext::new(&action, &repository, &access);
         let mut checks = Vec::new();
-        let result = shared.block_on(RegistryChecks { shared, attempt, checks: &mut checks }.run(patient));
-        checks.extend(result.err());
+        let run = RegistryChecks { executor, context, checks: &mut checks }.run(target);
+        let failed = executor.block_on(run).err();
+        checks.extend(failed);
         with_skipped(checks)
     }
 }
 
 fn with_skipped(mut checks: Vec<Check>) -> Vec<Check> {
-    let missing = |name: &&str| checks.iter().all(|check| check.name != *name);
-    let skipped: Vec<_> = CHECKS.into_iter().filter(|name| missing(name)).collect();
-    checks.extend(skipped.into_iter().map(|name| Check::skipped(name, "not tried")));
+    let is_missing = |name: &&str| checks.iter().all(|check| check.name != *name);
+    let skipped: Vec<_> = CHECKS.into_iter().filter(|name| is_missing(name)).collect();
+    checks.extend(skipped.into_iter().map(|name| Check::skipped(name, "not checked")));
     checks
 }
 
 struct RegistryChecks<'a> {
-    shared: &'a Shared,
-    attempt: RequestContext<'a>,
+    executor: &'a Executor,
+    context: RequestContext<'a>,
     checks: &'a mut Vec<Check>,
 }
 
 impl RegistryChecks<'_> {
-    /// The error is the check after which no other makes sense.
-    async fn run(mut self, patient: &DoctorTarget) -> Result<(), Check> {
+    /// The error is the failed check that all later checks depend on.
+    async fn run(mut self, target: &DoctorTarget) -> Result<(), Check> {
         let mut name = self.name().await?;
-        if patient.repository() != self.attempt.repository {
-            name.message += &format!("; `registries.conf` has {} there", patient.repository());
+        if target.repository() != self.context.repository {
+            name.message += &format!("; `registries.conf` maps {} to it", target.repository());
         }
         self.checks.push(name);
         self.connection().await?;
         let auth = self.auth().await.map_err(|error| Check::failed("auth", &error))?;
         self.checks.push(auth);
-        let DoctorTarget::Image(reference) = patient else {
-            let message = "name a repository to try: `HOST/PROJECT/NAME`";
+        let DoctorTarget::Image(reference) = target else {
+            let message = "pass a repository to check this: `HOST/PROJECT/NAME`";
             self.checks.push(Check::skipped("push", message));
             return Ok(());
         };
@@ -111,58 +113,65 @@ impl RegistryChecks<'_> {
         Ok(())
     }
 
-    fn host(&self) -> &str {
-        self.attempt.repository.registry()
+    fn client(&self) -> &Client {
+        &self.executor.client
     }
 
     fn base(&self) -> String {
-        self.shared.client.transports.base(self.host())
+        self.client().transports.base(self.context.host())
     }
 
-    /// A proxy may know names that this machine does not.
+    /// A proxy may resolve names that this machine cannot.
     async fn name(&self) -> Result<Check, Check> {
         let url = Url::parse(&self.base()).ok();
         let address = url.as_ref().and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
         let Some((host, port)) = address else {
-            let registry = self.host().to_owned();
+            let registry = self.context.host().to_owned();
             return Err(Check::failed("name", &RegistryError::Host { registry }));
+        };
+        let has_proxy = || {
+            let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+            PROXY_VARIABLES.iter().any(is_set)
         };
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         match tokio::net::lookup_host((bare, port)).await.map(|mut found| found.next()) {
-            Ok(Some(address)) => Ok(Check::fine("name", format!("{host} is {}, port {port}", address.ip()))),
-            _ if PROXIES.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())) => {
-                Ok(Check::note("name", format!("{host} is not known here; a proxy may know it")))
+            Ok(Some(address)) => {
+                Ok(Check::fine("name", format!("{host} has the address {}, port {port}", address.ip())))
             }
-            Ok(None) => Err(unknown(host, "it has no address")),
-            Err(error) => Err(unknown(host, &error.to_string())),
+            _ if has_proxy() => Ok(Check::note(
+                "name",
+                format!("{host} has no address on this machine; the proxy may have one"),
+            )),
+            Ok(None) => Err(unknown_host(host, "it has no address")),
+            Err(error) => Err(unknown_host(host, &error.to_string())),
         }
     }
 
-    /// TLS, and whether we trust whom it leads to: one request tells both.
+    /// TLS, and whether the certificate is trusted, by one request.
     async fn connection(&mut self) -> Result<(), Check> {
-        let (client, is_insecure) =
-            (&self.shared.client, self.shared.client.transports.is_insecure(self.host()));
-        let answer = match client.transport(&self.attempt) {
+        let (client, context) = (&self.executor.client, &self.context);
+        let response = match client.transport(context) {
             Ok(transport) => {
-                let answer = transport.http.get(format!("{}/v2/", self.base())).send().await;
-                answer.map_err(|error| self.attempt.transport(error))
+                let response = transport.http.get(format!("{}/v2/", self.base())).send().await;
+                response.map_err(|error| context.transport(error))
             }
             Err(error) => Err(error),
         };
-        let answer = match answer {
+        let response = match response {
             Ok(response) if response.status() == StatusCode::BAD_REQUEST => {
-                Err(refused(&self.attempt, client.auth.principal(self.attempt.repository), response).await)
+                Err(rejection(context, client.auth.principal(context.repository), response).await)
             }
-            answer => answer,
+            response => response,
         };
-        match answer {
-            Ok(_) if is_insecure => {
-                self.checks.push(Check::fine("tls", "plain http, as it is named insecure"));
-                self.checks.push(Check::skipped("ca", "plain http has none"));
+        match response {
+            Ok(_) if client.transports.is_insecure(context.host()) => {
+                self.checks.push(Check::fine("tls", "plain http, because it is marked as insecure"));
+                self.checks.push(Check::skipped("ca", "plain http has no certificate"));
             }
             Ok(response) => {
+                let trusted = format!("its certificate is trusted{}", self.files());
                 self.checks.push(Check::fine("tls", format!("https, {:?}", response.version())));
-                self.checks.push(Check::fine("ca", format!("its certificate is trusted{}", self.files())));
+                self.checks.push(Check::fine("ca", trusted));
             }
             Err(error @ (RegistryError::Untrusted { .. } | RegistryError::NoCaBundle(_))) => {
                 self.checks.push(Check::fine("tls", "https"));
@@ -175,134 +184,137 @@ impl RegistryChecks<'_> {
 
     /// The registry's own PEM files, if it has any.
     fn files(&self) -> String {
-        let files = self.shared.client.transports.files(self.host()).unwrap_or_default();
+        let files = self.client().transports.files(self.context.host()).unwrap_or_default();
         let client = files.client.iter().map(|(certificate, _)| certificate);
         let names: Vec<_> =
             files.ca.iter().chain(client).map(|path| format!("`{}`", path.display())).collect();
         if names.is_empty() { String::new() } else { format!(", with {}", names.join(", ")) }
     }
 
-    /// A token, or that the registry takes name and password.
+    /// Gets an authorization. A credential that is sent itself is tried.
     async fn auth(&self) -> Result<Check, RegistryError> {
-        let client = &self.shared.client;
-        let authorization = client.auth.authorize(&self.attempt).await?;
-        let who = Identity::describe(client.auth.identity(self.attempt.repository)?.as_ref());
-        match authorization {
-            Authorization::None => Ok(Check::fine("auth", "open to everyone")),
-            Authorization::Bearer(_) => Ok(Check::fine("auth", format!("a token was given; {who}"))),
-            Authorization::Basic(..) => {
-                let http = client.transport(&self.attempt)?.http;
+        let client = self.client();
+        let authorization = client.auth.authorize(&self.context).await?;
+        let login = client.auth.login(self.context.repository)?;
+        let identity = Login::describe(login.as_ref());
+        match authorization.origin {
+            Origin::Anonymous => Ok(Check::fine("auth", "no authentication is required")),
+            Origin::Issued => Ok(Check::fine("auth", format!("a token was issued ({identity})"))),
+            Origin::Credential => {
+                let http = client.transport(&self.context)?.http;
                 let request = authorization.apply(http.get(format!("{}/v2/", self.base())));
-                let response = request.send().await.map_err(|error| self.attempt.transport(error))?;
+                let response = request.send().await.map_err(|error| self.context.transport(error))?;
                 match response.status().is_success() {
-                    true => Ok(Check::fine("auth", format!("name and password are taken; {who}"))),
-                    false => Err(client.refused(&self.attempt, response).await),
+                    true => Ok(Check::fine("auth", format!("the credentials are accepted ({identity})"))),
+                    false => Err(client.rejection(&self.context, response).await),
                 }
             }
         }
     }
 
     async fn push(&self) -> Result<Check, RegistryError> {
-        let session = self.shared.client.open_upload(&self.attempt).await?;
-        let left = self.cancel(&session).await;
-        Ok(Check::fine("push", format!("an upload to {} was opened{left}", self.attempt.repository)))
+        let session = Session::open(self.client(), &self.context).await?;
+        let result = self.cancel(&session).await;
+        Ok(Check::fine("push", format!("an upload to {} was opened{result}", self.context.repository)))
     }
 
-    /// How that went, in words.
+    /// Cancels an upload, and returns the result as the end of a sentence.
     async fn cancel(&self, session: &Session) -> &'static str {
-        match self.shared.client.cancel_upload(&self.attempt, session).await {
-            Ok(()) => " and cancelled",
-            Err(_) => "; it takes no cancelling, and will drop that by itself",
+        match session.cancel(self.client(), &self.context).await {
+            Ok(()) => " and canceled",
+            Err(_) => "; the registry does not support canceling, and will drop it later",
         }
     }
 
-    /// The manifest that the name points at, and a blob of it.
+    /// The manifest of the reference, and one of its blobs.
     async fn image(&self, reference: &Reference) -> Option<(Digest, Digest)> {
-        let client = &self.shared.client;
-        let (descriptor, mut bytes) = client.get_manifest(&self.attempt, &reference.asked()).await.ok()?;
+        let get = async |name: &str| manifest::get(self.client(), &self.context, name).await.ok();
+        let (descriptor, mut bytes) = get(&reference.manifest_name()).await?;
         let mut document: Document = serde_json::from_slice(&bytes).ok()?;
         if let Some(first) = document.manifests.first() {
-            bytes = client.get_manifest(&self.attempt, &first.digest.to_string()).await.ok()?.1;
+            bytes = get(&first.digest.to_string()).await?.1;
             document = serde_json::from_slice(&bytes).ok()?;
         }
         Some((descriptor.digest, document.config?.digest))
     }
 
-    /// From the repository itself, where nothing changes.
+    /// Mounts a blob from the repository into itself, which changes nothing.
     async fn mount(&self, image: Option<&(Digest, Digest)>) -> Check {
         let Some((_, blob)) = image else {
-            return Check::skipped("mount", "there is no image of that name to try it with");
+            return Check::skipped("mount", "the image does not exist, so there is no blob to check it with");
         };
-        let client = &self.shared.client;
-        match client.mount_blob(&self.attempt, *blob, self.attempt.repository).await {
-            Ok(Mount::Done) => Check::fine("mount", "a blob is taken from where the registry has it"),
-            Ok(Mount::Send(session)) => {
-                let left = self.cancel(&session).await;
+        match mount(self.client(), &self.context, *blob, self.context.repository).await {
+            Ok(Mount::Done) => Check::fine("mount", "a blob of another repository can be mounted"),
+            Ok(Mount::Declined(session)) => {
+                let result = self.cancel(&session).await;
                 Check::note(
                     "mount",
-                    format!("it wants to be sent what it has elsewhere: an upload was opened{left}"),
+                    format!("not supported, blobs are sent instead: an upload was opened{result}"),
                 )
             }
-            Err(error) => as_note(Check::failed("mount", &error)),
+            Err(error) => as_warning(Check::failed("mount", &error)),
         }
     }
 
     async fn referrers(&self, image: Option<&(Digest, Digest)>) -> Check {
         let subject = image.map_or_else(|| Digest::of(b""), |(manifest, _)| *manifest);
-        match self.shared.client.get_referrers(&self.attempt, &subject, "").await {
-            Ok(Some(_)) => Check::fine("referrers", "it says what refers to an image"),
-            Ok(None) => Check::note("referrers", "it keeps no track of them: they are listed under a tag"),
-            Err(error) => as_note(Check::failed("referrers", &error)),
+        match referrers::get_page(self.client(), &self.context, &subject, "").await {
+            Ok(Some(_)) => Check::fine("referrers", "the referrers API is supported"),
+            Ok(None) => Check::note("referrers", "no referrers API: they are listed under a tag"),
+            Err(error) => as_warning(Check::failed("referrers", &error)),
         }
     }
 
-    /// One byte, as a chunk of an upload that is cancelled.
+    /// Sends one byte, as a chunk of an upload that is canceled.
     async fn chunks(&self) -> Check {
-        let client = &self.shared.client;
-        let mut session = match client.open_upload(&self.attempt).await {
+        let client = self.client();
+        let mut session = match Session::open(client, &self.context).await {
             Ok(session) => session,
             Err(error) => return Check::failed("chunks", &error),
         };
-        let smallest = session.min_chunk;
-        let sent = client.send_chunk(&self.attempt, &mut session, 0, Bytes::from_static(b"x")).await;
+        let min_chunk = session.min_chunk;
+        let sent = session.send_chunk(client, &self.context, 0, Bytes::from_static(b"x")).await;
         self.cancel(&session).await;
         match sent {
-            Ok(()) if smallest > 1 => Check::fine("chunks", format!("taken, of at least {smallest} bytes")),
-            Ok(()) => Check::fine("chunks", "taken, of any size"),
-            Err(SessionError::Failed(error)) => Check::failed("chunks", &error),
-            Err(SessionError::NoChunks) => {
-                Check::note("chunks", "not taken: a blob is sent in one request, and anew after a failure")
+            Ok(()) if min_chunk > 1 => {
+                Check::fine("chunks", format!("accepted, at least {min_chunk} bytes each"))
             }
-            Err(SessionError::Lost | SessionError::Elsewhere) => Check::wrong(
+            Ok(()) => Check::fine("chunks", "accepted, of any size"),
+            Err(SessionError::Failed(error)) => Check::failed("chunks", &error),
+            Err(SessionError::NoChunks) => Check::note(
                 "chunks",
-                "an upload that was just opened is not known any more",
-                "instances behind one name need one storage and one secret (`http.secret`)",
+                "not supported: a blob is sent in one request, and starts again after a failure",
+            ),
+            Err(SessionError::Lost | SessionError::WrongOffset) => Check::wrong(
+                "chunks",
+                "an upload that was just opened does not exist any more",
+                "all instances behind one name need the same storage and the same secret (`http.secret`)",
             ),
         }
     }
 }
 
-/// Of a manifest or an index, what leads to a blob.
+/// The members of a manifest or an index that lead to a blob.
 #[derive(Deserialize)]
 struct Document {
     #[serde(default)]
-    manifests: Vec<Named>,
-    config: Option<Named>,
+    manifests: Vec<Entry>,
+    config: Option<Entry>,
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct Entry {
     digest: Digest,
 }
 
-/// What carafe can do without.
-fn as_note(check: Check) -> Check {
+/// For a feature that Carafe does not require.
+fn as_warning(check: Check) -> Check {
     Check { help: None, ..Check::note(check.name, check.message) }
 }
 
-fn unknown(host: &str, reason: &str) -> Check {
-    let help = "check the spelling, and this machine's DNS; behind a proxy set HTTPS_PROXY";
-    Check::wrong("name", format!("{host} is not known: {reason}"), help)
+fn unknown_host(host: &str, reason: &str) -> Check {
+    let help = "check the spelling, and this machine's DNS; behind a proxy, set HTTPS_PROXY";
+    Check::wrong("name", format!("{host} cannot be resolved: {reason}"), help)
 }
 
 #[cfg(test)]
@@ -310,8 +322,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_patient_is_a_host_or_a_repository() {
-        let parse = |text: &str| DoctorTarget::parse(text).map(|patient| patient.repository().to_string());
+    fn a_target_is_a_host_or_a_repository() {
+        let parse = |text: &str| DoctorTarget::parse(text).map(|target| target.repository().to_string());
         assert!(matches!(DoctorTarget::parse("localhost:5000"), Some(DoctorTarget::Host(_))));
         assert_eq!(parse("registry.example.com").as_deref(), Some("registry.example.com/carafe"));
         assert_eq!(parse("[::1]:5000").as_deref(), Some("[::1]:5000/carafe"));

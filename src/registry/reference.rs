@@ -4,9 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use carafe_layers::digest::Digest;
+use carafe_layers::path::printable;
 use reqwest::Url;
 
-use super::error::escape;
+/// Maximum length of an invalid reference in a message.
+const MAX_SHOWN_CHARS: usize = 200;
 
 /// A registry's host (with its port) and a repository in it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -111,7 +113,7 @@ impl FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         parse(text).ok_or_else(|| ParseReferenceError {
-            text: escape(text),
+            text: printable(text.as_bytes()).chars().take(MAX_SHOWN_CHARS).collect(),
             reason: violated_rule(text),
         })
     }

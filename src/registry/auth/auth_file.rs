@@ -83,7 +83,11 @@ fn read(path: &Path) -> Result<Option<Document>, LookupError> {
     }
     // The cause may quote a secret, so only its position is shown.
     serde_json::from_slice(&text).map(Some).map_err(|error| {
-        LookupError(format!("it does not have the format of docker's config.json at line {}, column {}", error.line(), error.column()))
+        LookupError(format!(
+            "it does not have the format of docker's config.json at line {}, column {}",
+            error.line(),
+            error.column()
+        ))
     })
 }
 

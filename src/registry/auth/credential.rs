@@ -73,7 +73,9 @@ mod tests {
             let credential = Credential::Basic { user: user.into(), password: Secret::new("pa:ss") };
             Login::describe(Some(&Login::from_environment(&credential)))
         };
-        assert!(describe("robot").contains("single quotes") && describe("robot+erp").contains("single quotes"));
+        assert!(
+            describe("robot").contains("single quotes") && describe("robot+erp").contains("single quotes")
+        );
         assert!(describe("robot$$erp").contains("too many"));
         for user in ["robot$erp", "robot$shop+erp", "robotics", "me"] {
             assert_eq!(describe(user), format!("user `{user}` from CARAFE_USERNAME"));

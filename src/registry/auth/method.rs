@@ -94,14 +94,14 @@ impl Authorization {
     }
 
     pub(crate) fn apply(&self, request: RequestBuilder) -> RequestBuilder {
-        match self.header.as_ref().map(|header| HeaderValue::from_str(header.expose())) {
-            None => request,
-            Some(Ok(mut value)) => {
+        let Some(header) = &self.header else { return request };
+        match HeaderValue::from_str(header.expose()) {
+            Ok(mut value) => {
                 value.set_sensitive(true);
                 request.header(AUTHORIZATION, value)
             }
-            // The request fails when it is sent.
-            Some(Err(error)) => request.header(AUTHORIZATION, Err::<HeaderValue, _>(error)),
+            // The builder reports the error when the request is sent.
+            Err(_) => request.header(AUTHORIZATION, header.expose()),
         }
     }
 

@@ -152,7 +152,9 @@ fn certificate_alert(error: &(dyn StdError + 'static)) -> Option<String> {
 fn closed_connection_hint(error: &(dyn StdError + 'static)) -> &'static str {
     let mut chain = std::iter::successors(Some(error), |&error| error.source());
     match chain.any(|error| error.to_string() == "channel closed") {
-        true => "; if it fails each time, the registry may require a client certificate: `client-cert` and `client-key`",
+        true => {
+            "; if it fails each time, the registry may require a client certificate: `client-cert` and `client-key`"
+        }
         false => "",
     }
 }

@@ -283,7 +283,9 @@ pub enum RegistryError {
     },
     /// The credentials for a registry could not be read.
     #[error("failed to read the credentials for `{registry}` from {source_name}: {reason}")]
-    #[diagnostic(help("correct or remove this entry; for a registry that is pushed to, CARAFE_USERNAME and CARAFE_PASSWORD take precedence"))]
+    #[diagnostic(help(
+        "correct or remove this entry; for a registry that is pushed to, CARAFE_USERNAME and CARAFE_PASSWORD take precedence"
+    ))]
     Credentials {
         /// The registry's host.
         registry: String,

@@ -33,8 +33,7 @@ mod tests {
 
     #[test]
     fn a_message_is_bounded_and_has_no_presigned_url() {
-        let message =
-            server_message("see\r\nhttps://s3.example.com/b?X-Amz-Signature=abcdef \u{1b}[31m now");
+        let message = server_message("see\r\nhttps://s3.example.com/b?X-Amz-Signature=abcdef \u{1b}[31m now");
         assert_eq!(message, "see https://s3.example.com/b [31m now");
         assert!(server_message(&"word ".repeat(10_000)).len() < 500);
         assert!(server_message(&"w".repeat(10_000)).len() < 500);

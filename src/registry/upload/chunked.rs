@@ -1,130 +1,128 @@
-//! Sending one blob through an upload session, in chunks, and going on after a failure from where
-//! the registry is: at most one chunk is sent twice.
+//! The chunked upload: a blob in several requests. After a failure it is resumed from the offset that
+//! the registry reports: at most one chunk is sent twice.
 
 use bytes::Bytes;
 
-use super::chunks::Chunks;
+use super::job::Upload;
 use super::journal::Entry;
+use super::progress::UploadProgress;
 use super::session::{Session, SessionError};
-use super::{Upload, UploadProgress};
+use super::source::Chunks;
 use crate::registry::error::{RegistryError, RequestContext};
-use crate::registry::retry::RetryState;
+use crate::registry::executor::Attempts;
 
-/// A chunk's size, unless the registry wants larger ones: the least that object stores take as a
-/// part, so that little is sent again. Each blob that is under way holds one in memory.
+/// The size of a chunk, unless the registry requires larger ones: the minimum part size of object
+/// stores, so that little is sent again. Each blob that is sent keeps one chunk in memory.
 const CHUNK_BYTES: u64 = 5 << 20;
-/// From the third failure in a row on, chunks are halved as often as this: where connections do
-/// not live for a chunk, less may get through.
+/// From the third consecutive failure on, chunks are halved up to this many times: a smaller chunk may
+/// be sent where connections break before a larger one is complete.
 const MAX_HALVINGS: u32 = 3;
-/// No larger chunks are made, whatever the registry wants: it gets the blob in one request.
+/// Maximum size of a chunk. If the registry requires larger ones, the blob is sent in one request.
 const MAX_CHUNK_BYTES: u64 = 64 << 20;
+/// Maximum number of sessions in a row that the registry drops without one of them having received
+/// more than an earlier one.
+const MAX_LOST_SESSIONS: u32 = 16;
 
-/// So many sessions in a row may be lost without any of them going further than one before.
-const MAX_LOST_CHUNKS: u32 = 16;
-
-/// How the sending ended.
-pub(super) enum Sent {
+/// The result of a chunked upload.
+pub(super) enum Outcome {
     /// The registry has the blob.
     Stored,
-    /// The registry takes no chunks.
+    /// The registry does not support chunks.
     NoChunks,
 }
 
-/// One blob's way through sessions.
-pub(super) struct Sending<'a> {
+/// The upload of one blob, through as many sessions as necessary.
+pub(super) struct ChunkedUpload<'a> {
     upload: &'a Upload<'a>,
-    attempt: &'a RequestContext<'a>,
+    context: &'a RequestContext<'a>,
     chunks: Chunks<'a>,
-    shown: &'a UploadProgress<'a>,
+    progress: &'a UploadProgress<'a>,
     journal: Option<Entry>,
     session: Option<Session>,
-    tries: RetryState,
-    /// After a failure that was waited out, until the registry says how far it is.
+    attempts: Attempts,
+    /// After a failure that was waited out, until the registry has reported its offset.
     is_recovering: bool,
-    /// The most that the session ever had. What goes beyond is progress, and gives a new budget of
-    /// tries.
+    /// The maximum offset of the session. An offset beyond it is progress, and resets the attempts.
     reached: u64,
-    /// The most that any session ever had, and how many were lost since.
+    /// The maximum offset of all sessions, and the number of sessions that were lost since.
     furthest: u64,
-    lost: u32,
+    lost_sessions: u32,
 }
 
-impl<'a> Sending<'a> {
-    /// `session` is one that is open already, if any.
+impl<'a> ChunkedUpload<'a> {
+    /// `session` is one that is already open, if any.
     pub(super) fn new(
         upload: &'a Upload<'a>,
-        attempt: &'a RequestContext<'a>,
-        shown: &'a UploadProgress<'a>,
+        context: &'a RequestContext<'a>,
+        progress: &'a UploadProgress<'a>,
         session: Option<Session>,
     ) -> Self {
-        let journal = match upload.descriptor.size > CHUNK_BYTES {
-            true => upload.journal,
-            // It would be sent again in one request anyhow.
-            false => None,
-        };
+        // A blob of one chunk is sent again in one request in any case.
+        let journal = upload.journal.filter(|_| upload.descriptor.size > CHUNK_BYTES);
         Self {
             upload,
-            attempt,
-            chunks: Chunks::new(upload.open, attempt, upload.descriptor),
-            shown,
+            context,
+            chunks: Chunks::new(upload.open, context, upload.descriptor),
+            progress,
             journal: journal.and_then(|journal| journal.entry(upload.repository, upload.descriptor.digest)),
             session,
-            tries: RetryState::default(),
+            attempts: Attempts::default(),
             is_recovering: false,
             reached: 0,
             furthest: 0,
-            lost: 0,
+            lost_sessions: 0,
         }
     }
 
-    /// To the end. An open session stays noted only after a failure that passes.
-    pub(super) fn run(mut self) -> Result<Sent, RegistryError> {
-        let noted = self.journal.as_ref().and_then(Entry::read);
-        let mut is_resumed = noted.is_some();
-        if let Some(session) = noted.or_else(|| self.session.take()) {
-            self.note(&session);
+    /// Sends the complete blob. The open session stays in the journal only after a temporary failure.
+    pub(super) fn run(mut self) -> Result<Outcome, RegistryError> {
+        let stored = self.journal.as_ref().and_then(Entry::read);
+        let mut is_resumed = stored.is_some();
+        if let Some(session) = stored.or_else(|| self.session.take()) {
+            self.store(&session);
             self.session = Some(session);
         }
         let result = loop {
             match self.step() {
                 Ok(None) => is_resumed = false,
-                Ok(Some(sent)) => break Ok(sent),
-                // That of an earlier run may be gone, or another account's.
-                Err(SessionError::Failed(error)) if is_resumed && !error.is_passing() => self.session = None,
+                Ok(Some(outcome)) => break Ok(outcome),
+                // The session of an earlier run may be gone, or belong to another account.
+                Err(SessionError::Failed(error)) if is_resumed && !error.is_temporary() => {
+                    self.session = None;
+                }
                 Err(SessionError::Lost) if is_resumed => self.session = None,
-                Err(trouble) => match self.recover(trouble) {
+                Err(error) => match self.recover(error) {
                     Ok(None) => {}
-                    Ok(Some(sent)) => break Ok(sent),
+                    Ok(Some(outcome)) => break Ok(outcome),
                     Err(error) => break Err(error),
                 },
             }
             is_resumed = is_resumed && self.session.is_some();
         };
         if let Some(entry) = &self.journal
-            && result.as_ref().err().is_none_or(|error| !error.is_passing())
+            && result.as_ref().err().is_none_or(|error| !error.is_temporary())
         {
             entry.remove();
         }
         result
     }
 
-    /// The next request.
-    fn step(&mut self) -> Result<Option<Sent>, SessionError> {
-        let (shared, descriptor) = (self.upload.shared, self.upload.descriptor);
-        let client = &shared.client;
+    /// Sends the next request.
+    fn step(&mut self) -> Result<Option<Outcome>, SessionError> {
+        let (executor, descriptor) = (self.upload.executor, self.upload.descriptor);
+        let (client, context) = (&executor.client, self.context);
         let Some(session) = &mut self.session else {
-            let session = shared.block_on(client.open_upload(self.attempt))?;
-            self.note(&session);
+            let session = executor.block_on(Session::open(client, context))?;
+            self.store(&session);
             self.session = Some(session);
             return Ok(None);
         };
         let Some(offset) = session.offset else {
-            shared.block_on(client.ask_offset(self.attempt, session, descriptor))?;
-            self.moved();
+            executor.block_on(session.request_offset(client, context, descriptor))?;
+            self.advance();
             return Ok(None);
         };
-        let halvings = self.tries.failures().saturating_sub(2).min(MAX_HALVINGS);
-        let size = (CHUNK_BYTES >> halvings).max(session.min_chunk);
+        let size = chunk_size(&self.attempts, session.min_chunk);
         if size.min(descriptor.size) > MAX_CHUNK_BYTES {
             return Err(SessionError::NoChunks);
         }
@@ -132,35 +130,35 @@ impl<'a> Sending<'a> {
         let chunk = self.chunks.at(offset, size)?;
         if is_small || offset == descriptor.size {
             let rest = if is_small { chunk } else { Bytes::new() };
-            shared.block_on(client.finish_upload(self.attempt, session, descriptor.digest, rest))?;
-            self.shown.reach(descriptor.size);
-            return Ok(Some(Sent::Stored));
+            executor.block_on(session.finish(client, context, descriptor.digest, rest))?;
+            self.progress.reach(descriptor.size);
+            return Ok(Some(Outcome::Stored));
         }
-        shared.block_on(client.send_chunk(self.attempt, session, offset, chunk))?;
+        executor.block_on(session.send_chunk(client, context, offset, chunk))?;
         if session.offset == Some(offset) {
-            return Err(SessionError::Elsewhere);
+            return Err(SessionError::WrongOffset);
         }
-        self.moved();
+        self.advance();
         Ok(None)
     }
 
-    /// What to do after a failure: wait, then go on from where the registry is.
-    fn recover(&mut self, trouble: SessionError) -> Result<Option<Sent>, RegistryError> {
-        let broken = |why: &str| self.attempt.broken(why.into());
-        let error = match trouble {
-            SessionError::NoChunks => return Ok(Some(Sent::NoChunks)),
+    /// Waits after a failure, and prepares the next request.
+    fn recover(&mut self, error: SessionError) -> Result<Option<Outcome>, RegistryError> {
+        let broken = |reason: &str| self.context.broken(reason.into());
+        let error = match error {
+            SessionError::NoChunks => return Ok(Some(Outcome::NoChunks)),
             SessionError::Failed(error) => error,
-            SessionError::Elsewhere => broken("it wants to go on from another byte of the blob"),
+            SessionError::WrongOffset => broken("it expects another offset of the blob"),
             SessionError::Lost => {
                 self.session = None;
-                // Its last answer may have been lost, and the blob be complete.
-                if self.upload.shared.persist(self.attempt, || self.upload.exists(self.attempt))? {
-                    self.shown.reach(self.upload.descriptor.size);
-                    return Ok(Some(Sent::Stored));
+                // Its last response may have been lost, and the blob be complete.
+                if self.upload.exists(self.context)? {
+                    self.progress.reach(self.upload.descriptor.size);
+                    return Ok(Some(Outcome::Stored));
                 }
-                let error = broken("it dropped the upload, which begins anew");
-                (self.reached, self.lost) = (0, self.lost + 1);
-                if self.lost == MAX_LOST_CHUNKS {
+                let error = broken("it dropped the upload, which starts again");
+                (self.reached, self.lost_sessions) = (0, self.lost_sessions + 1);
+                if self.lost_sessions == MAX_LOST_SESSIONS {
                     return Err(error);
                 }
                 if std::mem::take(&mut self.is_recovering) {
@@ -169,7 +167,7 @@ impl<'a> Sending<'a> {
                 error
             }
         };
-        self.upload.shared.again(self.attempt, &mut self.tries, error)?;
+        self.upload.executor.wait_for_retry(self.context, &mut self.attempts, error)?;
         if let Some(session) = &mut self.session {
             session.offset = None;
             self.is_recovering = true;
@@ -177,30 +175,37 @@ impl<'a> Sending<'a> {
         Ok(None)
     }
 
-    fn moved(&mut self) {
+    /// Registers the session's new offset.
+    fn advance(&mut self) {
         let Some(session) = &self.session else { return };
-        self.note(session);
+        self.store(session);
         let offset = session.offset.unwrap_or(0);
         self.is_recovering = false;
-        self.shown.reach(offset);
+        self.progress.reach(offset);
         if offset > self.reached {
             self.reached = offset;
-            self.tries = RetryState::default();
+            self.attempts = Attempts::default();
         }
         if offset > self.furthest {
-            (self.furthest, self.lost) = (offset, 0);
+            (self.furthest, self.lost_sessions) = (offset, 0);
         }
     }
 
-    /// A signed URL of a storage is as good as a password, and stays in memory.
-    fn note(&self, session: &Session) {
-        let is_own = session
-            .location()
-            .expose()
-            .parse()
-            .is_ok_and(|url| self.upload.shared.client.is_own(self.attempt, &url));
-        if let Some(entry) = self.journal.as_ref().filter(|_| is_own) {
+    /// Stores the session in the journal. The presigned URL of an object store is as good as a
+    /// password, and is not stored.
+    fn store(&self, session: &Session) {
+        let client = &self.upload.executor.client;
+        let url = session.location().expose().parse();
+        if let Some(entry) = &self.journal
+            && url.is_ok_and(|url| client.is_own_url(self.context, &url))
+        {
             entry.write(session);
         }
     }
+}
+
+/// The size of the next chunk.
+fn chunk_size(attempts: &Attempts, min_chunk: u64) -> u64 {
+    let halvings = attempts.failures().saturating_sub(2).min(MAX_HALVINGS);
+    (CHUNK_BYTES >> halvings).max(min_chunk)
 }
