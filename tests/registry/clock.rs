@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use carafe::registry::Clock;
+use carafe_builder::net::retry::Clock;
 
 /// Counts the pauses instead of making them.
 #[derive(Default)]

@@ -11,7 +11,7 @@ use crate::server::{RegistryServer, Setup};
 use crate::{client, client_with, quick};
 
 fn examine(registry: &Registry, name: &str) -> Vec<Check> {
-    registry.examine(&DoctorTarget::parse(name).unwrap())
+    registry.run_checks(&DoctorTarget::parse(name).unwrap())
 }
 
 /// In order, as `name state`.
@@ -83,7 +83,7 @@ fn an_unknown_ca_and_a_wrong_password_end_it() {
     let tls = Some((directory.path().join("server.pem"), directory.path().join("server.key")));
     let server = RegistryServer::with(Setup { tls, ..Setup::default() });
     let strict =
-        Registry::new(RegistryOptions { retry_policy: quick(), ..RegistryOptions::default() }).unwrap();
+        Registry::new(RegistryOptions { retries: quick(), ..RegistryOptions::default() }).unwrap();
     let checks = examine(&strict, &server.image("a"));
     assert_eq!(states(&checks)[1..4], ["tls fine", "ca wrong", "auth skipped"]);
     assert!(first(&checks, State::Wrong).contains("`ca = "), "{checks:#?}");

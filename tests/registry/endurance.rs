@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use carafe::registry::{Credential, MountCandidates, Registry, RegistryOptions, RetryPolicy, TlsFiles};
+use carafe::registry::{MountCandidates, Registry, RegistryOptions, RetryOptions, TlsFiles};
+use carafe_builder::net::Credential;
 use carafe_builder::progress::Progress;
 use carafe_builder::secret::Secret;
 use carafe_layers::digest::Digest;
@@ -58,8 +59,8 @@ fn push_all(options: &dyn Fn() -> RegistryOptions, address: &str, storage: &Path
         (wanted("CARAFE_ENDURANCE_PUSHES", 5), wanted("CARAFE_ENDURANCE_MB", 12) * 1_000_000);
     for round in 0..pushes {
         let warnings = Arc::<Warnings>::default();
-        let retry_policy = RetryPolicy::new(Progress::new(Arc::clone(&warnings) as _));
-        let registry = Registry::new(RegistryOptions { retry_policy, ..options() }).unwrap();
+        let retries = RetryOptions::new(Progress::new(Arc::clone(&warnings) as _));
+        let registry = Registry::new(RegistryOptions { retries, ..options() }).unwrap();
         let image = Image::new(&[&Random(round as u64 + 1).bytes(size)]);
         let (resolved, target) = (image.resolved(), name(&format!("{address}/erp/{round}:1")));
         let start = Instant::now();
@@ -86,7 +87,7 @@ fn pushes_outlive_a_proxy_that_is_restarted() {
     let mut nginx = Nginx::before(server.address());
     let address = nginx.address().to_owned();
     let files = TlsFiles { ca: vec![nginx.authority()], ..TlsFiles::default() };
-    let password = Credential::Password { user: USER.to_owned(), password: Secret::new(PASSWORD) };
+    let password = Credential::Basic { user: USER.to_owned(), password: Secret::new(PASSWORD) };
     let options = || RegistryOptions {
         credentials: BTreeMap::from([(address.clone(), password.clone())]),
         tls: BTreeMap::from([(address.clone(), files.clone())]),

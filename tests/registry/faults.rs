@@ -26,7 +26,7 @@ fn no_tag_moves_when_a_blob_is_refused() {
     let targets = [server.image("a:1"), server.image("b:1")];
     let error =
         push(&client(server.address()), &image(), &targets.each_ref().map(String::as_str)).unwrap_err();
-    assert!(matches!(&error, RegistryError::Refused { status: 507, .. }), "{error}");
+    assert!(matches!(&error, RegistryError::Rejected { status: 507, .. }), "{error}");
     assert!(server.seen("PUT", "/manifests/").is_empty());
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use carafe::registry::Credential;
+use carafe_builder::net::Credential;
 use carafe_builder::secret::Secret;
 
 use crate::faulty::{Answer, Fault, FaultyServer, Request};
@@ -76,7 +76,7 @@ impl Harbor {
 
     /// The account's name and password.
     pub fn robot() -> Credential {
-        Credential::Password { user: ROBOT.to_owned(), password: Secret::new(PASSWORD) }
+        Credential::Basic { user: ROBOT.to_owned(), password: Secret::new(PASSWORD) }
     }
 }
 

@@ -162,10 +162,10 @@ fn push_over(on: On) -> (Result<u64, String>, usize) {
     let address = listener.local_addr().unwrap().to_string();
     runtime.spawn(Arc::clone(&server).serve(listener, TlsAcceptor::from(Arc::new(config))));
     let files = TlsFiles { ca: vec![directory.path().join("ca.pem")], ..TlsFiles::default() };
-    let retry_policy = carafe::registry::RetryPolicy::default().with_clock(Arc::<QuickClock>::default());
+    let retries = carafe::registry::RetryOptions::default().with_clock(Arc::<QuickClock>::default());
     let tls = [(address.clone(), files)].into();
     let registry =
-        Registry::new(RegistryOptions { tls, retry_policy, ..RegistryOptions::default() }).unwrap();
+        Registry::new(RegistryOptions { tls, retries, ..RegistryOptions::default() }).unwrap();
     let (resolved, target) = (image().resolved(), name(&format!("{address}/a:1")));
     let pushed =
         registry.push(&resolved, image(), &[target], &MountCandidates::default(), &Progress::silent());

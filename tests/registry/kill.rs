@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
-use carafe::registry::{MountCandidates, Registry, RegistryOptions, RetryPolicy};
+use carafe::registry::{MountCandidates, Registry, RegistryOptions, RetryOptions};
 use carafe_builder::cache::Cache;
 use carafe_builder::progress::Progress;
 
@@ -98,7 +98,7 @@ fn push(address: &str) {
     let cache = Cache::at(std::env::var_os(CACHE).unwrap().as_ref()).unwrap();
     let options = RegistryOptions {
         insecure: [address.to_owned()].into(),
-        retry_policy: RetryPolicy::new(Progress::silent()),
+        retries: RetryOptions::new(Progress::silent()),
         uploads: Some(cache.bucket("uploads", 1).unwrap()),
         ..RegistryOptions::default()
     };

@@ -36,7 +36,7 @@ mod uploads;
 use std::process::Command;
 use std::sync::Arc;
 
-use carafe::registry::{CredentialFiles, Reference, Registry, RegistryOptions, RetryPolicy};
+use carafe::registry::{CredentialFiles, Reference, Registry, RegistryOptions, RetryOptions};
 
 use crate::clock::QuickClock;
 
@@ -47,13 +47,13 @@ fn client(address: &str) -> Registry {
 
 fn client_with(address: &str, files: CredentialFiles) -> Registry {
     let insecure = [address.to_owned()].into();
-    Registry::new(RegistryOptions { insecure, files, retry_policy: quick(), ..RegistryOptions::default() })
+    Registry::new(RegistryOptions { insecure, files, retries: quick(), ..RegistryOptions::default() })
         .unwrap()
 }
 
-/// The usual retry_policy, without its pauses.
-fn quick() -> RetryPolicy {
-    RetryPolicy::default().with_clock(Arc::new(QuickClock::default()))
+/// The usual retries, without its pauses.
+fn quick() -> RetryOptions {
+    RetryOptions::default().with_clock(Arc::new(QuickClock::default()))
 }
 
 fn name(text: &str) -> Reference {

@@ -21,7 +21,7 @@ fn with(text: &str) -> Registry {
     let path = directory.path().join("registries.conf");
     std::fs::write(&path, text).unwrap();
     let mirrors = Mirrors::read([path]).unwrap();
-    Registry::new(RegistryOptions { mirrors, retry_policy: quick(), ..RegistryOptions::default() }).unwrap()
+    Registry::new(RegistryOptions { mirrors, retries: quick(), ..RegistryOptions::default() }).unwrap()
 }
 
 /// [`NAMED`] is at `origin`, over plain HTTP, and so are its mirrors.

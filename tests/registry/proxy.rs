@@ -65,7 +65,7 @@ fn serve(mut client: TcpStream, noted: &Mutex<Vec<String>>) -> Option<()> {
 
 /// In a process with these variables: what became of a request.
 fn resolve(address: &str) -> RegistryError {
-    let options = RegistryOptions { retry_policy: quick(), ..RegistryOptions::default() };
+    let options = RegistryOptions { retries: quick(), ..RegistryOptions::default() };
     Registry::new(options).unwrap().resolve(&name(&format!("{address}/a:1"))).unwrap_err()
 }
 

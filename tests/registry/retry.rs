@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use carafe::registry::{Registry, RegistryError, RegistryOptions, RetryPolicy};
+use carafe::registry::{Registry, RegistryError, RegistryOptions, RetryOptions};
 use carafe_builder::progress::{Event, Progress, Sink};
 
 use crate::clock::QuickClock;
@@ -42,10 +42,10 @@ pub struct DoctorTarget {
 impl DoctorTarget {
     pub fn of(address: &str) -> Self {
         let (clock, warnings) = (Arc::<QuickClock>::default(), Arc::<Warnings>::default());
-        let retry_policy =
-            RetryPolicy::new(Progress::new(Arc::clone(&warnings) as _)).with_clock(clock.clone());
+        let retries =
+            RetryOptions::new(Progress::new(Arc::clone(&warnings) as _)).with_clock(clock.clone());
         let insecure = [address.to_owned()].into();
-        let options = RegistryOptions { insecure, retry_policy, ..RegistryOptions::default() };
+        let options = RegistryOptions { insecure, retries, ..RegistryOptions::default() };
         Self { registry: Registry::new(options).unwrap(), clock, warnings }
     }
 
@@ -116,7 +116,7 @@ fn retry_after_is_kept_to_in_both_forms() {
 fn a_retry_after_beyond_the_budget_is_not_waited_for() {
     let both = failing(1, "PUT", "/manifests/1", || Answer::status(429).with("Retry-After", "86400"));
     let error = push_one(&both).unwrap_err();
-    assert!(matches!(error, RegistryError::Refused { status: 429, .. }), "{error}");
+    assert!(matches!(error, RegistryError::Rejected { status: 429, .. }), "{error}");
     assert!(both.1.clock.pauses().is_empty());
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use carafe::registry::{Registry, RegistryOptions, RetryPolicy};
+use carafe::registry::{Registry, RegistryOptions, RetryOptions};
 
 use crate::clock::QuickClock;
 use crate::faulty::{Answer, Fault, FaultyServer, Request};
@@ -119,13 +119,13 @@ pub fn client_for(server: &FaultyServer, outcome: &Outcome) -> (Registry, Arc<Qu
 /// The same client's options.
 pub fn options_for(server: &FaultyServer, outcome: &Outcome) -> (RegistryOptions, Arc<QuickClock>) {
     let clock = Arc::<QuickClock>::default();
-    let retry_policy = RetryPolicy::default().with_clock(clock.clone());
-    let retry_policy = match outcome {
-        Outcome::TimesOut(_) => retry_policy.with_read_timeout(Duration::from_millis(500)),
-        _ => retry_policy,
+    let retries = RetryOptions::default().with_clock(clock.clone());
+    let retries = match outcome {
+        Outcome::TimesOut(_) => retries.with_read_timeout(Duration::from_millis(500)),
+        _ => retries,
     };
     let insecure = [server.address().to_owned()].into();
-    (RegistryOptions { insecure, retry_policy, ..RegistryOptions::default() }, clock)
+    (RegistryOptions { insecure, retries, ..RegistryOptions::default() }, clock)
 }
 
 /// Holds `result` (how many bytes were sent again, or what a user is told) against `outcome`.

@@ -13,13 +13,13 @@ use crate::{client, in_environment, inside, name, quick, shown};
 
 /// A client that speaks plain HTTP to nobody.
 fn strict() -> Registry {
-    Registry::new(RegistryOptions { retry_policy: quick(), ..RegistryOptions::default() }).unwrap()
+    Registry::new(RegistryOptions { retries: quick(), ..RegistryOptions::default() }).unwrap()
 }
 
 /// One that has PEM files for `address`.
 fn with_files(address: &str, ca: &[PathBuf], client: Option<(PathBuf, PathBuf)>) -> Registry {
     let tls = [(address.to_owned(), TlsFiles { ca: ca.to_vec(), client })].into();
-    Registry::new(RegistryOptions { tls, retry_policy: quick(), ..RegistryOptions::default() }).unwrap()
+    Registry::new(RegistryOptions { tls, retries: quick(), ..RegistryOptions::default() }).unwrap()
 }
 
 fn resolve(registry: &Registry, address: &str) -> RegistryError {
@@ -115,7 +115,7 @@ fn a_private_ca_is_found_where_docker_and_podman_look() {
     std::fs::copy(directory.path().join("ca.pem"), own.join("ca.crt")).unwrap();
     let certificates = CertificateDirectories::at([certs.path().to_owned()]);
     let registry =
-        Registry::new(RegistryOptions { certificates, retry_policy: quick(), ..RegistryOptions::default() })
+        Registry::new(RegistryOptions { certificates, retries: quick(), ..RegistryOptions::default() })
             .unwrap();
     assert!(is_spoken_to(&registry, server.address()));
     let error = resolve(&registry, other.address());

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use carafe::registry::{Credential, MountCandidates, Registry, RegistryOptions};
+use carafe::registry::{MountCandidates, Registry, RegistryOptions};
+use carafe_builder::net::Credential;
 use carafe_builder::progress::Progress;
 use carafe_builder::secret::Secret;
 

@@ -184,7 +184,7 @@ fn what_broke_off_ahead_is_not_counted_twice() {
 /// A client that speaks plain HTTP to all of these.
 fn client_of(servers: &[&FaultyServer]) -> Registry {
     let insecure = servers.iter().map(|server| server.address().to_owned()).collect();
-    Registry::new(RegistryOptions { insecure, retry_policy: quick(), ..RegistryOptions::default() }).unwrap()
+    Registry::new(RegistryOptions { insecure, retries: quick(), ..RegistryOptions::default() }).unwrap()
 }
 
 /// Gives everything to read and takes nothing; counts the uploads that it refuses.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use carafe::registry::{
-    MAX_PARALLEL_UPLOADS, MountCandidates, Registry, RegistryError, RegistryOptions, RetryPolicy,
+    MAX_PARALLEL_UPLOADS, MountCandidates, Registry, RegistryError, RegistryOptions, RetryOptions,
 };
 use carafe_builder::cache::Cache;
 use carafe_builder::progress::Progress;
@@ -18,10 +18,10 @@ use crate::table::{CHUNK, SIZE, every, image, nth, page};
 use crate::tokens::with_tokens_for;
 
 fn registry(server: &FaultyServer, directory: Option<&tempfile::TempDir>) -> Registry {
-    let retry_policy = RetryPolicy::default().with_clock(Arc::<QuickClock>::default());
+    let retries = RetryOptions::default().with_clock(Arc::<QuickClock>::default());
     let options = RegistryOptions {
         insecure: [server.address().to_owned()].into(),
-        retry_policy,
+        retries,
         uploads: directory
             .map(|directory| Cache::at(directory.path()).unwrap().bucket("uploads", 1).unwrap()),
         ..RegistryOptions::default()
