@@ -15,8 +15,8 @@ use carafe_layers::mtime::MtimePolicy;
 use carafe_layers::pack::{PackOptions, pack};
 use carafe_layers::path::ImagePath;
 use carafe_layers::plan::{Group, plan};
-use carafe_layers::tarball::TarWriter;
-use carafe_layers::tree::{Graft, Owner};
+use carafe_layers::tar_writer::TarWriter;
+use carafe_layers::tree::{Owner, SourceMapping};
 use carafe_layers::walk::walk;
 use divan::Bencher;
 use divan::counter::BytesCount;
@@ -69,7 +69,7 @@ fn layer(root: &Path) -> Group {
             .expect("the temporary directory takes files");
     }
     let owner = Owner { uid: 1000, gid: 1000 };
-    let graft = Graft { host: root.to_owned(), image: ImagePath::root(), owner };
+    let graft = SourceMapping { host: root.to_owned(), image: ImagePath::root(), owner };
     let mtimes = MtimePolicy { default: 0, rules: Vec::new() };
     let entries = walk(&[graft], &mtimes).expect("the tree can be listed");
     plan(&entries, &[], NonZeroUsize::MIN).remove(0)

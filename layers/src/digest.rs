@@ -7,10 +7,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::path::excerpt;
+use crate::text::escape;
 
 /// The sha256 of a blob's bytes, as the OCI image-spec writes it: `sha256:` and 64 lower-case
-/// hexadecimal digits. Other algorithms are refused when parsed.
+/// hexadecimal digits. Parsing rejects other algorithms.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
@@ -19,7 +19,7 @@ pub struct Digest([u8; 32]);
 #[serde(transparent)]
 pub struct DiffId(pub Digest);
 
-/// A string that is no sha256 digest.
+/// A string that is not a sha256 digest.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("failed to parse digest `{text}`: expected `sha256:` and 64 lower-case hexadecimal digits")]
 pub struct ParseDigestError {
@@ -60,7 +60,7 @@ impl FromStr for Digest {
     type Err = ParseDigestError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse_hex(text).map(Self).ok_or_else(|| ParseDigestError { text: excerpt(text) })
+        parse_hex(text).map(Self).ok_or_else(|| ParseDigestError { text: escape(text) })
     }
 }
 
@@ -96,7 +96,7 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// Hashes and counts what passes through, reading or writing.
+/// Hashes and counts the bytes that are read or written through it.
 pub struct Hashing<T> {
     inner: T,
     hasher: Sha256,
@@ -109,22 +109,27 @@ impl<T> Hashing<T> {
         Self { inner, hasher: Sha256::new(), bytes: 0 }
     }
 
-    /// The digest of what has passed by now.
+    /// The digest of the bytes so far.
     pub fn digest(&self) -> Digest {
         Digest(self.hasher.clone().finalize().into())
     }
 
-    /// What was wrapped; what is read or written there is not hashed.
+    /// The number of bytes so far.
+    pub fn byte_count(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The wrapped reader or writer; what is read or written there directly is not hashed.
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.inner
     }
 
-    /// What was wrapped, the digest of what passed, and its length in bytes.
+    /// The wrapped reader or writer, the digest of the bytes, and their number.
     pub fn finish(self) -> (T, Digest, u64) {
         (self.inner, Digest(self.hasher.finalize().into()), self.bytes)
     }
 
-    fn note(&mut self, bytes: &[u8]) {
+    fn update(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
         self.bytes += bytes.len() as u64;
     }
@@ -133,7 +138,7 @@ impl<T> Hashing<T> {
 impl<W: Write> Write for Hashing<W> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(buffer)?;
-        self.note(&buffer[..written]);
+        self.update(&buffer[..written]);
         Ok(written)
     }
 
@@ -145,7 +150,7 @@ impl<W: Write> Write for Hashing<W> {
 impl<R: Read> Read for Hashing<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
-        self.note(&buffer[..read]);
+        self.update(&buffer[..read]);
         Ok(read)
     }
 }
@@ -157,13 +162,13 @@ mod tests {
     const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     #[test]
-    fn parses_what_it_prints() {
+    fn parses_its_own_display_form() {
         assert_eq!(Digest::of(b"").to_string(), EMPTY);
         assert_eq!(EMPTY.parse::<Digest>().unwrap(), Digest::of(b""));
     }
 
     #[test]
-    fn refuses_other_forms() {
+    fn rejects_other_forms() {
         for text in ["", "sha256:", "sha512:00", &EMPTY.to_uppercase(), &EMPTY[..70], "sha256:zz"] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
@@ -172,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn hashes_what_passes_both_ways() {
+    fn hashes_readers_and_writers() {
         let mut writer = Hashing::new(Vec::new());
         writer.write_all(b"carafe").unwrap();
         let (written, digest, bytes) = writer.finish();

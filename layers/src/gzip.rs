@@ -1,8 +1,8 @@
-//! Parallel gzip whose bytes do not depend on the number of threads.
+//! Parallel gzip whose output is independent of the number of threads.
 //!
-//! The input is cut into blocks of [`GZIP_BLOCK`]. Each is deflated by itself, with the 32 KiB
-//! before it as dictionary, and ends on a byte border (sync flush), so that the blocks one after
-//! the other are one deflate stream, in one gzip member.
+//! The input is divided into blocks of [`GZIP_BLOCK`]. Each is deflated separately, with the 32 KiB
+//! before it as dictionary, and ends on a byte boundary (sync flush), so that the concatenated blocks
+//! are one deflate stream, in one gzip member.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -15,25 +15,26 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::format::{GZIP_BLOCK, GZIP_DICTIONARY, GZIP_LEVEL};
 
-/// More threads than this are not used: each holds up to 3.2 MiB in blocks under way.
+/// Maximum number of threads: each has up to 3.2 MiB of blocks in memory.
 pub const MAX_GZIP_THREADS: usize = 32;
 
-/// Room for a block that does not shrink: deflate adds five bytes for each stored piece.
-const DEFLATED_ROOM: usize = GZIP_BLOCK + (GZIP_BLOCK >> 4);
+/// More than the maximum length of a deflated block: deflate adds five bytes for each stored piece.
+const DEFLATED_CAPACITY: usize = GZIP_BLOCK + (GZIP_BLOCK >> 4);
 
 /// Magic, deflate, no flags, mtime 0, no extra flags, unknown operating system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
-/// Compresses what is written to it. Errors of the writer below surface in a later `write` or in
-/// [`Self::finish`]. Dropped without `finish`, the output has no end and no reader accepts it.
+/// Compresses the bytes that are written to it. A later `write` or [`Self::finish`] returns the errors
+/// of the inner writer. Without `finish`, the output is incomplete and readers reject it.
 pub struct ParallelGzip<W> {
     inner: W,
     pool: ThreadPool,
     /// The dictionary, then the bytes of the next block.
     block: Vec<u8>,
     dictionary: usize,
-    underway: VecDeque<Receiver<io::Result<Deflated>>>,
-    max_underway: usize,
+    /// Blocks that are being compressed, in order.
+    pending: VecDeque<Receiver<io::Result<Deflated>>>,
+    max_pending: usize,
     crc: Hasher,
     length: u64,
     started: bool,
@@ -45,10 +46,10 @@ struct Deflated {
 }
 
 impl<W: Write> ParallelGzip<W> {
-    /// Compresses with `threads` threads (at most [`MAX_GZIP_THREADS`]) beside the caller's.
+    /// Compresses with `threads` threads (at most [`MAX_GZIP_THREADS`]) in addition to the caller's.
     ///
     /// # Errors
-    /// When the threads cannot be started.
+    /// If the threads cannot be started.
     pub fn new(inner: W, threads: NonZeroUsize) -> io::Result<Self> {
         let threads = threads.get().min(MAX_GZIP_THREADS);
         let pool = ThreadPoolBuilder::new()
@@ -61,21 +62,21 @@ impl<W: Write> ParallelGzip<W> {
             pool,
             block: Vec::with_capacity(GZIP_BLOCK),
             dictionary: 0,
-            underway: VecDeque::new(),
-            max_underway: threads + threads.div_ceil(2),
+            pending: VecDeque::new(),
+            max_pending: threads + threads.div_ceil(2),
             crc: Hasher::new(),
             length: 0,
             started: false,
         })
     }
 
-    /// Compresses what is left, writes the trailer and gives the writer back.
+    /// Compresses the last block, writes the trailer and returns the writer.
     pub fn finish(mut self) -> io::Result<W> {
         self.submit(FlushCompress::Finish)?;
-        while !self.underway.is_empty() {
+        while !self.pending.is_empty() {
             self.write_oldest()?;
         }
-        // The length is modulo 2^32, as RFC 1952 has it.
+        // RFC 1952: the length modulo 2^32.
         let length = self.length as u32;
         let crc = self.crc.finalize();
         self.inner.write_all(&crc.to_le_bytes())?;
@@ -83,9 +84,9 @@ impl<W: Write> ParallelGzip<W> {
         Ok(self.inner)
     }
 
-    /// Hands the block to a thread, and begins the next one with the end of this as dictionary.
+    /// Passes the block to a thread, and begins the next one with the end of this one as dictionary.
     fn submit(&mut self, flush: FlushCompress) -> io::Result<()> {
-        while self.underway.len() >= self.max_underway {
+        while self.pending.len() >= self.max_pending {
             self.write_oldest()?;
         }
         let tail = self.block.len().saturating_sub(GZIP_DICTIONARY);
@@ -96,16 +97,17 @@ impl<W: Write> ParallelGzip<W> {
         let (sender, receiver) = sync_channel(1);
         self.pool.spawn(move || {
             let (dictionary, data) = block.split_at(dictionary);
-            // The receiver is gone when the writer failed; then nobody wants the block.
+            // The receiver is dropped after an error of the writer; then the block is not needed.
             let _ = sender.send(deflate(dictionary, data, flush));
         });
-        self.underway.push_back(receiver);
+        self.pending.push_back(receiver);
         Ok(())
     }
 
     fn write_oldest(&mut self) -> io::Result<()> {
-        let Some(oldest) = self.underway.pop_front() else { return Ok(()) };
-        let block = oldest.recv().map_err(|_| io::Error::other("a compression thread ended early"))??;
+        let Some(oldest) = self.pending.pop_front() else { return Ok(()) };
+        let block =
+            oldest.recv().map_err(|_| io::Error::other("a compression thread ended unexpectedly"))??;
         if !std::mem::replace(&mut self.started, true) {
             self.inner.write_all(&HEADER)?;
         }
@@ -118,29 +120,29 @@ impl<W: Write> Write for ParallelGzip<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            // A full block waits until a byte follows it: the last one ends differently.
+            // A full block is kept until a byte follows it: the last block ends differently.
             if self.block.len() == self.dictionary + GZIP_BLOCK {
                 self.submit(FlushCompress::Sync)?;
             }
-            let room = self.dictionary + GZIP_BLOCK - self.block.len();
-            let (now, later) = rest.split_at(room.min(rest.len()));
-            self.block.extend_from_slice(now);
+            let free = self.dictionary + GZIP_BLOCK - self.block.len();
+            let (bytes, later) = rest.split_at(free.min(rest.len()));
+            self.block.extend_from_slice(bytes);
             rest = later;
         }
         self.length += bytes.len() as u64;
         Ok(bytes.len())
     }
 
-    /// Does nothing: where blocks end is part of the format.
+    /// Does nothing: the boundaries of blocks are part of the format.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// One block as raw deflate. In one call, with room for the worst case: how much room a call has
-/// must not decide bytes.
+/// One block as raw deflate. One call with the capacity for the worst case, because the capacity of a
+/// call can affect the bytes.
 fn deflate(dictionary: &[u8], data: &[u8], flush: FlushCompress) -> io::Result<Deflated> {
-    let mut bytes = Vec::with_capacity(DEFLATED_ROOM);
+    let mut bytes = Vec::with_capacity(DEFLATED_CAPACITY);
     let mut compress = Compress::new(Compression::new(GZIP_LEVEL), false);
     if !dictionary.is_empty() {
         compress.set_dictionary(dictionary).map_err(io::Error::other)?;
@@ -148,7 +150,7 @@ fn deflate(dictionary: &[u8], data: &[u8], flush: FlushCompress) -> io::Result<D
     let status = compress.compress_vec(data, &mut bytes, flush).map_err(io::Error::other)?;
     let ended = matches!(status, Status::StreamEnd) == matches!(flush, FlushCompress::Finish);
     if !ended || compress.total_in() != data.len() as u64 || bytes.len() == bytes.capacity() {
-        return Err(io::Error::other("deflate did not take a block whole"));
+        return Err(io::Error::other("deflate did not compress a complete block"));
     }
     let mut crc = Hasher::new();
     crc.update(data);
@@ -176,7 +178,7 @@ mod tests {
         data
     }
 
-    /// Text that compresses, noise that does not, in turns.
+    /// Alternates between text, which compresses, and noise, which does not.
     fn sample(length: usize) -> Vec<u8> {
         let mut state = 1u64;
         let mut next = move || {
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_do_not_depend_on_threads_or_pieces() {
+    fn the_output_is_independent_of_threads_and_pieces() {
         let data = sample(5 * GZIP_BLOCK + 123);
         let one = gzip(&data, 1, data.len());
         for (threads, piece) in [(1, 512), (2, 70_000), (3, GZIP_BLOCK), (7, 3_000_001)] {
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn every_length_around_a_block_reads_back() {
+    fn decompresses_to_the_input_for_lengths_around_a_block() {
         let data = sample(2 * GZIP_BLOCK + 1);
         for length in [0, 1, GZIP_BLOCK - 1, GZIP_BLOCK, GZIP_BLOCK + 1, 2 * GZIP_BLOCK, data.len()] {
             assert!(gunzip(&gzip(&data[..length], 2, 65_536)) == data[..length], "{length}");
@@ -214,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writers_error_surfaces() {
+    fn returns_an_error_of_the_inner_writer() {
         struct Full;
         impl Write for Full {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -232,7 +234,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
-        fn anything_reads_back(data in proptest::collection::vec(any::<u8>(), 0..4096), piece in 1usize..700) {
+        fn decompresses_to_the_input(data in proptest::collection::vec(any::<u8>(), 0..4096), piece in 1usize..700) {
             prop_assert_eq!(gunzip(&gzip(&data, 2, piece)), data);
         }
     }

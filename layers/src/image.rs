@@ -1,4 +1,4 @@
-//! From a base image and new layers to a config and a manifest.
+//! Derives a config and a manifest from a base image and new layers.
 
 use serde_json::Value;
 
@@ -13,37 +13,37 @@ pub const BASE_NAME: &str = "org.opencontainers.image.base.name";
 /// The annotation with the digest of the base image's manifest.
 pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 
-/// What the history of a layer of ours begins with, before the layer's name.
-const OURS: &str = "carafe: ";
+/// The prefix of `created_by` in the history of Carafe's layers, before the layer's name.
+const CREATED_BY_PREFIX: &str = "carafe: ";
 
 const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 const FOREIGN_LAYER: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
 
-/// What an image has other than its base. What is `None` or empty stays as the base has it.
+/// The differences of an image from its base. Fields that are `None` or empty keep the base's value.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ImageChanges {
     /// `user[:group]`.
     pub user: Option<String>,
-    /// What is run. The base's arguments do not fit another entrypoint: they go, unless
-    /// [`Self::cmd`] gives new ones (as in a Dockerfile).
+    /// The entrypoint. A new one removes the base's arguments, which were for another entrypoint, unless
+    /// [`Self::cmd`] sets new ones (as in a Dockerfile).
     pub entrypoint: Option<Vec<String>>,
     /// Default arguments.
     pub cmd: Option<Vec<String>>,
-    /// Where it starts.
+    /// The working directory.
     pub working_dir: Option<String>,
-    /// Folders that become volumes, beside the base's.
+    /// Directories that become volumes, in addition to the base's.
     pub volumes: Vec<String>,
-    /// Variables and values: in the place of the base's of that name, or after them in this order.
+    /// Variables and values. Each replaces the base's variable of that name, or is added at the end.
     pub env: Vec<(String, String)>,
-    /// Labels, over the base's.
+    /// Labels. Each replaces the base's label of that name, or is added.
     pub labels: StringMap,
-    /// Annotations of the manifest. The base's are about the base, and are not taken over.
+    /// Annotations of the manifest. The base's annotations describe the base and are not inherited.
     pub annotations: StringMap,
     /// The base's name, for [`BASE_NAME`]; [`BASE_DIGEST`] is always set.
     pub base_name: Option<String>,
-    /// Seconds since 1970: the source date epoch, for `created` everywhere.
+    /// Seconds since 1970: the source date epoch, for every `created` member.
     pub created: i64,
-    /// What the history says to the right of each of our layers' names.
+    /// The comment of each new layer in the history.
     pub comment: Option<String>,
 }
 
@@ -58,35 +58,37 @@ pub struct Image {
     pub config_descriptor: Descriptor,
     /// The config's bytes.
     pub config: Vec<u8>,
-    /// The manifest's layers: the base's, then ours.
+    /// The manifest's layers: the base's, then the new ones.
     pub layers: Vec<Descriptor>,
 }
 
 /// Why an image could not be derived.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum DeriveError {
-    /// More layers than any runtime mounts.
+    /// More layers than runtimes can mount.
     #[error("failed to derive an image of {layers} layers: the limit is {MAX_LAYERS}")]
-    #[diagnostic(help("the base has {base}; set a smaller layer budget, or take a base with fewer layers"))]
+    #[diagnostic(help(
+        "the base image has {base}; lower the maximum number of layers, or use a base image with fewer"
+    ))]
     TooManyLayers {
-        /// The base's layers and ours.
+        /// The number of the base's and the new layers.
         layers: usize,
-        /// The base's.
+        /// The number of the base's layers.
         base: usize,
     },
-    /// No calendar has it.
-    #[error("failed to write {epoch} seconds as the time of creation: it is outside the years 0 to 9999")]
+    /// RFC 3339 cannot express the time.
+    #[error("failed to format {epoch} seconds as the creation time: it is outside the years 0 to 9999")]
     Time {
         /// Seconds since 1970.
         epoch: i64,
     },
 }
 
-/// Puts `layers` on top of `base` and makes `changes`: the config and manifest of a new image.
+/// The config and manifest of a new image: `base` with `layers` on top and with `changes`.
 ///
-/// Whatever the base's config has and we do not know is kept. The new manifest is an OCI one,
-/// whatever the base's is: Docker's media types for layers become OCI's names for the same bytes.
-/// A pure function, and canonical JSON: the same arguments give the same bytes.
+/// Unknown members of the base's config are kept. The new manifest is always an OCI manifest: Docker's
+/// media types of layers become OCI's media types for the same bytes. This is a pure function that
+/// writes canonical JSON: the same arguments give the same bytes.
 pub fn derive(
     base: &ResolvedImage,
     layers: &[PackedLayer],
@@ -103,7 +105,7 @@ pub fn derive(
         .manifest
         .layers
         .iter()
-        .map(in_oci_terms)
+        .map(with_oci_media_type)
         .chain(layers.iter().map(|layer| layer.descriptor.clone()))
         .collect();
     let manifest = canonical_json(&Manifest {
@@ -118,15 +120,15 @@ pub fn derive(
     Ok(Image { descriptor, manifest, config_descriptor, config, layers })
 }
 
-/// The names that Carafe gave to an image's layers, bottom first; `None` for a layer that is not
-/// ours, and for all of them where the history has not one step for each.
+/// The names of Carafe's layers in an image, the lowest first. `None` for layers that Carafe did not
+/// create, and for all layers if the history does not have one step for each.
 pub fn layer_names(image: &ResolvedImage) -> Vec<Option<&str>> {
     let steps: Vec<&History> = image.config.history.iter().filter(|step| !step.empty_layer).collect();
     let layers = image.manifest.layers.len();
     if steps.len() != layers {
         return vec![None; layers];
     }
-    steps.iter().map(|step| step.created_by.as_deref()?.strip_prefix(OURS)).collect()
+    steps.iter().map(|step| step.created_by.as_deref()?.strip_prefix(CREATED_BY_PREFIX)).collect()
 }
 
 fn config(
@@ -137,13 +139,13 @@ fn config(
 ) -> ImageConfig {
     let mut config = base.config.clone();
     config.created = Some(created.to_owned());
-    change(&mut config.config, changes);
-    config.history = aligned(&config.history, base.manifest.layers.len());
+    apply(changes, &mut config.config);
+    config.history = history_of(&config.history, base.manifest.layers.len());
     for layer in layers {
         config.rootfs.diff_ids.push(layer.diff_id);
         config.history.push(History {
             created: Some(created.to_owned()),
-            created_by: Some(format!("{OURS}{}", layer.name)),
+            created_by: Some(format!("{CREATED_BY_PREFIX}{}", layer.name)),
             comment: changes.comment.clone(),
             ..History::default()
         });
@@ -151,7 +153,7 @@ fn config(
     config
 }
 
-fn change(config: &mut RuntimeConfig, changes: &ImageChanges) {
+fn apply(changes: &ImageChanges, config: &mut RuntimeConfig) {
     if changes.entrypoint.is_some() {
         config.entrypoint.clone_from(&changes.entrypoint);
         config.cmd = None;
@@ -177,18 +179,18 @@ fn change(config: &mut RuntimeConfig, changes: &ImageChanges) {
     }
 }
 
-/// In the place of the first one of this name. A base may have several: which of them counts is up to
-/// the program that reads them.
+/// Replaces all variables of this name, at the position of the first one. A base may have several, and
+/// which of them is effective depends on the program.
 fn set_variable(env: &mut Vec<String>, name: &str, value: &str) {
-    let is_it = |old: &String| old.split('=').next() == Some(name);
-    let place = env.iter().position(is_it).unwrap_or(env.len());
-    env.retain(|old| !is_it(old));
-    env.insert(place, format!("{name}={value}"));
+    let has_name = |old: &String| old.split('=').next() == Some(name);
+    let position = env.iter().position(has_name).unwrap_or(env.len());
+    env.retain(|old| !has_name(old));
+    env.insert(position, format!("{name}={value}"));
 }
 
-/// The base's history, if it has one entry for each layer. Otherwise readers could not tell which
-/// entry belongs to which layer, ours included: then one entry that says so for each.
-fn aligned(history: &[History], layers: usize) -> Vec<History> {
+/// The base's history, if it has one entry for each layer. Otherwise readers could not assign entries
+/// to layers (the new ones included), so each layer gets an entry that states this.
+fn history_of(history: &[History], layers: usize) -> Vec<History> {
     if history.iter().filter(|entry| !entry.empty_layer).count() == layers {
         return history.to_vec();
     }
@@ -199,7 +201,7 @@ fn aligned(history: &[History], layers: usize) -> Vec<History> {
     vec![unknown; layers]
 }
 
-fn in_oci_terms(layer: &Descriptor) -> Descriptor {
+fn with_oci_media_type(layer: &Descriptor) -> Descriptor {
     let media_type = match layer.media_type.as_str() {
         media_type::DOCKER_LAYER_GZIP => media_type::LAYER_GZIP,
         media_type::DOCKER_LAYER_TAR => media_type::LAYER_TAR,
@@ -250,8 +252,8 @@ mod tests {
     fn layer() -> PackedLayer {
         PackedLayer {
             name: "env".into(),
-            descriptor: Descriptor::of(media_type::LAYER_GZIP, b"ours"),
-            diff_id: DiffId(Digest::of(b"our tar")),
+            descriptor: Descriptor::of(media_type::LAYER_GZIP, b"new"),
+            diff_id: DiffId(Digest::of(b"new tar")),
             entries: 1,
             uncompressed: 7,
         }
@@ -274,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn the_base_is_carried_over_and_changed() {
+    fn applies_the_changes_and_keeps_the_rest_of_the_base() {
         let (config, manifest) = read(&derive(&base(true), &[layer()], &changes()).unwrap());
         assert_eq!(config["created"], "1970-01-01T00:00:00Z");
         assert_eq!(config["moby.buildkit.x"][0], 1);
@@ -283,7 +285,7 @@ mod tests {
         assert_eq!(config["config"]["Cmd"], Value::Null, "it was for another entrypoint");
         assert_eq!(config["config"]["Labels"], serde_json::json!({"a": "1", "b": "2"}));
         assert_eq!(config["config"]["Volumes"], serde_json::json!({"/logs": {}}));
-        assert_eq!(config["rootfs"]["diff_ids"][1], Digest::of(b"our tar").to_string());
+        assert_eq!(config["rootfs"]["diff_ids"][1], Digest::of(b"new tar").to_string());
         assert_eq!(config["history"][2]["created_by"], "carafe: env");
         assert_eq!(manifest["mediaType"], media_type::MANIFEST);
         assert_eq!(manifest["layers"][0]["mediaType"], media_type::LAYER_GZIP);
@@ -294,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_describe_their_bytes() {
+    fn descriptors_match_the_bytes_of_the_documents() {
         let image = derive(&base(true), &[layer()], &changes()).unwrap();
         let manifest: Manifest = serde_json::from_slice(&image.manifest).unwrap();
         assert_eq!(image.descriptor, Descriptor::of(media_type::MANIFEST, &image.manifest));
@@ -303,14 +305,14 @@ mod tests {
     }
 
     #[test]
-    fn a_history_without_its_layers_is_replaced() {
+    fn replaces_a_history_that_does_not_match_the_layers() {
         let (config, _) = read(&derive(&base(false), &[layer()], &changes()).unwrap());
         assert_eq!(config["history"].as_array().unwrap().len(), 2);
         assert_eq!(config["history"][0]["created_by"], Value::Null);
     }
 
     #[test]
-    fn limits_are_kept() {
+    fn rejects_too_many_layers_and_impossible_times() {
         let many = vec![layer(); MAX_LAYERS];
         assert!(matches!(
             derive(&base(true), &many, &changes()),
@@ -322,7 +324,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn variables_are_set_and_all_others_stay(
+        fn sets_variables_and_keeps_all_others(
             old in proptest::collection::btree_map("[A-C]{1,2}", "\\PC{0,6}", 0..6),
             new in proptest::collection::vec(("[A-C]{1,2}", "\\PC{0,6}"), 0..6),
         ) {
@@ -343,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_is_set_once_however_often_the_base_sets_it() {
+    fn sets_a_variable_once_even_if_the_base_has_it_several_times() {
         let set = |env: &[&str], name| {
             let mut env = env.iter().map(|&pair| pair.to_owned()).collect();
             set_variable(&mut env, name, "new");

@@ -1,16 +1,16 @@
-//! JSON in one form, so that the same values are always the same bytes.
+//! Canonical JSON: the same values always give the same bytes.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// Compact JSON, members of every object sorted by the bytes of their names. Does not rely on how
-/// `serde_json` orders a map, which another crate's feature flags can change.
+/// Compact JSON with the members of every object sorted by the bytes of their names. Does not rely
+/// on the map order of `serde_json`, which another crate's feature flags can change.
 ///
 /// # Panics
-/// If `value` is not representable as JSON (a map with keys that are no strings): a mistake in a
-/// type, not in data.
+/// If `value` cannot be represented as JSON (a map whose keys are not strings): an error in a type,
+/// not in data.
 pub fn canonical_json(value: &impl Serialize) -> Vec<u8> {
     #[allow(clippy::expect_used)]
     let value = serde_json::to_value(value).expect("documents are made of strings, numbers, lists and maps");

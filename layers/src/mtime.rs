@@ -1,28 +1,29 @@
-//! Modification times: decided by rules, never read from disk or taken from the clock.
+//! Modification times: they come from rules, never from the disk or a clock.
 
 use crate::format::FIXED_MTIME;
 use crate::path::ImagePath;
 use crate::pattern::{Rule, decide};
 
-/// Which mtime an entry gets, in seconds since 1970.
+/// The mtime of each entry, in seconds since 1970.
 ///
-/// Browsers and nginx tell releases apart by the mtimes of an app's files, so these carry its
-/// commit time; third-party files and folders must not move, or their layers are never reused.
+/// Browsers and nginx use the mtimes of an app's files to detect a new release, so these files have
+/// the app's commit time. The mtimes of third-party files and of directories must not change between
+/// releases, because a changed mtime changes the layer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MtimePolicy {
     /// For files and links that no rule matches.
     pub default: i64,
-    /// For all others; see [`decide`] for which rule counts.
+    /// For all others; [`decide`] defines which rule applies.
     pub rules: Vec<Rule<i64>>,
 }
 
 impl MtimePolicy {
-    /// The mtime of a file or symbolic link at `path`. Folders always have [`FIXED_MTIME`].
+    /// The mtime of a file or symbolic link at `path`. Directories always have [`FIXED_MTIME`].
     pub fn of_file(&self, path: &ImagePath) -> i64 {
         decide(&self.rules, path).copied().unwrap_or(self.default)
     }
 
-    /// The mtime of every folder.
+    /// The mtime of every directory.
     pub const fn of_directory(&self) -> i64 {
         FIXED_MTIME
     }
@@ -34,7 +35,7 @@ mod tests {
     use crate::pattern::Pattern;
 
     #[test]
-    fn third_party_folders_inside_an_app_keep_the_fixed_time() {
+    fn third_party_directories_inside_an_app_keep_the_fixed_mtime() {
         let path = |text: &str| ImagePath::new(text).unwrap();
         let policy = MtimePolicy {
             default: 7,

@@ -1,4 +1,4 @@
-//! One layer: from its entries to a blob in an OCI layout, in one pass.
+//! Writes the entries of one layer as a blob of an OCI layout, in one pass.
 
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
@@ -10,79 +10,77 @@ use crate::format::FormatVersion;
 use crate::gzip::ParallelGzip;
 use crate::layout::{BlobWriter, LayoutError, LayoutWriter};
 use crate::oci::{Descriptor, media_type};
-use crate::path::{printable, shown};
 use crate::plan::{Group, LayerName};
-use crate::read_ahead::{Content, STREAM_ABOVE, changed, open, read_ahead};
-use crate::scan::Scanner;
-use crate::tarball::TarWriter;
+use crate::read_ahead::{Content, MAX_READ_AHEAD_BYTES, open, read_ahead, size_changed};
+use crate::scan::SecretScanner;
+use crate::tar_writer::TarWriter;
+use crate::text::{escape_bytes, escape_path};
 use crate::tree::{Entry, EntryKind};
 
-/// How to pack. Only `format` decides bytes.
+/// How to pack. Only `format` affects the bytes of the layer.
 #[derive(Clone, Copy)]
 pub struct PackOptions<'a> {
     /// The rules by which entries become bytes.
     pub format: FormatVersion,
-    /// Threads that compress, at most [`crate::gzip::MAX_GZIP_THREADS`]; callers who pack several
-    /// layers at once divide their cores among them. A layer takes 30 MiB and 3.2 MiB a thread.
+    /// Threads that compress, at most [`crate::gzip::MAX_GZIP_THREADS`]; callers that pack several
+    /// layers at once divide their cores among them. A layer needs 30 MiB, and 3.2 MiB per thread.
     pub threads: NonZeroUsize,
-    /// Told of bytes of content as they are packed: how many since the last call.
+    /// Called with the number of bytes of content that were packed since the last call.
     pub progress: &'a (dyn Fn(u64) + Sync),
-    /// What must not be in the layer: see [`Scanner`] for what is found.
+    /// Secrets that must not be in the layer; [`SecretScanner`] documents which forms it finds.
     pub secrets: &'a [Vec<u8>],
 }
 
-/// A layer that lies whole in the layout.
+/// A layer that is completely stored in the layout.
 #[derive(Clone, PartialEq, Debug)]
 pub struct PackedLayer {
     /// The group's name.
     pub name: LayerName,
-    /// The blob: compressed.
+    /// The compressed blob.
     pub descriptor: Descriptor,
     /// The digest of the tar.
     pub diff_id: DiffId,
-    /// Files, folders and links in it.
+    /// The number of its files, directories and links.
     pub entries: u64,
     /// The tar's length in bytes.
     pub uncompressed: u64,
 }
 
-/// Why a layer could not be packed. Nothing of it is visible in the layout then.
+/// Why a layer could not be packed. The layout does not contain it.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PackError {
-    /// A file could not be read, or is not what it was when the tree was listed.
-    #[error("failed to pack `{}`", shown(path))]
+    /// A file could not be read, or has changed since the tree was listed.
+    #[error("failed to pack `{}`", escape_path(path))]
     #[diagnostic(help(
-        "nothing may write to the tree while it is packed; see that no process of the build still runs"
+        "the tree must not change while it is packed; check that no process of the build is still running"
     ))]
     Read {
         /// On this machine.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// A secret is in a name, a link or a file.
-    #[error("failed to pack `{path}`: it holds a secret of this build")]
-    #[diagnostic(help(
-        "keep the secret out of the image: remove the file, or what writes it, from the build"
-    ))]
+    /// A name, a link target or a file contains a secret.
+    #[error("failed to pack `{path}`: it contains a secret of this build")]
+    #[diagnostic(help("remove the file, or the step that writes it, from the build"))]
     Secret {
-        /// In the image; the secret is cut out.
+        /// In the image; a secret in it is replaced by `***`.
         path: String,
     },
     /// The layer could not be written.
-    #[error("failed to write layer `{layer}` into `{}`", layout.display())]
-    #[diagnostic(help("check that the folder is yours, and that its disk has room"))]
+    #[error("failed to write layer `{layer}` into `{}`", escape_path(layout))]
+    #[diagnostic(help("check the permissions of the directory and the free space of its disk"))]
     Write {
         /// Its name.
         layer: LayerName,
-        /// The layout's folder.
+        /// The layout's directory.
         layout: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The layout refused.
+    /// The layout could not be written.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Layout(#[from] LayoutError),
@@ -91,14 +89,14 @@ pub enum PackError {
 /// Writes a group as one layer into `layout`: tar, both digests, gzip and the search for secrets
 /// in one pass over the files.
 ///
-/// The blob has a temporary name until it is whole and synced; a crash leaves no more than that.
-/// Memory is bounded whatever the group holds. Several groups can be packed at the same time.
+/// The blob has a temporary name until it is complete and synced; a crash leaves at most this file.
+/// Memory is bounded for groups of any size. Several groups can be packed at the same time.
 pub fn pack(
     group: &Group,
     layout: &LayoutWriter,
     options: &PackOptions<'_>,
 ) -> Result<PackedLayer, PackError> {
-    // The one format so far: a second one does not compile until it is told apart here.
+    // The only format so far. This does not compile with a second one until it is handled here.
     let FormatVersion::V1 = options.format;
     let write_error =
         |source| PackError::Write { layer: group.name.clone(), layout: layout.path().to_owned(), source };
@@ -108,7 +106,7 @@ pub fn pack(
     thread::scope(|scope| {
         for (entries, contents) in read_ahead(scope, &group.entries).map_err(write_error)? {
             for (entry, content) in entries.iter().zip(contents) {
-                layer.entry(entry, content).map_err(|failure| failure.of(entry, write_error))?;
+                layer.entry(entry, content).map_err(|error| error.of(entry, write_error))?;
             }
         }
         Ok::<(), PackError>(())
@@ -125,76 +123,76 @@ pub fn pack(
     })
 }
 
-type Sink = Hashing<ParallelGzip<Hashing<BlobWriter>>>;
+type LayerWriter = Hashing<ParallelGzip<Hashing<BlobWriter>>>;
 
-/// A layer being written.
+/// A layer that is being written.
 struct Layer<'a, W> {
     tar: TarWriter<W>,
-    scanner: Scanner<'a>,
+    scanner: SecretScanner<'a>,
     progress: &'a (dyn Fn(u64) + Sync),
     /// For files that are streamed.
     buffer: Vec<u8>,
 }
 
-/// What went wrong with one entry.
-enum Failure {
+/// Why an entry could not be packed.
+enum EntryError {
     Read(io::Error),
     Write(io::Error),
     Secret,
-    /// What is left of the path without the secret.
+    /// With the redacted path.
     SecretInPath(Vec<u8>),
 }
 
-impl<'a> Layer<'a, Sink> {
-    fn new(tar: TarWriter<Sink>, options: &PackOptions<'a>) -> Self {
-        let scanner = Scanner::new(options.secrets);
+impl<'a> Layer<'a, LayerWriter> {
+    fn new(tar: TarWriter<LayerWriter>, options: &PackOptions<'a>) -> Self {
+        let scanner = SecretScanner::new(options.secrets);
         Self { tar, scanner, progress: options.progress, buffer: Vec::new() }
     }
 }
 
 impl<W: Write> Layer<'_, W> {
-    fn entry(&mut self, entry: &Entry, content: io::Result<Content>) -> Result<(), Failure> {
+    fn entry(&mut self, entry: &Entry, content: io::Result<Content>) -> Result<(), EntryError> {
         self.check_names(entry)?;
-        let content = content.map_err(Failure::Read)?;
-        self.tar.entry(entry).map_err(Failure::Write)?;
+        let content = content.map_err(EntryError::Read)?;
+        self.tar.entry(entry).map_err(EntryError::Write)?;
         self.scanner.restart();
         match content {
-            Content::Nothing => Ok(()),
-            Content::Whole(bytes) => self.content(&bytes),
+            Content::Empty => Ok(()),
+            Content::Bytes(bytes) => self.content(&bytes),
             Content::Stream => self.stream(entry),
         }
     }
 
-    fn check_names(&mut self, entry: &Entry) -> Result<(), Failure> {
+    fn check_names(&mut self, entry: &Entry) -> Result<(), EntryError> {
         self.scanner.restart();
         if self.scanner.finds(entry.path.as_bytes()) {
-            return Err(Failure::SecretInPath(self.scanner.without_secrets(entry.path.as_bytes())));
+            return Err(EntryError::SecretInPath(self.scanner.redact(entry.path.as_bytes())));
         }
         self.scanner.restart();
         match &entry.kind {
-            EntryKind::Symlink { target } if self.scanner.finds(target) => Err(Failure::Secret),
+            EntryKind::Symlink { target } if self.scanner.finds(target) => Err(EntryError::Secret),
             _ => Ok(()),
         }
     }
 
-    fn content(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    fn content(&mut self, bytes: &[u8]) -> Result<(), EntryError> {
         if self.scanner.finds(bytes) {
-            return Err(Failure::Secret);
+            return Err(EntryError::Secret);
         }
-        self.tar.content(bytes).map_err(Failure::Write)?;
+        self.tar.content(bytes).map_err(EntryError::Write)?;
         (self.progress)(bytes.len() as u64);
         Ok(())
     }
 
-    fn stream(&mut self, entry: &Entry) -> Result<(), Failure> {
-        let mut file = open(entry).map_err(Failure::Read)?;
+    fn stream(&mut self, entry: &Entry) -> Result<(), EntryError> {
+        let mut file = open(entry).map_err(EntryError::Read)?;
         let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.resize(STREAM_ABOVE as usize, 0);
+        buffer.resize(MAX_READ_AHEAD_BYTES as usize, 0);
         let mut remaining = entry.size();
         loop {
-            let read = file.read(&mut buffer).map_err(Failure::Read)?;
+            let read = file.read(&mut buffer).map_err(EntryError::Read)?;
             if read as u64 > remaining || (read == 0 && remaining > 0) {
-                return Err(Failure::Read(changed()));
+                return Err(EntryError::Read(size_changed()));
             }
             if read == 0 {
                 break;
@@ -207,13 +205,13 @@ impl<W: Write> Layer<'_, W> {
     }
 }
 
-impl Failure {
+impl EntryError {
     fn of(self, entry: &Entry, write_error: impl Fn(io::Error) -> PackError) -> PackError {
         match self {
             Self::Read(source) => PackError::Read { path: entry.host(), source },
             Self::Write(source) => write_error(source),
             Self::Secret => PackError::Secret { path: entry.path.to_string() },
-            Self::SecretInPath(rest) => PackError::Secret { path: printable(&rest) },
+            Self::SecretInPath(rest) => PackError::Secret { path: escape_bytes(&rest) },
         }
     }
 }

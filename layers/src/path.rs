@@ -1,23 +1,25 @@
 //! Paths inside an image: bytes, relative to its root, in one normal form.
 
 use std::ffi::OsStr;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-/// The longest path in bytes that goes into an image: Linux opens no longer one (`PATH_MAX`).
+use crate::text::{escape_bytes, escape_path};
+
+/// Maximum length of a path inside an image in bytes: Linux opens no longer one (`PATH_MAX`).
 pub const MAX_PATH_BYTES: usize = 4096;
 
 /// A path inside an image: relative to the image's root, components separated by single slashes,
 /// no leading or trailing slash, no `.` and no `..`, at most [`MAX_PATH_BYTES`] long. Names are
 /// bytes and need not be UTF-8. The empty path is the image's root.
 ///
-/// The order is that of the raw bytes, which puts a folder before what it holds.
+/// The order is that of the raw bytes, which puts a directory before its content.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImagePath(Arc<[u8]>);
 
-/// Something that cannot be a path inside an image.
+/// A path that cannot be used inside an image.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("failed to use `{path}` as a path in the image: {reason}")]
 pub struct ImagePathError {
@@ -26,7 +28,7 @@ pub struct ImagePathError {
 }
 
 impl ImagePath {
-    /// Brings `path` into normal form; a leading slash is dropped.
+    /// The normal form of `path`; a leading slash is dropped.
     pub fn new(path: impl AsRef<Path>) -> Result<Self, ImagePathError> {
         let path = path.as_ref();
         let mut bytes = Vec::with_capacity(path.as_os_str().len());
@@ -51,7 +53,7 @@ impl ImagePath {
         for component in below.components() {
             match component {
                 Component::Normal(name) => push(&mut bytes, name.as_bytes()),
-                _ => return Err(ImagePathError::new(below, "it is not plainly below a folder")),
+                _ => return Err(ImagePathError::new(below, "it is not a plain relative path")),
             }
         }
         Self::checked(bytes)
@@ -61,14 +63,14 @@ impl ImagePath {
         let reason = if bytes.len() > MAX_PATH_BYTES {
             "it is longer than 4096 bytes"
         } else if bytes.contains(&0) {
-            "it holds a NUL byte"
+            "it contains a NUL byte"
         } else {
             return Ok(Self(bytes.into()));
         };
         Err(ImagePathError::new(Path::new(OsStr::from_bytes(&bytes)), reason))
     }
 
-    /// The bytes, as they go into an archive.
+    /// The bytes as they are written into an archive.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -78,7 +80,7 @@ impl ImagePath {
         self.0.is_empty()
     }
 
-    /// The bytes of the folder that holds this path; none for the root.
+    /// The bytes of the parent directory's path; `None` for the root.
     pub fn parent(&self) -> Option<&[u8]> {
         if self.is_root() {
             return None;
@@ -86,7 +88,7 @@ impl ImagePath {
         Some(self.0.iter().rposition(|&byte| byte == b'/').map_or(&[], |slash| &self.0[..slash]))
     }
 
-    /// What remains below `prefix`: empty where they are equal, none where this path is not below.
+    /// This path relative to `prefix`: empty if they are equal, `None` if it is not below `prefix`.
     pub fn below(&self, prefix: &ImagePath) -> Option<&[u8]> {
         if prefix.is_root() {
             return Some(&self.0);
@@ -98,7 +100,7 @@ impl ImagePath {
         }
     }
 
-    /// The path as the file system takes it, still relative.
+    /// This path for the file system, still relative.
     pub fn to_path(&self) -> PathBuf {
         PathBuf::from(OsStr::from_bytes(&self.0))
     }
@@ -113,46 +115,20 @@ fn push(bytes: &mut Vec<u8>, name: &[u8]) {
 
 impl ImagePathError {
     fn new(path: &Path, reason: &'static str) -> Self {
-        Self { path: printable(path.as_os_str().as_bytes()), reason }
+        Self { path: escape_path(path), reason }
     }
 }
 
-/// For a message: bytes that are no UTF-8 replaced, control characters escaped, so that a file's
-/// name cannot move a terminal's cursor; cut after 300 characters.
-pub fn printable(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for character in String::from_utf8_lossy(bytes).chars().take(300) {
-        if character.is_control() {
-            text.extend(character.escape_default());
-        } else {
-            text.push(character);
-        }
-    }
-    text
-}
-
-/// For the error of what cannot be parsed: no more of a hostile string than a person would read, and
-/// nothing that a terminal would obey.
-pub(crate) fn excerpt(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(100).collect()
-}
-
-/// [`printable`] for a path on this machine: what lies in a tree is named by whoever built it.
-pub fn shown(path: &Path) -> String {
-    printable(path.as_os_str().as_bytes())
-}
-
+/// For messages: see [`escape_bytes`].
 impl fmt::Display for ImagePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&printable(&self.0))
+        f.write_str(&escape_bytes(&self.0))
     }
 }
 
 impl fmt::Debug for ImagePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_char('`')?;
-        fmt::Display::fmt(self, f)?;
-        f.write_char('`')
+        write!(f, "`{self}`")
     }
 }
 
@@ -165,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn has_one_form() {
+    fn has_one_normal_form() {
         assert_eq!(path("/home//frappe/./x/"), path("home/frappe/x"));
         assert_eq!(path("/"), ImagePath::root());
         assert!(ImagePath::new("a/../b").is_err());
@@ -175,14 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_comes_before_what_it_holds() {
+    fn sorts_a_directory_before_its_content() {
         let mut paths = [path("a/b"), path("a-b"), path("a"), path("ab")];
         paths.sort();
         assert_eq!(paths, [path("a"), path("a-b"), path("a/b"), path("ab")]);
     }
 
     #[test]
-    fn below_respects_components() {
+    fn below_compares_complete_components() {
         assert_eq!(path("a/b/c").below(&path("a/b")), Some(&b"c"[..]));
         assert_eq!(path("a/b").below(&path("a/b")), Some(&b""[..]));
         assert_eq!(path("a/bc").below(&path("a/b")), None);
@@ -190,10 +166,5 @@ mod tests {
         assert_eq!(path("a/b").parent(), Some(&b"a"[..]));
         assert_eq!(path("a").parent(), Some(&b""[..]));
         assert_eq!(ImagePath::root().parent(), None);
-    }
-
-    #[test]
-    fn a_message_carries_no_escape_sequence() {
-        assert_eq!(printable(b"a\x1b[2Jb\xff"), "a\\u{1b}[2Jb\u{fffd}");
     }
 }

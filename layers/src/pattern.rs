@@ -1,4 +1,4 @@
-//! Rules by path: which layer a file belongs to, which mtime it gets.
+//! Rules that select paths: which layer a file belongs to, which mtime it gets.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -6,25 +6,25 @@ use std::path::Path;
 
 use crate::path::ImagePath;
 
-/// Matches a path and everything below it; if a component is named, only where a folder or file
-/// of exactly that name is on the way down from the prefix (such as `node_modules` below `apps`).
+/// Matches a path and everything below it. With a component, it matches only paths that have a
+/// directory or file of exactly that name below the prefix (such as `node_modules` below `apps`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pattern {
     prefix: ImagePath,
     component: Option<Vec<u8>>,
 }
 
-/// What holds for the paths that a pattern matches.
+/// A value for the paths that a pattern matches.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rule<T> {
-    /// For which paths.
+    /// The paths.
     pub pattern: Pattern,
-    /// What holds for them.
+    /// Their value.
     pub then: T,
 }
 
 impl<T> Rule<T> {
-    /// `then` holds for `pattern`.
+    /// `then` is the value for the paths of `pattern`.
     pub fn new(pattern: Pattern, then: T) -> Self {
         Self { pattern, then }
     }
@@ -36,7 +36,7 @@ impl Pattern {
         Self { prefix, component: None }
     }
 
-    /// Matches only where `component` is among the names below the prefix.
+    /// Matches only paths with `component` among the names below the prefix.
     pub fn containing(self, component: impl AsRef<OsStr>) -> Self {
         Self { component: Some(component.as_ref().as_bytes().to_vec()), ..self }
     }
@@ -54,9 +54,9 @@ impl Pattern {
     }
 }
 
-/// What the most specific matching rule says: one that names a component before one that does
-/// not, then the longer prefix, then the one listed first. So the order of a list is free to mean
-/// something else.
+/// The value of the most specific matching rule: a rule with a component precedes one without,
+/// then the longer prefix decides, then the earlier position. So the order of the list decides
+/// only between equal rules, and callers may give it another meaning.
 pub fn decide<'a, T>(rules: &'a [Rule<T>], path: &ImagePath) -> Option<&'a T> {
     let matching = rules.iter().rev().filter(|rule| rule.pattern.matches(path));
     matching.max_by_key(|rule| rule.pattern.specificity()).map(|rule| &rule.then)

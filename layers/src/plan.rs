@@ -1,4 +1,4 @@
-//! Which entry goes into which layer: a pure function.
+//! Assigns entries to layers: a pure function.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -8,12 +8,12 @@ use crate::path::ImagePath;
 use crate::pattern::{Rule, decide};
 use crate::tree::Entry;
 
-/// A layer's name, for people: it is shown, and stands in the image's history.
+/// A layer's name, for messages and the image's history.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LayerName(String);
 
 impl LayerName {
-    /// The layer for entries that no rule matches. It lies on top.
+    /// The layer for entries that no rule matches. It is the topmost layer, unless a rule names it.
     pub const REST: &'static str = "rest";
 
     /// The name as text.
@@ -39,13 +39,13 @@ impl fmt::Display for LayerName {
 pub struct Group {
     /// The layer's name.
     pub name: LayerName,
-    /// Sorted by path; every folder that an entry lies in is there too, as far up as the graft
-    /// goes, so that the layer can be applied alone.
+    /// Sorted by path. Includes the parent directories of all entries, up to the root of their source
+    /// mapping, so that the layer can be applied alone.
     pub entries: Vec<Entry>,
 }
 
 impl Group {
-    /// The bytes of all files' contents.
+    /// The total size of the files' contents in bytes.
     pub fn content_bytes(&self) -> u64 {
         self.entries.iter().map(Entry::size).sum()
     }
@@ -53,18 +53,19 @@ impl Group {
 
 /// Assigns each entry (sorted, as [`crate::walk::walk`] lists them) to a layer, bottom first.
 ///
-/// - Files, links and empty folders go where [`decide`] says, or to [`LayerName::REST`].
-/// - A folder that holds something travels with what it holds, in as many layers as needed.
-/// - Layers lie in the order in which the rules first name them; empty ones vanish.
-/// - While there are more than `max_layers`, the two neighbours whose contents are smallest
-///   together become one; of equals, those nearest the top.
+/// - [`decide`] selects the layer of files, links and empty directories; without a matching rule it is
+///   [`LayerName::REST`].
+/// - A directory that is not empty is in every layer that has an entry below it.
+/// - Layers are in the order in which the rules first name them; empty layers are omitted.
+/// - While there are more than `max_layers`, the two adjacent layers with the smallest total content are
+///   merged; among equals, those nearest to the top.
 pub fn plan(entries: &[Entry], rules: &[Rule<LayerName>], max_layers: NonZeroUsize) -> Vec<Group> {
     let (order, rest) = order(rules);
     let index: HashMap<&[u8], usize> =
         entries.iter().enumerate().map(|(at, entry)| (entry.path.as_bytes(), at)).collect();
-    let holding: BTreeSet<usize> = entries.iter().filter_map(|entry| parent(&index, &entry.path)).collect();
+    let parents: BTreeSet<usize> = entries.iter().filter_map(|entry| parent(&index, &entry.path)).collect();
     let mut layers = vec![BTreeSet::new(); order.len()];
-    for (at, entry) in entries.iter().enumerate().filter(|(at, _)| !holding.contains(at)) {
+    for (at, entry) in entries.iter().enumerate().filter(|(at, _)| !parents.contains(at)) {
         let layer = decide(rules, &entry.path).and_then(|name| order.get(name).copied()).unwrap_or(rest);
         add(&mut layers[layer], &index, entries, at);
     }
@@ -79,10 +80,10 @@ pub fn plan(entries: &[Entry], rules: &[Rule<LayerName>], max_layers: NonZeroUsi
     layers.into_iter().map(|(name, members)| group(name, &members, entries)).collect()
 }
 
-/// A layer in the making: positions in the list of entries.
+/// A layer's name and the positions of its members in the list of entries.
 type Layer = (LayerName, BTreeSet<usize>);
 
-/// Each layer's place, and that of the rest: last, unless a rule names it elsewhere.
+/// The position of each layer, and that of [`LayerName::REST`]: last, unless a rule names it.
 fn order(rules: &[Rule<LayerName>]) -> (BTreeMap<LayerName, usize>, usize) {
     let mut order = BTreeMap::new();
     let rest = LayerName::from(LayerName::REST);
@@ -98,7 +99,8 @@ fn parent(index: &HashMap<&[u8], usize>, path: &ImagePath) -> Option<usize> {
     index.get(path.parent()?).copied()
 }
 
-/// Adds an entry and the folders above it; where one is there, those above it are too.
+/// Adds an entry and its parent directories. Stops at the first one that is already a member, since
+/// its parents are members too.
 fn add(layer: &mut BTreeSet<usize>, index: &HashMap<&[u8], usize>, entries: &[Entry], at: usize) {
     let mut next = Some(at);
     while let Some(at) = next.filter(|&at| layer.insert(at)) {
@@ -125,15 +127,15 @@ fn group(name: LayerName, members: &BTreeSet<usize>, entries: &[Entry]) -> Group
 mod tests {
     use super::*;
     use crate::pattern::Pattern;
-    use crate::tree::{EntryKind, Graft, Owner};
+    use crate::tree::{EntryKind, Owner, SourceMapping};
     use std::sync::Arc;
 
     const MANY: NonZeroUsize = NonZeroUsize::new(100).unwrap();
 
-    /// `path/` is a folder, `path:size` a file.
+    /// `path/` is a directory, `path:size` a file.
     fn tree(lines: &[&str]) -> Vec<Entry> {
         let owner = Owner { uid: 1, gid: 1 };
-        let graft = Arc::new(Graft { host: "/h".into(), image: ImagePath::root(), owner });
+        let mapping = Arc::new(SourceMapping { host: "/h".into(), image: ImagePath::root(), owner });
         let entry = |line: &&str| {
             let (path, kind) = match line.split_once(':') {
                 Some((path, size)) => {
@@ -141,7 +143,7 @@ mod tests {
                 }
                 None => (*line, EntryKind::Directory),
             };
-            Entry { path: ImagePath::new(path).unwrap(), kind, mtime: 0, graft: graft.clone() }
+            Entry { path: ImagePath::new(path).unwrap(), kind, mtime: 0, mapping: mapping.clone() }
         };
         lines.iter().map(entry).collect()
     }
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn every_layer_brings_the_folders_it_needs() {
+    fn every_layer_contains_the_parent_directories_of_its_entries() {
         let (entries, rules) = bench();
         assert_eq!(
             show(&plan(&entries, &rules, MANY)),
@@ -201,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_merges_the_smallest_neighbours() {
+    fn a_layer_limit_merges_the_smallest_adjacent_layers() {
         let (entries, rules) = bench();
         let names = |max: usize| {
             let groups = plan(&entries, &rules, NonZeroUsize::new(max).unwrap());
@@ -215,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_neighbours_the_upper_ones_merge() {
+    fn among_equal_layers_the_upper_ones_are_merged() {
         let entries = tree(&["a:1", "b:1", "c:1"]);
         let rules = [rule("a", None, "a"), rule("b", None, "b"), rule("c", None, "c")];
         let groups = plan(&entries, &rules, NonZeroUsize::new(2).unwrap());
@@ -223,41 +225,42 @@ mod tests {
     }
 
     #[test]
-    fn nothing_makes_no_layer() {
+    fn no_entries_make_no_layers() {
         assert_eq!(plan(&[], &bench().1, MANY), []);
     }
 
     #[test]
-    fn the_rest_can_have_its_place() {
+    fn a_rule_can_position_the_rest() {
         let entries = tree(&["a:1", "b:1"]);
         let rules = [rule("none", None, LayerName::REST), rule("b", None, "b")];
         assert_eq!(show(&plan(&entries, &rules, MANY)), ["rest: a", "b: b"]);
     }
 
-    /// Files at these paths and the folders above them; a path below a file makes that a folder.
-    fn grown(paths: &BTreeSet<Vec<char>>) -> Vec<Entry> {
-        let folders: BTreeSet<&[char]> =
+    /// Files at these paths and their parent directories. A path that is the parent of another is a
+    /// directory.
+    fn tree_of(paths: &BTreeSet<Vec<char>>) -> Vec<Entry> {
+        let parents: BTreeSet<&[char]> =
             paths.iter().flat_map(|path| (1..path.len()).map(|end| &path[..end])).collect();
-        let all: BTreeSet<&[char]> = paths.iter().map(Vec::as_slice).chain(folders.iter().copied()).collect();
+        let all: BTreeSet<&[char]> = paths.iter().map(Vec::as_slice).chain(parents.iter().copied()).collect();
         let line = |path: &&[char]| {
             let name = path.iter().map(char::to_string).collect::<Vec<_>>().join("/");
-            if folders.contains(path) { format!("{name}/") } else { format!("{name}:{}", path.len()) }
+            if parents.contains(path) { format!("{name}/") } else { format!("{name}:{}", path.len()) }
         };
         tree(&all.iter().map(line).collect::<Vec<_>>().iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     proptest::proptest! {
         #[test]
-        fn each_file_is_in_one_layer_and_each_layer_stands_alone(
+        fn each_file_is_in_one_layer_and_each_layer_has_its_directories(
             paths in proptest::collection::btree_set(
                 proptest::collection::vec(proptest::char::range('a', 'd'), 1..5), 0..24),
             rules in proptest::collection::vec(("[a-d](/[a-d])?", "[x-z]"), 0..5),
-            most in 1usize..6,
+            max_layers in 1usize..6,
         ) {
-            let entries = grown(&paths);
+            let entries = tree_of(&paths);
             let rules: Vec<_> = rules.iter().map(|(prefix, layer)| rule(prefix, None, layer)).collect();
-            let groups = plan(&entries, &rules, NonZeroUsize::new(most).unwrap());
-            proptest::prop_assert!(groups.len() <= most && groups.iter().all(|group| !group.entries.is_empty()));
+            let groups = plan(&entries, &rules, NonZeroUsize::new(max_layers).unwrap());
+            proptest::prop_assert!(groups.len() <= max_layers && groups.iter().all(|group| !group.entries.is_empty()));
             for entry in &entries {
                 let layers = groups.iter().filter(|group| group.entries.contains(entry)).count();
                 let is_file = entry.kind != EntryKind::Directory;

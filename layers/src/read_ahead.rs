@@ -1,5 +1,5 @@
-//! Reading many small files from a cold disk: several threads ahead of the one that writes, in
-//! order, in bounded memory.
+//! Reads many small files with several threads ahead of the thread that writes the layer: in order,
+//! with bounded memory.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -13,41 +13,41 @@ use rustix::fs::OFlags;
 
 use crate::tree::{Entry, EntryKind};
 
-/// Files up to this length are read ahead; larger ones are streamed by whoever writes them.
-pub(crate) const STREAM_ABOVE: u64 = 1 << 20;
+/// Maximum length of a file that is read ahead, in bytes; the writer streams larger ones.
+pub(crate) const MAX_READ_AHEAD_BYTES: u64 = 1 << 20;
 
-/// A batch ends with the entry that takes it over this many bytes, or over [`BATCH_ENTRIES`]. Up
-/// to three batches are in memory: one being written, one waiting, one being read.
+/// A batch ends with the entry that exceeds this many bytes, or [`MAX_BATCH_ENTRIES`]. Up to three
+/// batches are in memory: one is being written, one is waiting, one is being read.
 const BATCH_BYTES: u64 = 4 << 20;
-const BATCH_ENTRIES: usize = 512;
+const MAX_BATCH_ENTRIES: usize = 512;
 
-/// Reads wait for the disk and not for a core, so there are more of them than cores.
-const READERS: usize = 16;
+/// More than there are cores, because reads wait for the disk.
+const READ_THREADS: usize = 16;
 
-/// What an entry's header is followed by.
+/// The bytes after an entry's header.
 pub(crate) enum Content {
-    /// Nothing: a folder, a link, an empty file.
-    Nothing,
-    /// All of it.
-    Whole(Vec<u8>),
-    /// Too large to be read ahead.
+    /// None: a directory, a link, an empty file.
+    Empty,
+    /// All bytes of a file.
+    Bytes(Vec<u8>),
+    /// The file is too large to be read ahead.
     Stream,
 }
 
-/// Entries and what became of reading each.
+/// Entries, and the result of reading each.
 pub(crate) type Batch<'a> = (&'a [Entry], Vec<io::Result<Content>>);
 
-/// Reads the contents of `entries` in the background and yields them in order. Dropping the
-/// receiver ends the reading.
+/// Reads the contents of `entries` in the background and sends them in order. Dropping the receiver
+/// stops the threads.
 ///
 /// # Errors
-/// When the threads cannot be started.
+/// If the threads cannot be started.
 pub(crate) fn read_ahead<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     entries: &'env [Entry],
 ) -> io::Result<Receiver<Batch<'env>>> {
     let pool = ThreadPoolBuilder::new()
-        .num_threads(READERS)
+        .num_threads(READ_THREADS)
         .thread_name(|index| format!("read-{index}"))
         .build()
         .map_err(io::Error::other)?;
@@ -65,14 +65,14 @@ pub(crate) fn read_ahead<'scope, 'env>(
     Ok(receiver)
 }
 
-/// How many of `entries` (not empty) make the next batch: at least one.
+/// The number of `entries` (which are not empty) in the next batch: at least one.
 fn batch_length(entries: &[Entry]) -> usize {
     let mut bytes = 0;
     let within = |entry: &&Entry| {
-        bytes += Some(entry.size()).filter(|&size| size <= STREAM_ABOVE).unwrap_or(0);
+        bytes += Some(entry.size()).filter(|&size| size <= MAX_READ_AHEAD_BYTES).unwrap_or(0);
         bytes < BATCH_BYTES
     };
-    (entries.iter().take(BATCH_ENTRIES).take_while(within).count() + 1).min(entries.len())
+    (entries.iter().take(MAX_BATCH_ENTRIES).take_while(within).count() + 1).min(entries.len())
 }
 
 fn read_batch(pool: &ThreadPool, batch: &[Entry]) -> Vec<io::Result<Content>> {
@@ -81,31 +81,31 @@ fn read_batch(pool: &ThreadPool, batch: &[Entry]) -> Vec<io::Result<Content>> {
 
 fn read(entry: &Entry) -> io::Result<Content> {
     match entry.kind {
-        EntryKind::File { size, .. } if size > STREAM_ABOVE => Ok(Content::Stream),
-        EntryKind::File { size: 1.., .. } => read_whole(entry).map(Content::Whole),
-        EntryKind::File { .. } | EntryKind::Directory | EntryKind::Symlink { .. } => Ok(Content::Nothing),
+        EntryKind::File { size, .. } if size > MAX_READ_AHEAD_BYTES => Ok(Content::Stream),
+        EntryKind::File { size: 1.., .. } => read_all(entry).map(Content::Bytes),
+        EntryKind::File { .. } | EntryKind::Directory | EntryKind::Symlink { .. } => Ok(Content::Empty),
     }
 }
 
-fn read_whole(entry: &Entry) -> io::Result<Vec<u8>> {
-    // One byte more than there should be, so that growth shows.
+fn read_all(entry: &Entry) -> io::Result<Vec<u8>> {
+    // One byte more than expected, to detect that the file has grown.
     let limit = entry.size() + 1;
     let mut bytes = Vec::with_capacity(limit as usize);
     open(entry)?.take(limit).read_to_end(&mut bytes)?;
     if bytes.len() as u64 != entry.size() {
-        return Err(changed());
+        return Err(size_changed());
     }
     Ok(bytes)
 }
 
-/// Opens a file for reading; a link or a fifo that has taken its place is not followed or waited
-/// for.
+/// Opens a file for reading. If a link or a FIFO has replaced it, does not follow the link or wait for
+/// the FIFO.
 pub(crate) fn open(entry: &Entry) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(entry.host())
 }
 
-/// The error for a file that is not as long as it was when the tree was listed.
-pub(crate) fn changed() -> io::Error {
-    io::Error::other("its size changed while it was being packed")
+/// The error for a file whose length differs from that in the list of entries.
+pub(crate) fn size_changed() -> io::Error {
+    io::Error::other("the size of the file changed while it was packed")
 }

@@ -1,40 +1,39 @@
-//! Manifests that say of another what it is: signatures, SBOMs, provenance. They name it in
-//! `subject`; where no registry keeps track, an index under a tag made of the digest lists them.
+//! Referrers: manifests that describe another manifest, their `subject` (signatures, SBOMs,
+//! provenance). Registries without the referrers API, and OCI layouts, list them in an index under a
+//! tag that is derived from the subject's digest.
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::digest::Digest;
-use crate::graph::Document;
 use crate::json::canonical_json;
-use crate::layout::index_of;
-use crate::oci::{Descriptor, Index, StringMap, media_type};
+use crate::oci::{Descriptor, Document, Index, StringMap, media_type};
 use crate::source::{ImageSource, SourceError, parse, read_document};
 
-/// The tag that lists what refers to `subject`, in repositories and layouts without a better way
-/// to ask. The distribution specification calls it the referrers tag schema.
+/// The tag of the index that lists the referrers of `subject`. The distribution specification calls
+/// it the referrers tag schema.
 pub fn tag(subject: &Digest) -> String {
     format!("{TAG}{}", subject.hex())
 }
 
-/// Whether an image's name is such a tag, and so no name of an image.
+/// Whether `name` is a tag of the referrers tag schema, and not the name of an image.
 pub fn is_tag(name: &str) -> bool {
     name.strip_prefix(TAG).is_some_and(|hex| format!("sha256:{hex}").parse::<Digest>().is_ok())
 }
 
 const TAG: &str = "sha256-";
 
-/// A manifest that refers to another, as it is listed.
+/// A manifest that refers to another, as an index lists it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Referrer {
-    /// What it refers to. May be nowhere.
+    /// The manifest that it refers to, which may not exist.
     pub subject: Digest,
     /// The manifest itself, with its type and its annotations.
     pub descriptor: Descriptor,
 }
 
 impl Referrer {
-    /// None if the document refers to nothing, or is not JSON.
+    /// `None` if the document has no subject, or is not JSON.
     pub fn of(document: &Document) -> Option<Self> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -57,16 +56,15 @@ impl Referrer {
     }
 }
 
-/// The index that lists `referrers`, each once, in the order of their digests.
+/// The index that lists `referrers`, each once, sorted by digest.
 pub fn list(referrers: impl IntoIterator<Item = Descriptor>) -> Document {
     let mut manifests: Vec<_> = referrers.into_iter().collect();
     manifests.sort_by_key(|descriptor| descriptor.digest);
     manifests.dedup_by_key(|descriptor| descriptor.digest);
-    let bytes = canonical_json(&index_of(manifests));
-    Document { descriptor: Descriptor::of(media_type::INDEX, &bytes), bytes }
+    Document::new(media_type::INDEX, canonical_json(&Index::of(manifests)))
 }
 
-/// Reads such a list.
+/// Reads the index that [`list`] makes.
 pub(crate) fn read(source: &dyn ImageSource, list: &Descriptor) -> Result<Vec<Descriptor>, SourceError> {
     let index: Index = parse(source, "index", &read_document(source, "index", list)?)?;
     Ok(index.manifests)
@@ -78,8 +76,7 @@ mod tests {
     use serde_json::json;
 
     fn document(value: &Value) -> Document {
-        let bytes = value.to_string().into_bytes();
-        Document { descriptor: Descriptor::of(media_type::MANIFEST, &bytes), bytes }
+        Document::new(media_type::MANIFEST, value.to_string().into_bytes())
     }
 
     #[test]
@@ -101,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_does_not_depend_on_order_or_repetition() {
+    fn a_list_is_independent_of_order_and_duplicates() {
         let [one, two] = ["one", "two"].map(|text| Descriptor::of("x", text.as_bytes()));
         let list = |of: &[&Descriptor]| super::list(of.iter().map(|&descriptor| descriptor.clone()));
         assert_eq!(list(&[&one, &two]), list(&[&two, &one, &two]));
@@ -109,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_is_known_as_one() {
+    fn recognizes_referrers_tags() {
         assert!(is_tag(&tag(&Digest::of(b"x"))));
         for name in ["sha256-12", "latest", "sha256-", &format!("{}.sig", tag(&Digest::of(b"x")))] {
             assert!(!is_tag(name), "{name}");

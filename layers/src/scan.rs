@@ -1,53 +1,54 @@
-//! The last look before a layer is written: does it hold a secret?
+//! Searches the content of a layer for secrets.
 
 use memchr::memmem::Finder;
 
-/// Shorter secrets are not looked for: they are found everywhere.
+/// Minimum length of a secret in bytes. Shorter ones are ignored: they would be found in every layer.
 pub const MIN_SECRET_BYTES: usize = 4;
 
-/// Looks for byte strings in a stream that comes in pieces. It sees bytes as they are: a secret
-/// that is compressed or encoded inside a file is not found, unless the caller gives that form too.
-pub struct Scanner<'a> {
+/// Searches a stream of pieces for secrets. It compares bytes as they are: it finds a compressed or
+/// encoded secret only if the caller passes that form too.
+pub struct SecretScanner<'a> {
     finders: Vec<Finder<'a>>,
-    longest: usize,
-    /// The end of what passed: as much as a secret could still begin in.
+    /// Length of the longest secret in bytes.
+    max_length: usize,
+    /// The end of the stream so far, in which a secret may have begun.
     tail: Vec<u8>,
 }
 
-impl<'a> Scanner<'a> {
-    /// Looks for each of `secrets`.
+impl<'a> SecretScanner<'a> {
+    /// Searches for each of `secrets`.
     pub fn new(secrets: &'a [Vec<u8>]) -> Self {
         let secrets = secrets.iter().filter(|secret| secret.len() >= MIN_SECRET_BYTES);
-        let longest = secrets.clone().map(Vec::len).max().unwrap_or(0);
-        Self { finders: secrets.map(Finder::new).collect(), longest, tail: Vec::new() }
+        let max_length = secrets.clone().map(Vec::len).max().unwrap_or(0);
+        Self { finders: secrets.map(Finder::new).collect(), max_length, tail: Vec::new() }
     }
 
-    /// Begins a new stream: what passed is forgotten.
+    /// Begins a new stream.
     pub fn restart(&mut self) {
         self.tail.clear();
     }
 
-    /// Whether a secret ends in `piece`, having begun in it or before it.
+    /// Whether a secret ends in `piece`. It may have begun in an earlier piece.
     #[must_use]
     pub fn finds(&mut self, piece: &[u8]) -> bool {
         if self.finders.is_empty() {
             return false;
         }
-        let border = self.longest - 1;
+        let overlap = self.max_length - 1;
         let before = self.tail.len();
-        self.tail.extend_from_slice(&piece[..piece.len().min(border)]);
+        self.tail.extend_from_slice(&piece[..piece.len().min(overlap)]);
         let found = (before > 0 && self.search(&self.tail)) || self.search(piece);
-        if piece.len() >= border {
+        if piece.len() >= overlap {
             self.tail.clear();
-            self.tail.extend_from_slice(&piece[piece.len() - border..]);
+            self.tail.extend_from_slice(&piece[piece.len() - overlap..]);
         } else {
-            self.tail.drain(..self.tail.len().saturating_sub(border));
+            self.tail.drain(..self.tail.len().saturating_sub(overlap));
         }
         found
     }
 
-    /// `bytes` with `***` in the place of every secret, for messages.
-    pub fn without_secrets(&self, bytes: &[u8]) -> Vec<u8> {
+    /// `bytes` with `***` in place of every secret, for messages.
+    pub fn redact(&self, bytes: &[u8]) -> Vec<u8> {
         self.finders.iter().fold(bytes.to_vec(), |bytes, finder| {
             let mut rest = bytes.as_slice();
             let mut clean = Vec::new();
@@ -70,11 +71,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_a_secret_wherever_it_is_cut() {
+    fn finds_a_secret_that_is_split_between_pieces() {
         let secrets = [b"hunter2".to_vec(), b"correct horse".to_vec()];
         let text = b"xx correct horhunter2 correct horse";
         for piece in 1..text.len() {
-            let mut scanner = Scanner::new(&secrets);
+            let mut scanner = SecretScanner::new(&secrets);
             let found = text.chunks(piece).filter(|piece| scanner.finds(piece)).count();
             assert!(found >= 1, "pieces of {piece}");
             scanner.restart();
@@ -83,24 +84,24 @@ mod tests {
     }
 
     #[test]
-    fn streams_are_apart() {
+    fn finds_no_secret_that_spans_two_streams() {
         let secrets = [b"hunter2".to_vec()];
-        let mut scanner = Scanner::new(&secrets);
+        let mut scanner = SecretScanner::new(&secrets);
         assert!(!scanner.finds(b"hunt"));
         scanner.restart();
         assert!(!scanner.finds(b"er2"));
     }
 
     #[test]
-    fn secrets_are_cut_out_of_messages() {
+    fn redacts_every_secret() {
         let secrets = [b"hunter2".to_vec(), b"horse".to_vec()];
-        let clean = Scanner::new(&secrets).without_secrets(b"a/hunter2/b-hunter2horse");
+        let clean = SecretScanner::new(&secrets).redact(b"a/hunter2/b-hunter2horse");
         assert_eq!(clean, b"a/***/b-******");
     }
 
     #[test]
-    fn what_is_too_short_is_not_looked_for() {
+    fn ignores_short_secrets() {
         let secrets = [Vec::new(), b"a".to_vec()];
-        assert!(!Scanner::new(&secrets).finds(b"aaaa"));
+        assert!(!SecretScanner::new(&secrets).finds(b"aaaa"));
     }
 }

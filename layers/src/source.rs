@@ -1,4 +1,4 @@
-//! Somewhere an image can be read from, and the verified way to read it.
+//! Sources of images, and reading from them with verification.
 
 use std::io::Read;
 
@@ -7,41 +7,41 @@ use serde::de::DeserializeOwned;
 use crate::digest::Digest;
 use crate::oci::{Descriptor, Extra, ImageConfig, Index, Manifest, Platform, media_type};
 
-/// A manifest, index or config larger than this is refused (registries' own limit is 4 MiB).
+/// Maximum size of a manifest, index or config in bytes (registries have the same limit of 4 MiB).
 pub const MAX_DOCUMENT_BYTES: u64 = 4 << 20;
 
-/// An image may have at most this many layers (overlayfs and Docker stop at 127).
+/// Maximum number of layers of an image (the limit of overlayfs and Docker).
 pub const MAX_LAYERS: usize = 127;
 
-/// Where an image can be read from: an OCI layout, a docker archive, a registry.
+/// A source of one image or index: an OCI layout, a docker archive, a registry.
 ///
-/// Implementations do not have to verify: whoever reads through [`resolve`] or
-/// [`read_document`] gets verified bytes, and whoever streams a blob verifies it with
-/// [`crate::digest::Hashing`] against its descriptor.
+/// Implementations do not have to verify: [`resolve`] and [`read_document`] return verified bytes,
+/// and callers that stream a blob wrap it in a [`crate::verified::VerifiedReader`].
 pub trait ImageSource: Send + Sync {
-    /// For messages: `registry.example.com/erp:15`, `oci:folder:tag`. Never has credentials.
+    /// The name for messages: `registry.example.com/erp:15`, `oci:directory:tag`. Contains no
+    /// credentials.
     fn name(&self) -> String;
 
-    /// The manifest or index that this source stands for: its descriptor and its bytes.
+    /// The manifest or index that this source names: its descriptor and its bytes.
     fn root(&self) -> Result<(Descriptor, Vec<u8>), SourceError>;
 
-    /// A manifest named by an index. A registry has another endpoint for it than for blobs.
+    /// A manifest named by an index. Registries serve it from another endpoint than blobs.
     fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError>;
 
     /// A blob's bytes, compressed as they are stored, as a stream.
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, SourceError>;
 
-    /// The manifests that refer to `subject` (signatures, SBOMs), as far as this source knows:
-    /// none, unless it keeps track of them.
+    /// The manifests that refer to `subject` (signatures, SBOMs). Empty unless the source stores
+    /// referrers.
     fn referrers(&self, _subject: &Digest) -> Result<Vec<Descriptor>, SourceError> {
         Ok(Vec::new())
     }
 }
 
-/// An image whose documents were read and agree with their digests and with each other.
+/// An image whose documents match their digests and each other.
 #[derive(Clone, Debug)]
 pub struct ResolvedImage {
-    /// What the source's name points at: the index's descriptor, or the manifest's.
+    /// The descriptor that the source's name resolves to: that of an index or a manifest.
     pub root: Descriptor,
     /// The manifest's descriptor.
     pub descriptor: Descriptor,
@@ -56,7 +56,7 @@ pub struct ResolvedImage {
 }
 
 impl ResolvedImage {
-    /// What it is for, by its own config.
+    /// The platform in its config.
     pub fn platform(&self) -> Platform {
         self.config.platform()
     }
@@ -66,21 +66,21 @@ impl ResolvedImage {
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SourceError {
     /// The bytes do not have the digest that names them.
-    #[error("failed to verify {what} of {image}: wanted {wanted}, got {got}")]
-    #[diagnostic(help("the copy is damaged or was tampered with; fetch it again from where it was made"))]
+    #[error("failed to verify {what} of {image}: expected {wanted}, got {got}")]
+    #[diagnostic(help("the copy is damaged or was modified; copy it again from its origin"))]
     DigestMismatch {
         /// `manifest`, `config`, `layer`.
         what: &'static str,
         /// The source's name.
         image: String,
-        /// The digest asked for.
+        /// The digest in the descriptor.
         wanted: Digest,
-        /// The digest of what came.
+        /// The digest of the bytes that were read.
         got: Digest,
     },
     /// The bytes do not have the length that their descriptor states.
-    #[error("failed to verify {what} {digest} of {image}: wanted {wanted} bytes, got {got}")]
-    #[diagnostic(help("the copy is damaged or was tampered with; fetch it again from where it was made"))]
+    #[error("failed to verify {what} {digest} of {image}: expected {wanted} bytes, got {got}")]
+    #[diagnostic(help("the copy is damaged or was modified; copy it again from its origin"))]
     SizeMismatch {
         /// `manifest`, `config`, `layer`.
         what: &'static str,
@@ -90,12 +90,12 @@ pub enum SourceError {
         digest: Digest,
         /// The length in the descriptor.
         wanted: u64,
-        /// The length of what came.
+        /// The number of bytes that were read.
         got: u64,
     },
     /// A document is over [`MAX_DOCUMENT_BYTES`], or an image over [`MAX_LAYERS`].
-    #[error("failed to read {what} of {image}: {size} is over the limit of {limit}")]
-    #[diagnostic(help("registries and runtimes take no such image either; look at what made it"))]
+    #[error("failed to read {what} of {image}: {size} exceeds the limit of {limit}")]
+    #[diagnostic(help("registries and runtimes reject such an image too; check the tool that created it"))]
     TooLarge {
         /// What is too large.
         what: &'static str,
@@ -106,46 +106,44 @@ pub enum SourceError {
         /// The limit.
         limit: u64,
     },
-    /// A document is not what its media type says.
+    /// A document is not of its media type.
     #[error("failed to parse {what} of {image}")]
-    #[diagnostic(help("the copy is damaged or was tampered with; fetch it again from where it was made"))]
+    #[diagnostic(help("the copy is damaged or was modified; copy it again from its origin"))]
     Parse {
         /// `manifest`, `index`, `config`.
         what: &'static str,
         /// The source's name.
         image: String,
-        /// The parser's word.
+        /// The parser's error.
         #[source]
         source: serde_json::Error,
     },
     /// The documents contradict each other or the specification.
     #[error("failed to read {image}: {reason}")]
-    #[diagnostic(help(
-        "check which image is named; a damaged copy has to be fetched again from where it was made"
-    ))]
+    #[diagnostic(help("check the image's name; if the copy is damaged, copy it again from its origin"))]
     Invalid {
         /// The source's name.
         image: String,
-        /// What is wrong.
+        /// The contradiction.
         reason: String,
     },
     /// An index without a manifest for the wanted platform.
-    #[error("failed to find {platform} in {image}: it has {available}")]
+    #[error("failed to find {platform} in {image}: available platforms are {available}")]
     #[diagnostic(help(
-        "name an image that has this platform, or build on a machine of another architecture"
+        "use an image that supports this platform, or build on a machine of another architecture"
     ))]
     NoPlatform {
         /// The source's name.
         image: String,
-        /// What was wanted.
+        /// The wanted platform.
         platform: Box<Platform>,
-        /// What there is, separated by commas.
+        /// The platforms of the index, separated by commas.
         available: String,
     },
-    /// Nothing of that name or digest.
+    /// The source has nothing of that name or digest.
     #[error("failed to find {what} in {image}")]
     NotFound {
-        /// What was looked for.
+        /// The missing object.
         what: String,
         /// The source's name.
         image: String,
@@ -153,12 +151,12 @@ pub enum SourceError {
     /// A file could not be read.
     #[error("failed to read `{path}`")]
     #[diagnostic(help(
-        "check the path, and that you may read it: `oci:` takes a folder with an index.json, `docker-archive:` and `oci-archive:` a file"
+        "check the path and its permissions: `oci:` requires a directory with an index.json, `docker-archive:` and `oci-archive:` a file"
     ))]
     Io {
         /// The file.
         path: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
@@ -169,31 +167,32 @@ pub enum SourceError {
 }
 
 /// Reads an image's documents for `platform` and verifies them: each against its digest and
-/// size, the number of layers against the number of diff ids, all within the limits above. What
-/// is a manifest and an index at once is refused.
+/// size, the number of layers against the number of diff ids, all within the limits above. Rejects a
+/// document that is both a manifest and an index.
 pub fn resolve(source: &dyn ImageSource, platform: &Platform) -> Result<ResolvedImage, SourceError> {
     let (root, bytes) = source.root()?;
     check(source, "manifest", &root, &bytes)?;
-    let (descriptor, manifest_bytes) = match root.media_type.as_str() {
-        media_type::INDEX | media_type::DOCKER_INDEX => {
+    let (descriptor, manifest_bytes) = match media_type::is_index(&root.media_type) {
+        true => {
             let index: Index = parse(source, "index", &bytes)?;
-            check_one_thing(source, &root, &index.extra, &["config", "layers"])?;
+            check_unambiguous(source, &root, &index.extra, &["config", "layers"])?;
             let chosen = choose(source, index, platform)?;
             let bytes = source.manifest(&chosen)?;
             check(source, "manifest", &chosen, &bytes)?;
             (chosen, bytes)
         }
-        _ => (root.clone(), bytes),
+        false => (root.clone(), bytes),
     };
     let manifest: Manifest = parse(source, "manifest", &manifest_bytes)?;
-    check_one_thing(source, &descriptor, &manifest.extra, &["manifests"])?;
+    check_unambiguous(source, &descriptor, &manifest.extra, &["manifests"])?;
     let config_bytes = read_document(source, "config", &manifest.config)?;
     let config: ImageConfig = parse(source, "config", &config_bytes)?;
-    check_layers(source, &manifest, &config)?;
+    check_layers(source, &manifest, &config, MAX_LAYERS)?;
     Ok(ResolvedImage { root, descriptor, manifest, manifest_bytes, config, config_bytes })
 }
 
-/// Reads a small blob whole, within [`MAX_DOCUMENT_BYTES`], and verifies it.
+/// Reads a blob of at most [`MAX_DOCUMENT_BYTES`] into memory and verifies it. `what` names it in
+/// messages.
 pub fn read_document(
     source: &dyn ImageSource,
     what: &'static str,
@@ -210,23 +209,23 @@ pub fn read_document(
     Ok(bytes)
 }
 
-/// Refuses a document that has members of the other kind: by its media type, which is no part of
-/// its bytes, one reader would take it for a manifest and the next for an index.
-fn check_one_thing(
+/// Rejects a document that has `members` of the other document type: the media type is not part of
+/// the bytes, so one reader would parse it as a manifest and another as an index.
+fn check_unambiguous(
     source: &dyn ImageSource,
     document: &Descriptor,
     extra: &Extra,
-    of_the_other: &[&str],
+    members: &[&str],
 ) -> Result<(), SourceError> {
-    match of_the_other.iter().any(|member| extra.get(*member).is_some_and(|value| !value.is_null())) {
-        true => Err(two_things(source, document)),
+    match members.iter().any(|member| extra.get(*member).is_some_and(|value| !value.is_null())) {
+        true => Err(ambiguous(source, document)),
         false => Ok(()),
     }
 }
 
-/// What is said of a document that is a manifest and an index.
-pub(crate) fn two_things(source: &dyn ImageSource, document: &Descriptor) -> SourceError {
-    let reason = format!("{} is a manifest and an index at once", document.digest);
+/// The error for a document that is both a manifest and an index.
+pub(crate) fn ambiguous(source: &dyn ImageSource, document: &Descriptor) -> SourceError {
+    let reason = format!("{} is both a manifest and an index", document.digest);
     SourceError::Invalid { image: source.name(), reason }
 }
 
@@ -244,18 +243,20 @@ fn choose(source: &dyn ImageSource, index: Index, wanted: &Platform) -> Result<D
         })
 }
 
-fn check_layers(
+/// Checks that there are at most `max_layers` layers, and one diff id for each.
+pub(crate) fn check_layers(
     source: &dyn ImageSource,
     manifest: &Manifest,
     config: &ImageConfig,
+    max_layers: usize,
 ) -> Result<(), SourceError> {
     let (layers, diff_ids) = (manifest.layers.len(), config.rootfs.diff_ids.len());
-    if layers > MAX_LAYERS {
-        let (size, limit) = (layers as u64, MAX_LAYERS as u64);
+    if layers > max_layers {
+        let (size, limit) = (layers as u64, max_layers as u64);
         return Err(SourceError::TooLarge { what: "layers", image: source.name(), size, limit });
     }
     if layers != diff_ids {
-        let reason = format!("its manifest has {layers} layers and its config {diff_ids} diff ids");
+        let reason = format!("the manifest has {layers} layers, the config {diff_ids} diff ids");
         return Err(SourceError::Invalid { image: source.name(), reason });
     }
     Ok(())

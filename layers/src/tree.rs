@@ -1,4 +1,4 @@
-//! What goes into an image, before it is bytes.
+//! The content of an image before it is encoded: source mappings and entries.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -16,36 +16,36 @@ pub struct Owner {
     pub gid: u32,
 }
 
-/// One folder or file on disk that becomes a path in the image.
+/// Maps a directory or file of this machine to a path in the image.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Graft {
-    /// Where it lies on this machine.
+pub struct SourceMapping {
+    /// The path on this machine.
     pub host: PathBuf,
-    /// Where it goes in the image. Folders above it are the base image's business and are not
-    /// written.
+    /// The path in the image. Its parent directories belong to the base image and are not written.
     pub image: ImagePath,
-    /// Who owns all of it in the image, whoever owns it here.
+    /// The owner of all its entries in the image, independent of the owner on this machine.
     pub owner: Owner,
 }
 
-/// One file, folder or symbolic link of an image.
+/// One file, directory or symbolic link of an image.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
     /// Its path in the image.
     pub path: ImagePath,
-    /// What it is.
+    /// Its type.
     pub kind: EntryKind,
-    /// Modification time in seconds since 1970, by [`crate::mtime::MtimePolicy`], never read.
+    /// Modification time in seconds since 1970, from [`crate::mtime::MtimePolicy`], never from the
+    /// disk.
     pub mtime: i64,
-    /// Where it came from.
-    pub graft: Arc<Graft>,
+    /// The mapping that it comes from.
+    pub mapping: Arc<SourceMapping>,
 }
 
-/// What an entry is. There is nothing else: sockets, fifos and devices are refused, and hard
-/// links are files of their own.
+/// The type of an entry. There are no others: [`crate::walk`] rejects sockets, FIFOs and devices, and
+/// hard links become separate files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum EntryKind {
-    /// A folder.
+    /// A directory.
     Directory,
     /// A regular file.
     File {
@@ -56,21 +56,21 @@ pub enum EntryKind {
     },
     /// A symbolic link.
     Symlink {
-        /// What it points at, as stored: it may be absolute, dangling, or not UTF-8.
+        /// The target as stored: it may be absolute, dangling, or not UTF-8.
         target: Arc<[u8]>,
     },
 }
 
 impl Entry {
-    /// Where the entry lies on this machine.
+    /// The entry's path on this machine.
     pub fn host(&self) -> PathBuf {
-        match self.path.below(&self.graft.image) {
-            None | Some([]) => self.graft.host.clone(),
-            Some(below) => self.graft.host.join(Path::new(OsStr::from_bytes(below))),
+        match self.path.below(&self.mapping.image) {
+            None | Some([]) => self.mapping.host.clone(),
+            Some(below) => self.mapping.host.join(Path::new(OsStr::from_bytes(below))),
         }
     }
 
-    /// The bytes of its content; zero for folders and links.
+    /// The length of its content in bytes; zero for directories and links.
     pub fn size(&self) -> u64 {
         match self.kind {
             EntryKind::File { size, .. } => size,
@@ -78,7 +78,7 @@ impl Entry {
         }
     }
 
-    /// Whether it is a folder.
+    /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
         self.kind == EntryKind::Directory
     }

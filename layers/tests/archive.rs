@@ -1,4 +1,4 @@
-//! Images in a tar file: every form in which they come, and those that lie.
+//! Images in a tar file: every form, and false ones.
 
 mod unpack_support;
 
@@ -16,16 +16,16 @@ use tempfile::{TempDir, tempdir};
 use unpack_support::{Memory, Tar, gzip, listing};
 
 struct Saved {
-    _folder: TempDir,
+    _directory: TempDir,
     path: PathBuf,
 }
 
 impl Saved {
     fn new(bytes: &[u8]) -> Self {
-        let folder = tempdir().unwrap();
-        let path = folder.path().join("image.tar");
+        let directory = tempdir().unwrap();
+        let path = directory.path().join("image.tar");
         fs::write(&path, bytes).unwrap();
-        Self { _folder: folder, path }
+        Self { _directory: directory, path }
     }
 
     fn open(&self, reference: Option<&str>) -> Result<ArchiveSource, SourceError> {
@@ -45,7 +45,7 @@ fn config(tars: &[&[u8]]) -> Vec<u8> {
     serde_json::to_vec(&config).unwrap()
 }
 
-/// A docker archive of one image: its configured tars, and the layers as they are stored.
+/// A docker archive of one image: `tars` are those of the config, `layers` the stored members.
 fn docker(tars: &[&[u8]], layers: &[(&str, &[u8])]) -> Tar {
     let names: Vec<&str> = layers.iter().map(|(name, _)| *name).collect();
     let manifest = json!([{"Config": "config.json", "RepoTags": ["erp:15"], "Layers": names}]);
@@ -67,7 +67,7 @@ fn two_layers() -> (Vec<u8>, Vec<u8>) {
     (Tar::new().file("a", "1").bytes(), Tar::new().file("b", "2").file(".wh.a", "").bytes())
 }
 
-/// An OCI layout's members, each image with its annotations.
+/// The members of an OCI layout, each image with its annotations.
 fn oci(images: &[(&Memory, Value)]) -> Tar {
     let mut archive = Tar::new().file("./oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#);
     let mut manifests = Vec::new();
@@ -86,7 +86,7 @@ fn oci(images: &[(&Memory, Value)]) -> Tar {
 }
 
 #[test]
-fn a_docker_archive_is_an_image() {
+fn reads_a_docker_archive() {
     let (first, second) = two_layers();
     let archive = docker(&[&first, &second], &[("x/layer.tar", &first), ("y/layer.tar", &second)]);
     let saved = Saved::new(&archive.bytes());
@@ -99,7 +99,7 @@ fn a_docker_archive_is_an_image() {
 }
 
 #[test]
-fn compressed_layers_keep_their_own_digest() {
+fn a_compressed_layer_has_the_digest_of_its_blob() {
     let (first, _) = two_layers();
     let compressed = gzip(&first);
     let saved = Saved::new(&docker(&[&first], &[("layer.tar.gz", &compressed)]).bytes());
@@ -111,7 +111,7 @@ fn compressed_layers_keep_their_own_digest() {
 }
 
 #[test]
-fn equal_layers_may_be_links() {
+fn follows_links_between_equal_layers() {
     let (first, _) = two_layers();
     let names = ["x/layer.tar", "y/layer.tar", "z/layer.tar"];
     let manifest = json!([{"Config": "config.json", "RepoTags": null, "Layers": names}]);
@@ -124,7 +124,7 @@ fn equal_layers_may_be_links() {
 }
 
 #[test]
-fn a_layout_in_a_tar_is_preferred() {
+fn prefers_the_oci_layout_in_a_docker_archive() {
     let image = Memory::of(&[Tar::new().file("from", "oci")]);
     let archive = oci(&[(&image, json!({}))]).raw(&docker(&[b""], &[("layer.tar", b"")]));
     let source = Saved::new(&archive.bytes()).open(None).unwrap();
@@ -133,7 +133,7 @@ fn a_layout_in_a_tar_is_preferred() {
 }
 
 #[test]
-fn an_image_is_chosen_by_tag_or_name() {
+fn selects_an_image_by_tag_or_name() {
     let (one, two) = (Memory::of(&[Tar::new().file("one", "")]), Memory::of(&[Tar::new().file("two", "")]));
     let named = |name: &str, tag: &str| json!({"io.containerd.image.name": name, "org.opencontainers.image.ref.name": tag});
     let archive =
@@ -141,13 +141,13 @@ fn an_image_is_chosen_by_tag_or_name() {
     let saved = Saved::new(&archive.bytes());
     assert_eq!(tree_of(&saved.open(Some("2")).unwrap()), "two 644");
     assert_eq!(tree_of(&saved.open(Some("docker.io/library/erp:1")).unwrap()), "one 644");
-    let words = saved.open(None).err().unwrap().to_string();
-    assert!(words.contains("2 images, and one must be named") && words.contains("erp:1"), "{words}");
-    assert!(saved.open(Some("3")).err().unwrap().to_string().contains("no such image"));
+    let message = saved.open(None).err().unwrap().to_string();
+    assert!(message.contains("2 images, so one must be named") && message.contains("erp:1"), "{message}");
+    assert!(saved.open(Some("3")).err().unwrap().to_string().contains("it does not contain this image"));
 }
 
 #[test]
-fn one_image_may_have_several_names() {
+fn accepts_several_names_of_one_image() {
     let (first, _) = two_layers();
     let manifest = json!([{"Config": "config.json", "RepoTags": ["a:1", "b:1", "a:2"], "Layers": ["l"]}]);
     let archive = binary(binary(Tar::new(), "config.json", &config(&[&first])), "l", &first);
@@ -159,7 +159,7 @@ fn one_image_may_have_several_names() {
 }
 
 #[test]
-fn a_tampered_layer_is_found_when_it_is_read() {
+fn detects_a_modified_layer_while_reading_it() {
     let (first, second) = two_layers();
     let saved = Saved::new(&docker(&[&first], &[("layer.tar", &second)]).bytes());
     let source = saved.open(None).unwrap();
@@ -169,38 +169,38 @@ fn a_tampered_layer_is_found_when_it_is_read() {
     assert!(error.to_string().contains("failed to verify layer"), "{error}");
 }
 
-fn assert_refused(bytes: &[u8], reason: &str) {
+fn assert_rejected(bytes: &[u8], reason: &str) {
     let saved = Saved::new(bytes);
-    let words = match saved.open(None) {
+    let message = match saved.open(None) {
         Err(error) => error.to_string(),
         Ok(source) => resolve(&source, &Platform::host()).expect_err("it was accepted").to_string(),
     };
-    assert!(words.contains(reason), "{words}");
-    assert!(words.contains("image.tar"), "{words}");
+    assert!(message.contains(reason), "{message}");
+    assert!(message.contains("image.tar"), "{message}");
 }
 
 #[test]
-fn what_is_no_archive_is_refused() {
-    assert_refused(b"", "neither a docker archive");
-    assert_refused(b"certainly not a tar", "it ends within a header");
-    assert_refused(&[7; 4096], "no tar header at byte 0");
-    assert_refused(&gzip(b"x"), "decompress the file first");
-    assert_refused(&Tar::new().file("readme", "").bytes(), "neither a docker archive");
+fn rejects_files_that_are_not_archives() {
+    assert_rejected(b"", "neither a docker archive");
+    assert_rejected(b"certainly not a tar", "the archive ends within a header");
+    assert_rejected(&[7; 4096], "byte 0 is not a tar header");
+    assert_rejected(&gzip(b"x"), "decompress it first");
+    assert_rejected(&Tar::new().file("readme", "").bytes(), "neither a docker archive");
     let missing = ArchiveSource::open(&PathBuf::from("/nowhere.tar"), None).err().unwrap();
     assert!(missing.to_string().contains("`/nowhere.tar`"));
 }
 
 #[test]
-fn members_that_lie_are_refused() {
+fn rejects_truncated_and_duplicate_members() {
     let (first, _) = two_layers();
-    let whole = docker(&[&first], &[("layer.tar", &first)]).unfinished();
-    assert_refused(&whole[..2048], "is cut off by the archive's end");
+    let complete = docker(&[&first], &[("layer.tar", &first)]).unfinished();
+    assert_rejected(&complete[..2048], "the archive ends within `layer.tar`");
     let twice = docker(&[&first], &[("layer.tar", &first)]).file("./layer.tar", "other");
-    assert_refused(&twice.bytes(), "two members named `./layer.tar`");
+    assert_rejected(&twice.bytes(), "two members named `./layer.tar`");
 }
 
 #[test]
-fn links_that_lead_nowhere_are_refused() {
+fn rejects_invalid_links() {
     let (first, _) = two_layers();
     let with_layer = |target: &str| {
         let manifest = json!([{"Config": "config.json", "Layers": ["layer.tar"]}]);
@@ -210,22 +210,22 @@ fn links_that_lead_nowhere_are_refused() {
             .bytes()
     };
     for target in ["layer.tar", "missing", "/etc/passwd", "../../../../etc/passwd", ""] {
-        assert_refused(&with_layer(target), "failed to find `layer.tar`");
+        assert_rejected(&with_layer(target), "failed to find `layer.tar`");
     }
 }
 
 #[test]
-fn documents_that_disagree_are_refused() {
+fn rejects_inconsistent_documents() {
     let (first, second) = two_layers();
-    assert_refused(&docker(&[&first, &second], &[("l", &first)]).bytes(), "1 layers, and its config 2");
+    assert_rejected(&docker(&[&first, &second], &[("l", &first)]).bytes(), "1 layers, its config 2");
     let no_image = Tar::new().file("manifest.json", "[]");
-    assert_refused(&no_image.bytes(), "no such image");
-    assert_refused(&Tar::new().file("manifest.json", "{").bytes(), "failed to parse manifest");
+    assert_rejected(&no_image.bytes(), "it contains no image");
+    assert_rejected(&Tar::new().file("manifest.json", "{").bytes(), "failed to parse manifest");
     let no_config = json!([{"Config": "missing.json", "Layers": []}]).to_string();
-    assert_refused(&Tar::new().file("manifest.json", &no_config).bytes(), "`missing.json`");
+    assert_rejected(&Tar::new().file("manifest.json", &no_config).bytes(), "`missing.json`");
     let huge = " ".repeat(5 << 20);
-    assert_refused(&Tar::new().file("manifest.json", &huge).bytes(), "over the limit");
+    assert_rejected(&Tar::new().file("manifest.json", &huge).bytes(), "exceeds the limit");
     let layout =
         Tar::new().file("oci-layout", "{}").file("index.json", r#"{"schemaVersion":2,"manifests":[]}"#);
-    assert_refused(&layout.bytes(), "no such image");
+    assert_rejected(&layout.bytes(), "it contains no image");
 }

@@ -2,23 +2,23 @@
 
 mod unpack_support;
 
-use carafe_layers::diff::{Cause, Notes, Reading, Repeated, Side, documents, limits, read};
+use carafe_layers::diff::{Cause, DuplicateBlobs, Extractor, LayerReader, Side, documents, limits, read};
 use carafe_layers::digest::Digest;
 use carafe_layers::oci::media_type;
 use carafe_layers::unpack::UnpackLimits;
 use tar::{EntryType, Header};
 use unpack_support::{Memory, Tar, gzip, zstd};
 
-/// What is said of two images: a line for each layer, each entry and each member of a document.
-fn said(want: &Memory, got: &Memory) -> Result<String, String> {
-    said_within(want, got, &limits())
+/// What is differences of two images: a line for each layer, each entry and each member of a document.
+fn differences(want: &Memory, got: &Memory) -> Result<String, String> {
+    differences_within(want, got, &limits())
 }
 
-fn said_within(want: &Memory, got: &Memory, limits: &UnpackLimits) -> Result<String, String> {
+fn differences_within(want: &Memory, got: &Memory, limits: &UnpackLimits) -> Result<String, String> {
     let (one, other) = (want.resolve(), got.resolve());
     let (want, got) = (Side { source: want, image: &one }, Side { source: got, image: &other });
-    let words = |error: carafe_layers::unpack::UnpackError| error.to_string();
-    let pair = read(want, got, limits, &Notes::NONE, &|_| ()).map_err(words)?;
+    let message = |error: carafe_layers::unpack::UnpackError| error.to_string();
+    let pair = read(want, got, limits, &Extractor::NONE, &|_| ()).map_err(message)?;
     let mut lines = Vec::new();
     for layer in pair.layers() {
         let causes: Vec<_> = layer.causes.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
@@ -27,7 +27,7 @@ fn said_within(want: &Memory, got: &Memory, limits: &UnpackLimits) -> Result<Str
         };
         lines.push(format!("layer {} {}: {}", at(&layer.want), at(&layer.got), causes.join(", ")));
     }
-    for entry in pair.trees().map_err(words)?.entries() {
+    for entry in pair.trees().map_err(message)?.entries() {
         let path = String::from_utf8_lossy(entry.path()).into_owned();
         let differences = entry.differences();
         assert_eq!(entry.causes(), differences.iter().map(|one| one.cause).collect::<Vec<_>>());
@@ -41,7 +41,7 @@ fn said_within(want: &Memory, got: &Memory, limits: &UnpackLimits) -> Result<Str
 }
 
 fn compared(want: &[Tar], got: &[Tar]) -> String {
-    said(&Memory::of(want), &Memory::of(got)).unwrap()
+    differences(&Memory::of(want), &Memory::of(got)).unwrap()
 }
 
 fn header(change: impl Fn(&mut Header)) -> Tar {
@@ -57,13 +57,13 @@ fn header(change: impl Fn(&mut Header)) -> Tar {
 }
 
 #[test]
-fn nothing_differs_between_equals() {
+fn finds_no_difference_between_equal_images() {
     let layers = [Tar::new().dir("d").file("d/a", "1").hard_link("b", "d/a"), Tar::new().file(".wh.b", "")];
     assert_eq!(compared(&layers, &layers), "");
 }
 
 #[test]
-fn each_cause_is_named() {
+fn names_each_cause() {
     let plain = || header(|_| ());
     let a = |content: &str| Tar::new().file("a", content);
     for (want, got, expected) in [
@@ -81,9 +81,9 @@ fn each_cause_is_named() {
     assert_eq!(compared(&[a("1")], &[a("22")]), content);
     let added = format!("layer 0 0: added 1\nb: added  | file {} (1 bytes)", digests[0]);
     assert_eq!(compared(&[a("")], &[a("").file("b", "1")]), added);
-    assert_eq!(compared(&[a("").dir("b")], &[a("")]), "layer 0 0: removed 1\nb: removed folder | ");
+    assert_eq!(compared(&[a("").dir("b")], &[a("")]), "layer 0 0: removed 1\nb: removed directory | ");
     let kind = compared(&[Tar::new().dir("a")], &[header(|header| header.set_mode(0o755))]);
-    assert!(kind.contains("a: kind folder | file sha256:"), "{kind}");
+    assert!(kind.contains("a: kind directory | file sha256:"), "{kind}");
     let device = |kind: EntryType, minor: u32| {
         header(|header| {
             header.set_entry_type(kind);
@@ -103,25 +103,25 @@ fn each_cause_is_named() {
 }
 
 #[test]
-fn a_blob_that_is_known_is_read_again_where_its_copy_counts() {
+fn verifies_a_duplicate_blob_unless_it_is_skipped() {
     let (want, mut got) =
         (Memory::of(&[Tar::new().file("a", "1")]), Memory::of(&[Tar::new().file("a", "1")]));
     let (one, other) = (want.resolve(), got.resolve());
     got.blobs.insert(other.manifest.layers[0].digest, b"damaged".to_vec());
-    let read = |repeated| {
-        let mut reading = Reading::new(&limits(), &Notes::NONE);
-        reading.image(Side { source: &want, image: &one }, Repeated::Read, &|_| ()).unwrap();
-        reading.image(Side { source: &got, image: &other }, repeated, &|_| ()).map(drop)
+    let read = |duplicates| {
+        let mut reader = LayerReader::new(&limits(), &Extractor::NONE);
+        reader.read(Side { source: &want, image: &one }, DuplicateBlobs::Verify, &|_| ()).unwrap();
+        reader.read(Side { source: &got, image: &other }, duplicates, &|_| ()).map(drop)
     };
-    read(Repeated::Skipped).unwrap();
-    assert!(read(Repeated::Read).is_err());
+    read(DuplicateBlobs::Skip).unwrap();
+    assert!(read(DuplicateBlobs::Verify).is_err());
     // What no image before had is read in either case.
-    let mut reading = Reading::new(&limits(), &Notes::NONE);
-    assert!(reading.image(Side { source: &got, image: &other }, Repeated::Skipped, &|_| ()).is_err());
+    let mut reader = LayerReader::new(&limits(), &Extractor::NONE);
+    assert!(reader.read(Side { source: &got, image: &other }, DuplicateBlobs::Skip, &|_| ()).is_err());
 }
 
 #[test]
-fn what_concerns_the_layer_alone_is_its_cause() {
+fn names_the_causes_of_layers_with_equal_entries() {
     let (a, b) = (Tar::new().file("a", ""), Tar::new().file("b", ""));
     let order = compared(&[a.clone().raw(&b)], &[b.clone().raw(&a)]);
     assert_eq!(order, "layer 0 0: order 1");
@@ -137,21 +137,24 @@ fn what_concerns_the_layer_alone_is_its_cause() {
 }
 
 #[test]
-fn only_compression_differs() {
+fn names_compression_if_only_it_differs() {
     let tar = Tar::new().file("a", "1").bytes();
     let diff_id = Digest::of(&tar);
     let stored = |kind: &'static str, blob: Vec<u8>| Memory::stored(vec![(kind, blob, diff_id)]);
     let gzipped = stored(media_type::LAYER_GZIP, gzip(&tar));
     let expected = "layer 0 0: compression 1\nmanifest/layers/0/mediaType";
-    assert_eq!(said(&gzipped, &stored(media_type::LAYER_ZSTD, zstd(&tar))).unwrap(), expected);
-    assert_eq!(said(&stored(media_type::LAYER_TAR, tar.clone()), &gzipped).unwrap(), expected);
+    assert_eq!(differences(&gzipped, &stored(media_type::LAYER_ZSTD, zstd(&tar))).unwrap(), expected);
+    assert_eq!(differences(&stored(media_type::LAYER_TAR, tar.clone()), &gzipped).unwrap(), expected);
     // Another compressor: here two gzip members instead of one.
     let twice = [gzip(&tar[..700]), gzip(&tar[700..])].concat();
-    assert_eq!(said(&gzipped, &stored(media_type::LAYER_GZIP, twice)).unwrap(), "layer 0 0: compression 1");
+    assert_eq!(
+        differences(&gzipped, &stored(media_type::LAYER_GZIP, twice)).unwrap(),
+        "layer 0 0: compression 1"
+    );
 }
 
 #[test]
-fn trees_are_compared_as_a_container_sees_them() {
+fn compares_merged_trees() {
     let lower = Tar::new().dir("d").file("d/a", "old").file("d/b", "").file("e", "");
     let whiteouts = Tar::new().file("d/.wh.b", "").file(".wh.e", "").file("d/a", "new");
     let flat = Tar::new().dir("d").file("d/a", "new");
@@ -160,25 +163,25 @@ fn trees_are_compared_as_a_container_sees_them() {
     let opaque = Tar::new().file("d/a", "new").file("d/.wh..wh..opq", "").file(".wh.e", "");
     let layers = compared(&[lower.clone(), opaque], std::slice::from_ref(&flat));
     assert!(layers.lines().all(|line| line.starts_with("layer ")), "{layers}");
-    // A file in the place of a folder, and a folder in the place of a file.
+    // A file in place of a directory, and a directory in place of a file.
     let upper = Tar::new().file("d", "").dir("e").file("e/f", "");
     let layers = compared(&[lower, upper], &[Tar::new().file("d", "").dir("e").file("e/f", "")]);
     assert!(layers.lines().all(|line| line.starts_with("layer ")), "{layers}");
 }
 
 #[test]
-fn links_on_the_way_are_followed() {
+fn resolves_links_in_paths() {
     let lower =
         || Tar::new().dir("usr").dir("usr/lib").symlink("lib", "usr/lib").symlink("up", "/lib/../lib");
     let flat = [lower().file("usr/lib/x", "1").file("usr/lib/y", "1")];
     let upper = Tar::new().file("lib/x", "1").file("up/old", "").hard_link("up/y", "lib/x");
     let layered = [lower().file("usr/lib/old", ""), upper, Tar::new().file("lib/.wh.old", "")];
-    let said = compared(&layered, &flat);
-    let entries: Vec<_> = said.lines().filter(|line| !line.starts_with("layer ")).collect();
+    let differences = compared(&layered, &flat);
+    let entries: Vec<_> = differences.lines().filter(|line| !line.starts_with("layer ")).collect();
     assert_eq!(entries, ["usr/lib/y: kind hard link to lib/x | ".to_owned() + &file_of("1")]);
     let circle = Tar::new().symlink("a", "b").symlink("b", "a").file("a/x", "");
-    let words = said_within(&Memory::of(&[circle]), &Memory::of(&[]), &limits()).unwrap_err();
-    assert!(words.contains("too many links on the way"), "{words}");
+    let message = differences_within(&Memory::of(&[circle]), &Memory::of(&[]), &limits()).unwrap_err();
+    assert!(message.contains("too many links"), "{message}");
 }
 
 fn file_of(content: &str) -> String {
@@ -186,19 +189,19 @@ fn file_of(content: &str) -> String {
 }
 
 #[test]
-fn a_hard_link_keeps_what_it_was_made_for() {
+fn a_hard_link_keeps_its_content_if_its_target_is_replaced() {
     let layers = |old: &str| [Tar::new().file("a", old).hard_link("b", "a"), Tar::new().file("a", "new")];
-    let said = compared(&layers("1"), &layers("2"));
-    assert!(said.contains("\nb: content "), "{said}");
-    assert!(!said.contains("\na: "), "{said}");
+    let differences = compared(&layers("1"), &layers("2"));
+    assert!(differences.contains("\nb: content "), "{differences}");
+    assert!(!differences.contains("\na: "), "{differences}");
 }
 
 #[test]
-fn lies_are_errors() {
+fn rejects_false_and_damaged_images() {
     let tar = Tar::new().file("a", "1").bytes();
-    let honest = || Memory::stored(vec![(media_type::LAYER_GZIP, gzip(&tar), Digest::of(&tar))]);
+    let valid = || Memory::stored(vec![(media_type::LAYER_GZIP, gzip(&tar), Digest::of(&tar))]);
     let change = |change: fn(&mut Vec<u8>)| {
-        let mut image = honest();
+        let mut image = valid();
         let layer = image.resolve().manifest.layers[0].digest;
         change(image.blobs.get_mut(&layer).unwrap());
         image
@@ -210,19 +213,19 @@ fn lies_are_errors() {
     let outside = Memory::of(&[Tar::new().file("../a", "")]);
     let odd = Memory::of(&[Tar::new().entry(EntryType::GNUSparse, b"a", b"", 0o644, b"")]);
     for (image, reason) in [
-        (change(|blob| blob.truncate(20)), "wanted"),
-        (change(|blob| blob.push(0)), "wanted"),
-        (change(|blob| blob[12] ^= 1), "wanted"),
-        (lying, "its tar should have the digest"),
-        (cut, "it ends within"),
-        (unknown, "unknown media type"),
-        (dangling, "a hard link to what is not there"),
-        (outside, "a path with `..`"),
+        (change(|blob| blob.truncate(20)), "expected"),
+        (change(|blob| blob.push(0)), "expected"),
+        (change(|blob| blob[12] ^= 1), "expected"),
+        (lying, "expected the diff id"),
+        (cut, "the archive ends within"),
+        (unknown, "unsupported media type"),
+        (dangling, "the target of the hard link does not exist"),
+        (outside, "the path contains `..`"),
         (odd, "sparse"),
     ] {
-        for (want, got) in [(&honest(), &image), (&image, &honest()), (&image, &image)] {
-            let words = said(want, got).unwrap_err();
-            assert!(words.contains(reason), "{words}");
+        for (want, got) in [(&valid(), &image), (&image, &valid()), (&image, &image)] {
+            let message = differences(want, got).unwrap_err();
+            assert!(message.contains(reason), "{message}");
         }
     }
 }
@@ -231,21 +234,21 @@ fn lies_are_errors() {
 fn two_images_share_their_limits() {
     let image = |content: &str| Memory::of(&[Tar::new().file("a", content).file("b", "")]);
     let three = UnpackLimits { entries: 3, ..limits() };
-    let words = said_within(&image("1"), &image("2"), &three).unwrap_err();
-    assert!(words.contains("entries over the limit of 3"), "{words}");
+    let message = differences_within(&image("1"), &image("2"), &three).unwrap_err();
+    assert!(message.contains("the limit of 3 entries is exceeded"), "{message}");
     // What both have is listed once.
-    assert_eq!(said_within(&image("1"), &image("1"), &three).unwrap(), "");
+    assert_eq!(differences_within(&image("1"), &image("1"), &three).unwrap(), "");
     let few = UnpackLimits { all_path_bytes: 3, ..limits() };
-    assert!(said_within(&image("1"), &image("2"), &few).unwrap_err().contains("bytes of all paths"));
+    assert!(differences_within(&image("1"), &image("2"), &few).unwrap_err().contains("bytes of all paths"));
     let keys: Vec<Tar> =
         (0..40).map(|at| Tar::new().pax(&format!("{at}{}", "k".repeat(40_000)), b"")).collect();
     let many = keys.iter().fold(Tar::new(), |tar, key| tar.raw(key)).file("a", "");
-    let words = said(&Memory::of(std::slice::from_ref(&many)), &Memory::of(&[many])).unwrap_err();
-    assert!(words.contains("PAX records are over the limit"), "{words}");
+    let message = differences(&Memory::of(std::slice::from_ref(&many)), &Memory::of(&[many])).unwrap_err();
+    assert!(message.contains("PAX records exceed the limit"), "{message}");
 }
 
 #[test]
-fn compiled_python_with_the_same_code_differs_in_its_header() {
+fn names_the_header_of_compiled_python_with_equal_code() {
     let pyc = |header: &str, code: &str| {
         let file = format!("abcd\0\0\0\0{header}\0\0\0\0\0\0\0{code}");
         [Tar::new().file("a.pyc", &file).hard_link("b", "a.pyc")]
@@ -260,7 +263,7 @@ fn compiled_python_with_the_same_code_differs_in_its_header() {
 }
 
 #[test]
-fn causes_have_one_name_each() {
+fn a_cause_has_the_same_name_in_text_and_json() {
     for cause in [Cause::LinkTarget, Cause::PycHeader] {
         let text = serde_json::to_string(&cause).unwrap();
         assert_eq!(text, format!("\"{cause}\""));

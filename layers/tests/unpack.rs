@@ -1,4 +1,4 @@
-//! Honest layers, beneath a root: what the OCI image-spec says should come out.
+//! Valid layers: the tree that the OCI image-spec defines.
 
 mod unpack_support;
 
@@ -7,12 +7,12 @@ use std::os::unix::fs::MetadataExt;
 
 use carafe_layers::digest::Digest;
 use carafe_layers::oci::media_type;
-use carafe_layers::unpack::Unpacked;
+use carafe_layers::unpack::UnpackStats;
 use tar::{EntryType, Header};
 use tempfile::{TempDir, tempdir};
 use unpack_support::{Memory, Tar, gzip, listing, zstd};
 
-fn unpacked(layers: &[Tar]) -> (TempDir, Unpacked) {
+fn unpacked(layers: &[Tar]) -> (TempDir, UnpackStats) {
     let root = tempdir().unwrap();
     let unpacked = Memory::of(layers).unpack(root.path()).unwrap();
     (root, unpacked)
@@ -23,7 +23,7 @@ fn tree(layers: &[Tar]) -> String {
 }
 
 #[test]
-fn files_folders_and_links_become_what_they_are() {
+fn unpacks_files_directories_and_links() {
     let layer = Tar::new()
         .dir("./")
         .dir("./bin/")
@@ -43,7 +43,7 @@ fn files_folders_and_links_become_what_they_are() {
 }
 
 #[test]
-fn every_compression_gives_the_same_tree() {
+fn unpacks_the_same_tree_from_every_compression() {
     let tar = Tar::new().file("a", "content").bytes();
     let diff_id = Digest::of(&tar);
     let half = tar.len() / 2;
@@ -62,7 +62,7 @@ fn every_compression_gives_the_same_tree() {
 }
 
 #[test]
-fn modes_are_kept_without_set_ids_and_the_owner_keeps_access() {
+fn keeps_modes_without_set_ids_and_with_access_for_the_owner() {
     let layer = Tar::new()
         .entry(EntryType::Regular, b"su", b"", 0o4755, b"")
         .entry(EntryType::Regular, b"shadow", b"", 0o000, b"")
@@ -83,23 +83,24 @@ fn modes_are_kept_without_set_ids_and_the_owner_keeps_access() {
 }
 
 #[test]
-fn mtimes_are_kept_also_those_of_folders_and_links() {
+fn keeps_mtimes_also_of_directories_and_links() {
     let at = |layer: Tar, kind, name: &str, mtime: &str| {
         layer.pax("mtime", mtime.as_bytes()).entry(kind, name.as_bytes(), b"to", 0o755, b"")
     };
-    let layer = at(Tar::new(), EntryType::Directory, "folder", "1000.75");
-    let layer = at(layer, EntryType::Regular, "folder/file", "2000");
-    let layer = at(layer, EntryType::Symlink, "folder/link", "3000");
-    let layer = at(layer, EntryType::Regular, "folder/old", "-5");
-    let layer = at(layer, EntryType::Regular, "folder/new", "99999999999999");
+    let layer = at(Tar::new(), EntryType::Directory, "directory", "1000.75");
+    let layer = at(layer, EntryType::Regular, "directory/file", "2000");
+    let layer = at(layer, EntryType::Symlink, "directory/link", "3000");
+    let layer = at(layer, EntryType::Regular, "directory/old", "-5");
+    let layer = at(layer, EntryType::Regular, "directory/new", "99999999999999");
     let (root, _) = unpacked(&[layer.file("implied/x", "")]);
     let mtime = |name: &str| root.path().join(name).symlink_metadata().unwrap().mtime();
-    let names = ["folder", "folder/file", "folder/link", "folder/old", "folder/new", "implied", ""];
+    let names =
+        ["directory", "directory/file", "directory/link", "directory/old", "directory/new", "implied", ""];
     assert_eq!(names.map(mtime), [1000, 2000, 3000, 0, i64::from(u32::MAX), 0, 0]);
 }
 
 #[test]
-fn devices_and_pipes_are_left_out_and_counted() {
+fn skips_and_counts_devices_and_pipes() {
     let layer = Tar::new()
         .entry(EntryType::Char, b"dev/null", b"", 0o666, b"")
         .entry(EntryType::Fifo, b"run/pipe", b"", 0o666, b"")
@@ -112,30 +113,30 @@ fn devices_and_pipes_are_left_out_and_counted() {
     ping 644
     run/ 755
     ");
-    assert_eq!((unpacked.left_out, unpacked.xattrs_dropped), (3, 1));
+    assert_eq!((unpacked.skipped, unpacked.xattrs_dropped), (3, 1));
 }
 
 #[test]
-fn an_upper_layer_replaces_and_merges() {
+fn an_upper_layer_replaces_files_and_merges_directories() {
     let lower = Tar::new()
         .file("file", "old")
-        .file("folder-to-file/inside", "")
-        .dir("file-to-folder")
-        .file("file-to-folder-2", "")
+        .file("directory-to-file/inside", "")
+        .dir("file-to-directory")
+        .file("file-to-directory-2", "")
         .file("merged/lower", "")
         .symlink("link", "merged");
     let upper = Tar::new()
         .file("file", "new")
-        .file("folder-to-file", "now a file")
-        .dir("file-to-folder-2")
+        .file("directory-to-file", "now a file")
+        .dir("file-to-directory-2")
         .entry(EntryType::Directory, b"merged", b"", 0o700, b"")
         .file("merged/upper", "")
         .file("link", "now a file");
     insta::assert_snapshot!(tree(&[lower, upper]), @r"
+    directory-to-file 644 now a file
     file 644 new
-    file-to-folder-2/ 755
-    file-to-folder/ 755
-    folder-to-file 644 now a file
+    file-to-directory-2/ 755
+    file-to-directory/ 755
     link 644 now a file
     merged/ 700
     merged/lower 644
@@ -144,7 +145,7 @@ fn an_upper_layer_replaces_and_merges() {
 }
 
 #[test]
-fn replacing_one_name_of_a_file_leaves_the_other() {
+fn replacing_one_name_of_a_file_keeps_the_other() {
     let lower = Tar::new().file("a", "old").hard_link("b", "a").hard_link("a", "a");
     assert_eq!(tree(&[lower, Tar::new().file("a", "new")]), "a 644 new\nb 644 old");
 }
@@ -165,7 +166,7 @@ fn whiteouts_hide_lower_layers() {
 }
 
 #[test]
-fn whiteouts_spare_their_own_layer_in_any_order() {
+fn whiteouts_do_not_hide_entries_of_their_own_layer() {
     let lower = Tar::new().file("d/lower", "").file("d/sub/lower", "").file("plain/lower", "");
     let opaque = Tar::new().file("d/.wh..wh..opq", "").file(".wh.plain", "");
     let own = Tar::new().file("d/own", "").file("d/sub/own", "").file("plain/own", "");
@@ -176,20 +177,20 @@ fn whiteouts_spare_their_own_layer_in_any_order() {
 }
 
 #[test]
-fn whiteouts_know_an_entry_by_its_other_path() {
+fn whiteouts_detect_an_entry_under_its_other_path() {
     let lower = Tar::new().symlink("var-run", "/run").file("run/lower", "");
     let upper = Tar::new().file("var-run/own", "").file("run/.wh..wh..opq", "");
     assert_eq!(tree(&[lower, upper]), "run/ 755\nrun/own 644\nvar-run -> /run");
 }
 
 #[test]
-fn what_aufs_left_is_ignored() {
+fn ignores_metadata_of_aufs() {
     let layer = Tar::new().dir(".wh..wh.plnk").file(".wh..wh.plnk/7.1", "").file(".wh..wh.aufs", "");
     assert_eq!(tree(&[Tar::new().file("a", ""), layer]), "a 644");
 }
 
 #[test]
-fn links_of_a_lower_layer_lead_the_way_within_the_root() {
+fn follows_links_of_lower_layers_within_the_root() {
     let lower = Tar::new()
         .dir("run")
         .symlink("absolute", "/run")
@@ -211,7 +212,7 @@ fn links_of_a_lower_layer_lead_the_way_within_the_root() {
 }
 
 #[test]
-fn long_names_come_from_gnu_and_pax() {
+fn reads_long_names_of_gnu_and_pax() {
     let long = format!("{}/{}", "d".repeat(120), "f".repeat(200));
     let gnu = Tar::new().file(&long, "gnu").symlink("link", &long);
     let pax = Tar::new().pax("path", b"by pax").file("short", "pax");
@@ -222,14 +223,14 @@ fn long_names_come_from_gnu_and_pax() {
 }
 
 #[test]
-fn names_that_are_no_utf8_stay_as_they_are() {
+fn keeps_names_that_are_not_utf8() {
     let (root, _) = unpacked(&[Tar::new().entry(EntryType::Regular, b"caf\xe9", b"", 0o644, b"")]);
     let name = fs::read_dir(root.path()).unwrap().next().unwrap().unwrap().file_name();
     assert_eq!(name.as_encoded_bytes(), b"caf\xe9");
 }
 
 #[test]
-fn deep_paths_work() {
+fn unpacks_deep_paths() {
     let deep = vec!["d"; 200].join("/");
     let (root, unpacked) = unpacked(&[Tar::new().file(&deep, "deep")]);
     assert_eq!(fs::read_to_string(root.path().join(deep)).unwrap(), "deep");
@@ -237,18 +238,18 @@ fn deep_paths_work() {
 }
 
 #[test]
-fn a_folder_may_be_written_as_a_file_with_a_slash() {
+fn a_file_name_with_a_trailing_slash_is_a_directory() {
     assert_eq!(tree(&[Tar::new().file("old/", "")]), "old/ 744");
 }
 
 #[test]
-fn comments_for_the_whole_archive_are_skipped() {
+fn skips_comments_of_the_archive() {
     let comment = Tar::new().extension(EntryType::XGlobalHeader, b"19 comment=abcdefg\n");
     assert_eq!(tree(&[comment.file("a", "")]), "a 644");
 }
 
 #[test]
-fn progress_ends_at_the_size_of_all_blobs() {
+fn progress_ends_at_the_total_size_of_the_blobs() {
     let image = Memory::of(&[Tar::new().file("a", "1"), Tar::new().file("b", "2")]);
     let root = tempdir().unwrap();
     let last = std::cell::Cell::new(0);
@@ -260,7 +261,7 @@ fn progress_ends_at_the_size_of_all_blobs() {
 }
 
 #[test]
-fn a_size_in_pax_counts_and_not_the_headers() {
+fn the_size_in_pax_overrides_that_in_the_header() {
     let mut header = Header::new_gnu();
     header.as_old_mut().name[0] = b'a';
     header.set_mode(0o644);

@@ -1,4 +1,4 @@
-//! Layers nobody thought of: whatever comes, no panic, and nothing outside the root.
+//! Arbitrary layers: no panic, and no change outside of the root.
 
 mod unpack_support;
 
@@ -20,8 +20,8 @@ fn limits() -> UnpackLimits {
     UnpackLimits { bytes: 1 << 20, entries: 1000, ..UnpackLimits::default() }
 }
 
-/// Unpacks beside a file that nothing may touch, looks for traces outside, and gives the tree
-/// when it was accepted. `outside` is a folder that names may point at.
+/// Unpacks beside a file that must not change, checks the surroundings, and returns the tree
+/// if the image was accepted. `outside` is a directory to which names may refer.
 fn unpack(outside: &Path, image: &Memory) -> Option<String> {
     let root = outside.join("root");
     fs::create_dir(&root).unwrap();
@@ -46,14 +46,14 @@ fn unpack_blob(media_type: &str, blob: Vec<u8>, tar: &[u8]) {
     unpack(outside.path(), &Memory::stored(vec![(media_type, blob, Digest::of(tar))]));
 }
 
-/// One of each thing that a layer may hold.
+/// One entry of each type that a layer may contain.
 fn sample() -> Vec<u8> {
     Tar::new()
         .dir("./")
-        .dir("folder")
-        .file("folder/file", &"content".repeat(100))
-        .symlink("link", "folder")
-        .hard_link("link/other", "folder/file")
+        .dir("directory")
+        .file("directory/file", &"content".repeat(100))
+        .symlink("link", "directory")
+        .hard_link("link/other", "directory/file")
         .pax("path", b"by/pax")
         .file("short", "x")
         .file(&"long/".repeat(30), "")
@@ -62,8 +62,8 @@ fn sample() -> Vec<u8> {
         .bytes()
 }
 
-/// Makes the checksum of each header right again, so that what was changed in it is read.
-fn mend_checksums(tar: &mut [u8]) {
+/// Corrects the checksum of each header, so that the reader accepts changed headers.
+fn correct_checksums(tar: &mut [u8]) {
     for block in tar.chunks_exact_mut(512).filter(|block| &block[257..262] == b"ustar") {
         block[148..156].fill(b' ');
         let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
@@ -79,7 +79,7 @@ fn mutated(mut bytes: Vec<u8>, changes: &[(prop::sample::Index, u8)]) -> Vec<u8>
     bytes
 }
 
-/// What an entry is called and where it points. `@` stands for a folder outside the root.
+/// Names and link targets of entries. `@` is a directory outside of the root.
 const NAMES: &[&str] = &[
     "a",
     "b",
@@ -140,7 +140,7 @@ fn layer(outside: &Path, entries: &[Entry]) -> Tar {
     })
 }
 
-/// A quarter of the cases asked for (`PROPTEST_CASES`, 256 by default): each makes many files.
+/// A quarter of the requested cases (`PROPTEST_CASES`, 256 by default), because each creates many files.
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     ProptestConfig { cases: default.cases / 4, failure_persistence: None, ..default }
@@ -150,44 +150,44 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn random_bytes_do_no_harm(blob in vec(any::<u8>(), 0..4096)) {
+    fn random_bytes_are_harmless(blob in vec(any::<u8>(), 0..4096)) {
         for media_type in [media_type::LAYER_TAR, media_type::LAYER_GZIP, media_type::LAYER_ZSTD] {
             unpack_blob(media_type, blob.clone(), &blob);
         }
     }
 
     #[test]
-    fn changed_tars_do_no_harm(changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
+    fn changed_tars_are_harmless(changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
         let mut tar = mutated(sample(), &changes);
-        mend_checksums(&mut tar);
+        correct_checksums(&mut tar);
         unpack_blob(media_type::LAYER_TAR, tar.clone(), &tar);
     }
 
     #[test]
-    fn changed_blobs_do_no_harm(changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
+    fn changed_blobs_are_harmless(changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
         let tar = sample();
         unpack_blob(media_type::LAYER_GZIP, mutated(gzip(&tar), &changes), &tar);
         unpack_blob(media_type::LAYER_ZSTD, mutated(zstd(&tar), &changes), &tar);
     }
 
     #[test]
-    fn a_layer_cut_anywhere_does_no_harm(length in any::<prop::sample::Index>()) {
+    fn truncated_layers_are_harmless(length in any::<prop::sample::Index>()) {
         let tar = sample();
         let cut = tar[..length.index(tar.len())].to_vec();
         unpack_blob(media_type::LAYER_TAR, cut.clone(), &cut);
     }
 
     #[test]
-    fn hostile_entries_stay_inside(layers in vec(entries(), 1..4)) {
+    fn hostile_entries_stay_inside_of_the_root(layers in vec(entries(), 1..4)) {
         let outside = tempdir().unwrap();
         let tars: Vec<Tar> = layers.iter().map(|entries| layer(outside.path(), entries)).collect();
         let image = Memory::of(&tars);
-        // Each layer alone gets further than an image whose first layer is refused.
+        // A single layer may be unpacked further than an image with a rejected first layer.
         for tar in &tars {
             unpack(outside.path(), &Memory::of(std::slice::from_ref(tar)));
         }
         let first = unpack(outside.path(), &image);
         let again = unpack(outside.path(), &image);
-        prop_assert_eq!(first, again, "the same layers gave two trees");
+        prop_assert_eq!(first, again, "the same layers gave different trees");
     }
 }

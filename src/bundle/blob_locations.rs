@@ -1,4 +1,4 @@
-//! Where each blob of a bundle is that is not written yet.
+//! The location of each blob of a bundle that is not written yet.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,7 +11,7 @@ use carafe_layers::digest::Digest;
 use carafe_layers::oci::Descriptor;
 use carafe_layers::source::{ImageSource, SourceError};
 
-/// A new bundle as something that can be read like any other.
+/// A new bundle, readable as an [`ImageSource`].
 pub(super) struct BlobLocations {
     pub root: Descriptor,
     /// Manifests and indexes.
@@ -20,7 +20,7 @@ pub(super) struct BlobLocations {
     pub bodies: BodyStore,
 }
 
-/// Where a blob is.
+/// The location of a blob.
 pub(super) enum BlobLocation {
     Memory(Vec<u8>),
     File(PathBuf),
@@ -29,7 +29,7 @@ pub(super) enum BlobLocation {
 }
 
 impl BlobLocations {
-    fn lacks(&self, descriptor: &Descriptor) -> SourceError {
+    fn not_found(&self, descriptor: &Descriptor) -> SourceError {
         SourceError::NotFound { what: format!("blob {}", descriptor.digest), image: self.name() }
     }
 }
@@ -44,7 +44,7 @@ impl ImageSource for BlobLocations {
     }
 
     fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
-        self.documents.get(&descriptor.digest).cloned().ok_or_else(|| self.lacks(descriptor))
+        self.documents.get(&descriptor.digest).cloned().ok_or_else(|| self.not_found(descriptor))
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, SourceError> {
@@ -57,9 +57,9 @@ impl ImageSource for BlobLocations {
             Some(BlobLocation::BodyStore) => {
                 let body = self.bodies.open(&descriptor.digest);
                 let body = body.map_err(|error| SourceError::Transport(Box::new(error)))?;
-                Ok(Box::new(body.ok_or_else(|| self.lacks(descriptor))?))
+                Ok(Box::new(body.ok_or_else(|| self.not_found(descriptor))?))
             }
-            None => Err(self.lacks(descriptor)),
+            None => Err(self.not_found(descriptor)),
         }
     }
 }

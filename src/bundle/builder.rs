@@ -1,4 +1,4 @@
-//! Putting a bundle together: its documents, and where each of its blobs is.
+//! Assembles a bundle: its documents, and the location of each blob.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -19,58 +19,58 @@ use carafe_layers::source::{ImageSource, MAX_DOCUMENT_BYTES, ResolvedImage, Sour
 use super::blob_locations::{BlobLocation, BlobLocations};
 use super::contents::{
     BODY, BUNDLE_TYPE, COMMIT, CONTENTS_CONFIG, CONTENTS_TYPE, Contents, IMAGE_INDEX, ImageEntry, LOCK,
-    RECORD, VERSION,
+    RECORDING, VERSION,
 };
 use super::error::BundleError;
 
-/// What goes into a bundle.
+/// The inputs of a bundle.
 pub struct BundleInputs<'a> {
     /// The lock.
     pub lock: &'a Lock,
-    /// The record that it names.
-    pub record: &'a Recording,
-    /// The lock's apps, in `commits`.
+    /// The recording that the lock names.
+    pub recording: &'a Recording,
+    /// The apps of the lock; their commits are in `commits`.
     pub apps: &'a [PinnedApp],
-    /// The lock's images, for one platform, and where they are.
+    /// The images of the lock for one platform, each with its source.
     pub images: &'a [(ResolvedImage, Arc<dyn ImageSource>)],
-    /// Where the commits are.
+    /// The commit store.
     pub commits: &'a Store,
-    /// Where the record's bodies are.
+    /// The store of the recorded response bodies.
     pub bodies: &'a BodyStore,
 }
 
-/// A bundle that is not written yet: its documents, and where its blobs are. Equal ingredients
-/// make equal documents, so the same digest, on every machine.
+/// A bundle that is not written yet: its documents and the locations of its blobs. Equal inputs give
+/// equal documents, and so the same digest, on every machine.
 pub struct BundleBuilder {
     graph: Graph,
-    origins: BlobLocations,
+    locations: BlobLocations,
 }
 
 impl BundleBuilder {
-    /// Packs the commits into `scratch`, an empty directory, and reads the images' documents. Fails
-    /// if a body is not in the store.
-    pub fn gather(ingredients: &BundleInputs<'_>, scratch: &Path) -> Result<Self, BundleError> {
+    /// Packs the commits into `scratch`, an empty directory, and reads the documents of the images.
+    /// Fails if a recorded response body is not in the store.
+    pub fn gather(inputs: &BundleInputs<'_>, scratch: &Path) -> Result<Self, BundleError> {
         let mut gathering = Gathering::default();
-        let lock = gathering.memory(LOCK, ingredients.lock.to_toml().into_bytes());
-        let record = gathering.memory(RECORD, ingredients.record.to_bytes());
+        let lock = gathering.memory(LOCK, inputs.lock.to_toml().into_bytes());
+        let recording = gathering.memory(RECORDING, inputs.recording.to_bytes());
         gathering.list(&lock);
-        gathering.list(&record);
+        gathering.list(&recording);
         let mut images = BTreeMap::new();
-        for (image, source) in ingredients.images {
+        for (image, source) in inputs.images {
             images.insert(image.root.digest, gathering.image(image, source)?);
         }
         let mut commits = BTreeMap::new();
-        for app in ingredients.apps {
-            let pack = gathering.commit(app, ingredients.commits, scratch)?;
+        for app in inputs.apps {
+            let pack = gathering.commit(app, inputs.commits, scratch)?;
             commits.insert(app.locked.commit.clone(), pack.digest);
         }
-        gathering.bodies(ingredients.record, ingredients.bodies)?;
-        let (lock, record) = (lock.digest, record.digest);
-        let contents = Contents { version: VERSION, lock, record, commits, images };
-        let root = gathering.top(&contents)?;
+        gathering.bodies(inputs.recording, inputs.bodies)?;
+        let contents =
+            Contents { version: VERSION, lock: lock.digest, record: recording.digest, commits, images };
+        let root = gathering.root_index(&contents)?;
         let Gathering { documents, blobs, .. } = gathering;
-        let origins = BlobLocations { root, documents, blobs, bodies: ingredients.bodies.clone() };
-        Ok(Self { graph: Graph::read(&origins)?, origins })
+        let locations = BlobLocations { root, documents, blobs, bodies: inputs.bodies.clone() };
+        Ok(Self { graph: Graph::read(&locations)?, locations })
     }
 
     /// The digest of the bundle.
@@ -78,34 +78,34 @@ impl BundleBuilder {
         self.graph.root.descriptor.digest
     }
 
-    /// Its documents and blobs.
+    /// The graph of its documents and blobs.
     pub fn graph(&self) -> &Graph {
         &self.graph
     }
 
-    /// Where they are read from.
+    /// The source that its documents and blobs are read from.
     pub fn source(&self) -> &dyn ImageSource {
-        &self.origins
+        &self.locations
     }
 
-    /// Whether a blob is one without which nobody knows what a bundle is; a delta has them too.
+    /// Whether a blob is needed to read the bundle's documents: a delta contains these too.
     pub(super) fn is_essential(&self, digest: &Digest) -> bool {
-        matches!(self.origins.blobs.get(digest), Some(BlobLocation::Memory(_)))
+        matches!(self.locations.blobs.get(digest), Some(BlobLocation::Memory(_)))
     }
 }
 
-/// A bundle whose parts are being put together.
+/// A bundle while it is assembled.
 #[derive(Default)]
 struct Gathering {
     documents: BTreeMap<Digest, Vec<u8>>,
     blobs: BTreeMap<Digest, BlobLocation>,
-    /// The layers of the contents' manifest, in order, each once.
+    /// The layers of the contents manifest, in order, without duplicates.
     listed: Vec<Descriptor>,
     seen: BTreeSet<Digest>,
 }
 
 impl Gathering {
-    /// Lists a blob among the contents.
+    /// Adds a blob to the layers of the contents manifest.
     fn list(&mut self, blob: &Descriptor) {
         if self.seen.insert(blob.digest) {
             self.listed.push(blob.clone());
@@ -164,10 +164,11 @@ impl Gathering {
         Ok(pack)
     }
 
-    /// An empty body is no blob: not every registry takes one.
-    fn bodies(&mut self, record: &Recording, bodies: &BodyStore) -> Result<(), BundleError> {
+    /// Adds the bodies of all recorded responses. An empty body is not stored as a blob, because some
+    /// registries reject empty blobs.
+    fn bodies(&mut self, recording: &Recording, bodies: &BodyStore) -> Result<(), BundleError> {
         let mut missing = Vec::new();
-        for (digest, size) in record.bodies().into_iter().filter(|(_, size)| *size > 0) {
+        for (digest, size) in recording.bodies().into_iter().filter(|(_, size)| *size > 0) {
             if !bodies.has(&digest) {
                 missing.push(digest);
             }
@@ -176,12 +177,12 @@ impl Gathering {
         }
         match missing.is_empty() {
             true => Ok(()),
-            false => Err(BundleError::NoBodies { blobs: missing }),
+            false => Err(BundleError::MissingBodies { blobs: missing }),
         }
     }
 
-    /// The manifest of the contents, and the index over it and the images'.
-    fn top(&mut self, contents: &Contents) -> Result<Descriptor, BundleError> {
+    /// The contents manifest, and the index that lists it and the images.
+    fn root_index(&mut self, contents: &Contents) -> Result<Descriptor, BundleError> {
         let manifest = Manifest {
             schema_version: 2,
             media_type: Some(media_type::MANIFEST.to_owned()),
@@ -197,7 +198,7 @@ impl Gathering {
         let mut listing = self.document(media_type::MANIFEST, bytes);
         listing.extra = artifact_type(CONTENTS_TYPE);
         let images = contents.images.values().map(|entry| (entry.manifest.digest, entry.manifest.clone()));
-        // Both images may be the same one.
+        // The build image and the base image may be the same.
         let images = BTreeMap::from_iter(images).into_values();
         let index = Index {
             schema_version: 2,
@@ -214,7 +215,7 @@ fn artifact_type(kind: &str) -> Extra {
     Extra::from([("artifactType".to_owned(), kind.into())])
 }
 
-/// Without what differs between the mirrors that an image can be read from.
+/// The descriptor without the members that differ between the sources of one image.
 fn plain(descriptor: &Descriptor) -> Descriptor {
     Descriptor::new(&descriptor.media_type, descriptor.digest, descriptor.size)
 }

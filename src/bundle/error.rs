@@ -1,4 +1,4 @@
-//! Why a bundle could not be made or used.
+//! The errors of creating and using bundles.
 
 use std::io;
 
@@ -13,123 +13,123 @@ use carafe_layers::source::SourceError;
 
 use crate::registry::RegistryError;
 
-/// Missing blobs that a message names.
+/// The maximum number of missing blobs that a message names.
 const MAX_NAMED_BLOBS: usize = 5;
 
-/// Why a bundle could not be made or used.
+/// The error of creating or using a bundle.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum BundleError {
-    /// It is something else.
+    /// The source is not a bundle.
     #[error("failed to read {name} as a bundle: {reason}")]
-    #[diagnostic(help("`carafe bundle` makes one, of a lock with a record"))]
+    #[diagnostic(help("create a bundle with `carafe bundle`"))]
     NotABundle {
-        /// Which.
+        /// The name of the source.
         name: String,
-        /// What it is instead.
+        /// What was found instead.
         reason: String,
     },
-    /// Its parts do not belong together.
+    /// The parts of the bundle contradict each other.
     #[error("failed to read bundle {name}: {reason}")]
-    #[diagnostic(help(
-        "it was not made by carafe, or was tampered with; fetch it again from where it was made"
-    ))]
+    #[diagnostic(help("the bundle was damaged or modified: download it again from its origin"))]
     Contradiction {
-        /// Which.
+        /// The name of the bundle.
         name: String,
-        /// What does not fit what.
+        /// The contradiction.
         reason: String,
     },
-    /// One of its documents is not what it should be.
+    /// A document of the bundle is malformed.
     #[error("failed to parse {what} of bundle {name}")]
-    #[diagnostic(help("it was written by another carafe, or was tampered with"))]
+    #[diagnostic(help("the bundle was written by another version of carafe, or was damaged or modified"))]
     Document {
-        /// Which bundle.
+        /// The name of the bundle.
         name: String,
-        /// Which document.
+        /// The document.
         what: &'static str,
-        /// Why not.
+        /// The parse error.
         #[source]
         source: serde_json::Error,
     },
-    /// A blob could not be read to its end, or is not what its name says.
+    /// A blob could not be read, or does not match its digest.
     #[error("failed to read {what} of bundle {name}")]
-    #[diagnostic(help(
-        "the copy is damaged, cut short or was tampered with; fetch it again from where it was made"
-    ))]
+    #[diagnostic(help("the bundle was damaged, truncated or modified: download it again from its origin"))]
     Blob {
-        /// Which bundle.
+        /// The name of the bundle.
         name: String,
-        /// What it is, and its digest.
+        /// The kind and digest of the blob.
         what: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// Blobs are not there: it is a delta, or it was cut short.
-    #[error("failed to find {} of bundle {name}: {}", plural(blobs.len(), "blob"), some(blobs))]
-    #[diagnostic(help("{}", where_missing(*bytes, bases)))]
+    /// Blobs are missing: the bundle is a delta, or it was truncated.
+    #[error("failed to find {} of bundle {name}: {}", count(blobs.len(), "blob"), digests(blobs))]
+    #[diagnostic(help("{}", missing_help(*bytes, bases)))]
     Missing {
-        /// Which bundle.
+        /// The name of the bundle.
         name: String,
-        /// What is missing.
+        /// The missing blobs.
         blobs: Vec<Digest>,
-        /// Their lengths together.
+        /// The total size of the missing blobs, in bytes.
         bytes: u64,
-        /// The bundles that have them, as far as is known.
+        /// The digests of the bundles that have them, as far as the annotations name them.
         bases: Vec<Digest>,
     },
-    /// The lock has no record yet, so there is nothing that a build could be answered with.
-    #[error("failed to bundle `{lock}`: it has no record")]
-    #[diagnostic(help("`carafe build` records what bench downloads, and writes it down beside the lock"))]
-    NoRecord {
-        /// The lock's file.
+    /// The lock names no recording, so an offline build from the bundle would be impossible.
+    #[error("failed to bundle `{lock}`: the lock names no recording")]
+    #[diagnostic(help(
+        "run `carafe build`: it records what bench downloads and adds the recording to the lock"
+    ))]
+    NoRecording {
+        /// The path of the lock.
         lock: String,
     },
-    /// What was recorded is not on this machine.
-    #[error("failed to bundle {} of the record: {}", plural(blobs.len(), "answer"), some(blobs))]
-    #[diagnostic(help("they are not on this machine; `carafe build` here brings them"))]
-    NoBodies {
-        /// The bodies' digests.
+    /// Recorded response bodies are not on this machine.
+    #[error("failed to bundle {} of the recording: {}", count(blobs.len(), "response"), digests(blobs))]
+    #[diagnostic(help(
+        "their bodies are not in the cache: run `carafe build` on this machine to download them"
+    ))]
+    MissingBodies {
+        /// The digests of the bodies.
         blobs: Vec<Digest>,
     },
-    /// More than a manifest can hold.
-    #[error("failed to make a bundle: its manifest has {size} bytes, registries take {limit}")]
+    /// The contents manifest exceeds the size that registries accept.
+    #[error("failed to create the bundle: its manifest of {} exceeds the limit of {}", format_bytes(*size), format_bytes(*limit))]
     #[diagnostic(help("bundle fewer apps at once"))]
     TooLarge {
-        /// Of the manifest.
+        /// The size of the manifest, in bytes.
         size: u64,
-        /// The limit.
+        /// The limit, in bytes.
         limit: u64,
     },
     /// A file operation failed.
     #[error("failed to {verb} `{path}`")]
-    #[diagnostic(help("check that the directory is yours, and that its disk has room"))]
+    #[diagnostic(help("check the permissions of the directory and the free disk space"))]
     Io {
-        /// What was tried.
+        /// The operation.
         verb: &'static str,
-        /// On what.
+        /// The path.
         path: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// Its documents could not be read.
+    /// A document could not be read from its source.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Source(#[from] SourceError),
-    /// Its lock is none.
+    /// The lock in the bundle is invalid.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Lock(#[from] LockError),
-    /// Its record is none.
+    /// The recording in the bundle is invalid.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Recording(#[from] RecordingError),
-    /// A commit could not be read or is none.
+    /// A commit could not be read or is invalid.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Git(#[from] GitError),
-    /// The bodies' store failed.
+    /// The body store failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
     BodyStore(#[from] BodyStoreError),
@@ -137,33 +137,33 @@ pub enum BundleError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Cache(#[from] CacheError),
-    /// A directory could not be written.
+    /// An OCI layout could not be written.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Layout(#[from] LayoutError),
-    /// A registry did not take it.
+    /// The push to a registry failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Registry(#[from] RegistryError),
 }
 
-fn plural(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-fn some(blobs: &[Digest]) -> String {
+fn digests(blobs: &[Digest]) -> String {
     let names = blobs.iter().take(MAX_NAMED_BLOBS).map(Digest::to_string).collect::<Vec<_>>().join(", ");
     if blobs.len() > MAX_NAMED_BLOBS { format!("{names}, …") } else { names }
 }
 
-fn where_missing(bytes: u64, bases: &[Digest]) -> String {
+fn missing_help(bytes: u64, bases: &[Digest]) -> String {
     let size = format_bytes(bytes);
     match bases {
-        [] => format!("{size} are missing: it was cut short; fetch it again from where it was made"),
+        [] => format!("the bundle was truncated, {size} are missing: download it again from its origin"),
         bases => {
             let names = bases.iter().map(Digest::to_string).collect::<Vec<_>>().join(" or ");
             format!(
-                "it is a delta, and {size} are in bundle {names}: name that one too, with another `--bundle`"
+                "the bundle is a delta, and {size} are in bundle {names}: pass that one too, with a second `--bundle`"
             )
         }
     }

@@ -8,12 +8,12 @@ use carafe_layers::source::{ImageSource, SourceError};
 
 use super::sources::Sources;
 
-/// An image of a bundle, as if it lay alone: its root is what the lock names.
+/// An image of a bundle as an [`ImageSource`] of its own; its root is the descriptor in the lock.
 pub struct BundledImage {
     pub(super) bundle: Arc<Sources>,
-    /// The image's name in the lock.
+    /// The reference of the image in the lock.
     pub(super) reference: String,
-    /// What the lock names, and its bytes.
+    /// The descriptor in the lock, and its bytes.
     pub(super) root: (Descriptor, Vec<u8>),
 }
 

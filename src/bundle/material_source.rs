@@ -1,4 +1,4 @@
-//! What is in a bundle, for the list of materials.
+//! Reads a bundle for the list of materials.
 
 use std::fs::File;
 use std::io::{self, Seek};
@@ -10,13 +10,13 @@ use carafe_layers::digest::Digest;
 use carafe_layers::graph::Graph;
 use carafe_layers::oci::total_size;
 use carafe_layers::source::ImageSource;
-use carafe_layers::verified::Verified;
+use carafe_layers::verified::VerifiedReader;
 use flate2::read::GzDecoder;
 
 use super::open::Bundle;
 use crate::materials::{MaterialSource, Materials};
 
-/// A bundle, and a place to unpack what has to be looked into.
+/// A bundle, with the stores that its packages and commits are read from.
 pub struct BundleMaterialSource<'a> {
     bundle: &'a Bundle,
     bodies: &'a BodyStore,
@@ -24,18 +24,22 @@ pub struct BundleMaterialSource<'a> {
 }
 
 impl Bundle {
-    /// Everything in it. Packages are looked into: those that `bodies` has there, all others are
-    /// read from the bundle. Commits are unpacked into `scratch`. What a delta lacks is listed
-    /// with what lock and record say of it.
+    /// The list of everything in the bundle. Packages are opened to read their metadata, from `bodies`
+    /// or else from the bundle. Commits are unpacked into `scratch`. Blobs that a delta lacks are
+    /// listed with what the lock and the recording say about them.
     pub fn materials(&self, bodies: &BodyStore, scratch: &Store) -> Materials {
-        Materials::list(self.lock(), self.record(), &BundleMaterialSource { bundle: self, bodies, scratch })
+        Materials::list(
+            self.lock(),
+            self.recording(),
+            &BundleMaterialSource { bundle: self, bodies, scratch },
+        )
     }
 }
 
 impl BundleMaterialSource<'_> {
     fn checkout(&self, app: &LockedApp) -> Option<Checkout> {
         let pack = self.bundle.blobs.get(self.bundle.contents.commits.get(&app.commit)?)?;
-        let stream = Verified::new(self.bundle.sources.blob(pack).ok()?, pack);
+        let stream = VerifiedReader::new(self.bundle.sources.blob(pack).ok()?, pack);
         self.scratch.import(&app.commit, GzDecoder::new(stream)).ok()
     }
 }
@@ -46,7 +50,7 @@ impl MaterialSource for BundleMaterialSource<'_> {
             return Some(file);
         }
         let blob = self.bundle.blobs.get(digest)?;
-        let mut stream = Verified::new(self.bundle.sources.blob(blob).ok()?, blob);
+        let mut stream = VerifiedReader::new(self.bundle.sources.blob(blob).ok()?, blob);
         let mut file = tempfile::tempfile().ok()?;
         io::copy(&mut stream, &mut file).ok()?;
         file.rewind().ok()?;

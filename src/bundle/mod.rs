@@ -1,11 +1,14 @@
-//! A bundle: everything that a build needs, in one OCI artifact with a digest of its own.
-//! `docs/bundle.md` has its form.
+//! A bundle: everything that a build needs, as one OCI artifact with its own digest.
+//! `docs/bundle.md` specifies the format.
 //!
-//! Making one: [`BundleBuilder::gather`] puts the documents together and knows where each blob is, and
-//! [`write`] brings them into a directory, a tar or a registry. Using one: [`Bundle::open`] reads and
-//! checks the documents, [`Bundle::unpack`] brings commits, bodies and the record into this
-//! machine's stores, [`Bundle::image`] reads the images in it. [`Bundle::open`] promises that lock,
-//! record, commits and images belong together; each blob is checked when it is read.
+//! To create one, [`BundleBuilder::gather`] assembles the documents and locates each blob, and
+//! [`write`] stores them in a directory, a tar file or a registry. To use one, [`Bundle::open`] reads
+//! and checks the documents, [`Bundle::unpack`] imports commits and response bodies into the stores
+//! of this machine, and [`Bundle::image`] reads the images. [`Bundle::open`] guarantees that lock,
+//! recording, commits and images match each other; each blob is verified when it is read.
+//!
+//! Import order: `contents`, `error`, `blob_locations`, `sources`, `images`, `builder`, `open`,
+//! `material_source`, `unpack`, `write`, `stage`.
 
 mod blob_locations;
 mod builder;

@@ -1,4 +1,4 @@
-//! Reading a bundle's documents, and whether they belong together.
+//! Reads the documents of a bundle and checks that they match each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -9,7 +9,7 @@ use carafe_builder::lock::{Lock, LockedImage, MAX_LOCK_BYTES};
 use carafe_layers::digest::Digest;
 use carafe_layers::oci::{Descriptor, Index, Manifest, media_type};
 use carafe_layers::source::{ImageSource, MAX_DOCUMENT_BYTES, SourceError};
-use carafe_layers::verified::Verified;
+use carafe_layers::verified::VerifiedReader;
 use serde::de::DeserializeOwned;
 
 use super::contents::{BUNDLE_TYPE, CONTENTS_TYPE, Contents, DELTA_BASE, MAX_CONTENTS_BYTES, VERSION};
@@ -17,21 +17,20 @@ use super::error::BundleError;
 use super::images::BundledImage;
 use super::sources::Sources;
 
-/// A bundle whose documents were read: they have the digests that name them, and lock, record,
-/// commits, bodies and images belong together. Whether all blobs are there shows when they are
-/// read.
+/// A bundle whose documents were read and verified: lock, recording, commits, bodies and images match
+/// each other. A missing blob is detected when it is read.
 pub struct Bundle {
     pub(super) sources: Arc<Sources>,
     pub(super) contents: Contents,
-    /// The blobs that are no image's.
+    /// The blobs that belong to no image.
     pub(super) blobs: BTreeMap<Digest, Descriptor>,
     digest: Digest,
     lock: Lock,
-    record: Recording,
+    recording: Recording,
 }
 
 impl Bundle {
-    /// Reads the bundle in `bundle`; `others` may have blobs that it lacks.
+    /// Reads the bundle in `bundle`; blobs that it lacks are read from `others`.
     pub fn open(
         bundle: Arc<dyn ImageSource>,
         others: impl IntoIterator<Item = Arc<dyn ImageSource>>,
@@ -50,14 +49,14 @@ impl Bundle {
         let name = sources.name();
         let lock = documents.read("lock", find(&contents.lock, "lock")?, MAX_LOCK_BYTES)?;
         let lock = Lock::parse(&format!("the lock in {name}"), &String::from_utf8_lossy(&lock))?;
-        let record =
-            documents.read("record", find(&contents.record, "record")?, MAX_RECORDING_BYTES as u64)?;
-        let record = Recording::parse(&record)?;
-        documents.check(&contents, &lock, &record, &index, &blobs)?;
-        Ok(Self { sources: Arc::new(sources), contents, blobs, digest, lock, record })
+        let recording = find(&contents.record, "recording")?;
+        let recording = documents.read("recording", recording, MAX_RECORDING_BYTES as u64)?;
+        let recording = Recording::parse(&recording)?;
+        documents.check(&contents, &lock, &recording, &index, &blobs)?;
+        Ok(Self { sources: Arc::new(sources), contents, blobs, digest, lock, recording })
     }
 
-    /// For messages.
+    /// The name for messages.
     pub fn name(&self) -> String {
         self.sources.name()
     }
@@ -72,12 +71,12 @@ impl Bundle {
         &self.lock
     }
 
-    /// The record in it: the one that the lock names.
-    pub fn record(&self) -> &Recording {
-        &self.record
+    /// The recording in it, which is the one that the lock names.
+    pub fn recording(&self) -> &Recording {
+        &self.recording
     }
 
-    /// An image of the lock; none if the bundle has another lock than that.
+    /// The image that the lock names; `None` if it is not an image of this bundle's lock.
     pub fn image(&self, locked: &LockedImage) -> Result<Option<Arc<dyn ImageSource>>, BundleError> {
         let Some(entry) = self.contents.images.get(&locked.digest) else { return Ok(None) };
         let documents = Documents { sources: &self.sources };
@@ -92,8 +91,8 @@ impl Bundle {
         })))
     }
 
-    /// The bundles that this one, or one of those that were named beside it, is a delta against,
-    /// as far as they were not named.
+    /// The digests of the bundles that this one, or one of the others, is a delta against and that
+    /// were not passed.
     pub(super) fn bases(&self) -> Vec<Digest> {
         let roots: Vec<Descriptor> =
             self.sources.iter().filter_map(|source| Some(source.root().ok()?.0)).collect();
@@ -103,7 +102,7 @@ impl Bundle {
     }
 }
 
-/// Reads documents and checks them.
+/// Reads and checks documents.
 struct Documents<'a> {
     sources: &'a Sources,
 }
@@ -117,62 +116,63 @@ impl Documents<'_> {
             return Err(SourceError::DigestMismatch { what, image, wanted, got }.into());
         }
         if root.media_type != media_type::INDEX {
-            return Err(self.not_a_bundle("it is no index, but one image or artifact"));
+            return Err(self.not_a_bundle("it is a single image or artifact, not an index"));
         }
         let index: Index = self.parse("index", &bytes)?;
         match index.extra.get("artifactType").and_then(|kind| kind.as_str()) {
             Some(BUNDLE_TYPE) => Ok((got, index)),
             Some(other) => Err(self.not_a_bundle(&format!("its artifact type is `{other}`"))),
-            None => Err(self.not_a_bundle("it is an image for several platforms")),
+            None => Err(self.not_a_bundle("it is an image index without an artifact type")),
         }
     }
 
-    /// The manifest that lists what is no image.
+    /// The contents manifest, which lists everything that is not an image.
     fn listing(&self, index: &Index) -> Result<Manifest, BundleError> {
         let is_listing = |entry: &&Descriptor| {
             entry.extra.get("artifactType").and_then(|kind| kind.as_str()) == Some(CONTENTS_TYPE)
         };
         let mut listings = index.manifests.iter().filter(is_listing);
         let (Some(listing), None) = (listings.next(), listings.next()) else {
-            return Err(self.contradiction("it has not one list of contents".to_owned()));
+            return Err(self.contradiction("it must have exactly one contents manifest".to_owned()));
         };
         let bytes = self.sources.manifest(listing)?;
         let mut verified = Vec::new();
-        Verified::new(&bytes[..], listing)
+        VerifiedReader::new(&bytes[..], listing)
             .read_to_end(&mut verified)
-            .map_err(|source| self.blob("the list of contents", listing, source))?;
-        self.parse("list of contents", &verified)
+            .map_err(|source| self.blob("the contents manifest", listing, source))?;
+        self.parse("contents manifest", &verified)
     }
 
     fn contents(&self, config: &Descriptor) -> Result<Contents, BundleError> {
         let bytes = self.read("contents", config, MAX_CONTENTS_BYTES)?;
         let version: Versions = self.parse("contents", &bytes)?;
         if version.version != VERSION {
-            let reason = format!("its version is {}, this carafe knows {VERSION}", version.version);
+            let reason =
+                format!("its version is {}, this version of carafe supports {VERSION}", version.version);
             return Err(self.not_a_bundle(&reason));
         }
         self.parse("contents", &bytes)
     }
 
-    /// What a lock, a record and the rest of a bundle owe each other.
+    /// Checks that the lock, the recording, the commits, the images and the bodies match each other.
     fn check(
         &self,
         contents: &Contents,
         lock: &Lock,
-        record: &Recording,
+        recording: &Recording,
         index: &Index,
         blobs: &BTreeMap<Digest, Descriptor>,
     ) -> Result<(), BundleError> {
         if lock.record != Some(contents.record) {
             let named = lock.record.map_or("none".to_owned(), |digest| digest.to_string());
-            let reason = format!("its record is {}, and its lock names {named}", contents.record);
+            let reason = format!("its recording is {}, but its lock names {named}", contents.record);
             return Err(self.contradiction(reason));
         }
         for app in &lock.apps {
             match contents.commits.get(&app.commit) {
                 Some(pack) if blobs.contains_key(pack) => {}
                 _ => {
-                    let reason = format!("it has no commit {} of app `{}`", app.commit, app.name);
+                    let reason = format!("commit {} of app `{}` is missing", app.commit, app.name);
                     return Err(self.contradiction(reason));
                 }
             }
@@ -183,28 +183,29 @@ impl Documents<'_> {
             if !entry.is_some_and(|entry| {
                 entry.root.digest == image.digest && manifests.contains(&entry.manifest.digest)
             }) {
-                let reason = format!("it has no image {} ({})", image.digest, image.reference);
+                let reason = format!("image {} ({}) is missing", image.digest, image.reference);
                 return Err(self.contradiction(reason));
             }
         }
         let fits = |(digest, size): &(Digest, u64)| {
             *size == 0 || blobs.get(digest).is_some_and(|blob| blob.size == *size)
         };
-        match record.bodies().into_iter().find(|body| !fits(body)) {
+        match recording.bodies().into_iter().find(|body| !fits(body)) {
             None => Ok(()),
-            Some((digest, size)) => Err(self
-                .contradiction(format!("it has no body {digest} of {size} bytes, which its record names"))),
+            Some((digest, size)) => Err(self.contradiction(format!(
+                "body {digest} of {size} bytes, which its recording names, is missing"
+            ))),
         }
     }
 
-    /// A small blob, whole and verified.
+    /// Reads and verifies a small blob.
     fn read(&self, what: &'static str, blob: &Descriptor, limit: u64) -> Result<Vec<u8>, BundleError> {
         if blob.size > limit {
             let (image, size) = (self.sources.name(), blob.size);
             return Err(SourceError::TooLarge { what, image, size, limit }.into());
         }
         let mut bytes = Vec::new();
-        Verified::new(self.sources.blob(blob)?, blob)
+        VerifiedReader::new(self.sources.blob(blob)?, blob)
             .read_to_end(&mut bytes)
             .map_err(|source| self.blob(what, blob, source))?;
         Ok(bytes)
@@ -228,12 +229,12 @@ impl Documents<'_> {
     }
 
     fn not_a_bundle(&self, reason: &str) -> BundleError {
-        let reason = carafe_layers::path::printable(reason.as_bytes());
+        let reason = carafe_layers::text::escape_bytes(reason.as_bytes());
         BundleError::NotABundle { name: self.sources.name(), reason }
     }
 }
 
-/// Read first, so that a bundle from the future is told apart from a broken one.
+/// Parsed first, to distinguish a newer format from a malformed document.
 #[derive(serde::Deserialize)]
 struct Versions {
     version: u32,

@@ -1,4 +1,4 @@
-//! A bundle's blobs, wherever they lie: in the bundle itself, or, of a delta, in those before it.
+//! The sources of a bundle's blobs: the bundle itself and, for a delta, the bundles before it.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -6,16 +6,16 @@ use std::sync::Arc;
 use carafe_layers::oci::Descriptor;
 use carafe_layers::source::{ImageSource, SourceError};
 
-/// The first is the bundle; all others are asked for what it lacks, in order.
+/// The first source is the bundle; blobs that it lacks are read from the others, in order.
 pub(super) struct Sources(Vec<Arc<dyn ImageSource>>);
 
 impl Sources {
-    /// The bundle, and those that may have what it lacks.
+    /// The bundle, and the bundles that may have the blobs that it lacks.
     pub fn new(bundle: Arc<dyn ImageSource>, others: impl IntoIterator<Item = Arc<dyn ImageSource>>) -> Self {
         Self([bundle].into_iter().chain(others).collect())
     }
 
-    /// All of them.
+    /// All sources, the bundle first.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn ImageSource>> {
         self.0.iter()
     }
@@ -24,7 +24,7 @@ impl Sources {
         &self.0[0]
     }
 
-    /// What the first one that has it says; the bundle's own answer if none has.
+    /// The result of the first source that has the blob; the bundle's own error if none has it.
     fn ask<T>(&self, ask: impl Fn(&dyn ImageSource) -> Result<T, SourceError>) -> Result<T, SourceError> {
         let own = ask(&**self.first());
         match own {

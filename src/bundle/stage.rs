@@ -24,43 +24,43 @@ use crate::materials::Materials;
 use crate::output::pushed_names;
 use crate::registry::{MountCandidates, PushReport, Reference};
 
-/// Where a bundle goes.
+/// The destination of a bundle.
 pub enum Output {
     /// An OCI layout.
     Directory(PathBuf),
     /// One tar file.
     Tar(PathBuf),
-    /// Names in registries.
+    /// References in registries.
     Registry(Vec<Reference>),
 }
 
-/// A bundle where it should be.
+/// A delivered bundle.
 pub struct Delivered {
-    /// Its digest; of a delta, that of the whole.
+    /// The digest; for a delta, that of the complete bundle.
     pub digest: Digest,
-    /// Under which it is found, with the digest.
+    /// The names of the bundle, with the digest.
     pub names: Vec<String>,
-    /// What was written, if it is a directory or a file.
+    /// What was written to a directory or a file.
     pub written: Option<Written>,
-    /// What was pushed, if it is in registries.
+    /// What was pushed to registries.
     pub pushed: Vec<PushReport>,
 }
 
-/// Puts everything together that a build of `lock` needs. Commits and images are brought here as
-/// for a build; the record's bodies must be here already.
+/// Gathers everything that a build of `lock` needs. Commits and images are fetched as for a build; the
+/// recorded response bodies must be in the cache already.
 pub fn gather(
     spec: &Spec,
     lock: &Lock,
-    record: &Recording,
+    recording: &Recording,
     scratch: &Scratch,
     context: &Context,
 ) -> miette::Result<BundleBuilder> {
     let apps = fetch_apps(spec, &lock.apps, &context.commits, &context.progress)?;
     let images = [image(spec, &lock.build_image, context)?, image(spec, &lock.base_image, context)?];
     let bodies = BodyStore::of(&context.cache)?;
-    let ingredients = BundleInputs {
+    let inputs = BundleInputs {
         lock,
-        record,
+        recording,
         apps: &apps,
         images: &images,
         commits: &context.commits,
@@ -70,13 +70,13 @@ pub fn gather(
     fs::create_dir(&directory)
         .into_diagnostic()
         .wrap_err_with(|| format!("failed to create `{}`", directory.display()))?;
-    Ok(BundleBuilder::gather(&ingredients, &directory)?)
+    Ok(BundleBuilder::gather(&inputs, &directory)?)
 }
 
-/// Writes a bundle where it should go; against `base`, if there is one, only what that lacks. A
-/// registry is never sent what it has.
+/// Delivers a bundle to `output`. With `base`, writes a delta: only the blobs that `base` lacks. A
+/// registry receives only the blobs that it does not have.
 pub fn deliver(
-    draft: &BundleBuilder,
+    builder: &BundleBuilder,
     output: &Output,
     base: Option<&ImageName>,
     context: &Context,
@@ -85,49 +85,55 @@ pub fn deliver(
         Some(base) => Some(Delta::against(&*base.open(&context.registry, None)?)?),
         None => None,
     };
-    let (digest, delta, progress) = (draft.digest(), delta.as_ref(), &context.progress);
+    let (digest, delta, progress) = (builder.digest(), delta.as_ref(), &context.progress);
     let local = |kind: &str, path: &Path, written| {
         let names = vec![format!("{kind}:{}@{digest}", path.display())];
         Delivered { digest, names, written: Some(written), pushed: Vec::new() }
     };
     Ok(match output {
-        Output::Directory(path) => local("oci", path, to_directory(draft, path, delta, progress)?),
-        Output::Tar(path) => local("oci-archive", path, to_tar(draft, path, delta, progress)?),
+        Output::Directory(path) => local("oci", path, to_directory(builder, path, delta, progress)?),
+        Output::Tar(path) => local("oci-archive", path, to_tar(builder, path, delta, progress)?),
         Output::Registry(targets) => {
-            let known = MountCandidates::default();
-            let pushed =
-                context.registry.push_graph(draft.graph(), draft.source(), targets, &known, progress)?;
+            let candidates = MountCandidates::default();
+            let pushed = context.registry.push_graph(
+                builder.graph(),
+                builder.source(),
+                targets,
+                &candidates,
+                progress,
+            )?;
             Delivered { digest, names: pushed_names(&pushed), written: None, pushed }
         }
     })
 }
 
-/// The record that the lock at `path` names.
-pub fn record(lock: &Lock, path: &Path, context: &Context) -> miette::Result<Recording> {
-    let none = || BundleError::NoRecord { lock: path.display().to_string() };
+/// The recording that the lock at `path` names.
+pub fn recording(lock: &Lock, path: &Path, context: &Context) -> miette::Result<Recording> {
+    let none = || BundleError::NoRecording { lock: path.display().to_string() };
     recording::find(lock.record.ok_or_else(none)?, &recording::record_path(path), context)
 }
 
-/// Opens a bundle: the first of `names`; the others may have what it lacks.
+/// Opens the bundle that the first of `names` names; blobs that it lacks are read from the others.
 pub fn open(names: &[ImageName], context: &Context) -> miette::Result<Bundle> {
     let mut sources = Vec::<Arc<dyn ImageSource>>::new();
     for name in names {
         sources.push(name.open(&context.registry, None)?);
     }
     let mut sources = sources.into_iter();
-    let bundle = sources.next().ok_or_else(|| miette!("no bundle is named"))?;
+    let bundle = sources.next().ok_or_else(|| miette!(help = "pass `--bundle`", "no bundle is given"))?;
     Ok(Bundle::open(bundle, sources)?)
 }
 
-/// Brings what is in a bundle into this machine's stores: what is left for a build is its lock.
+/// Imports a bundle's commits and bodies into the stores of this machine, and returns its lock for a
+/// build.
 pub fn unpack(bundle: &Bundle, context: &Context) -> miette::Result<Locked> {
     let bodies = BodyStore::of(&context.cache)?;
     let apps = bundle.unpack(&context.commits, &bodies, &context.progress)?;
-    let network = Network::replay(bundle.record().clone());
+    let network = Network::replay(bundle.recording().clone());
     Ok(Locked { lock: bundle.lock().clone(), apps: Some(apps), network })
 }
 
-/// Everything that is in a bundle.
+/// The list of everything in a bundle.
 pub fn list(bundle: &Bundle, scratch: &Scratch, context: &Context) -> miette::Result<Materials> {
     let unpacked = Store::new(&Cache::at(&scratch.path().join("commits"))?)?;
     Ok(bundle.materials(&BodyStore::of(&context.cache)?, &unpacked))

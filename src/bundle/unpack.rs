@@ -1,4 +1,4 @@
-//! From a bundle into this machine's stores.
+//! Imports a bundle into the stores of this machine.
 
 use std::io::Read;
 use std::sync::{Mutex, PoisonError};
@@ -9,21 +9,22 @@ use carafe_builder::lock::{LockedApp, PinnedApp};
 use carafe_builder::progress::{Progress, Stage, Unit};
 use carafe_layers::oci::{Descriptor, total_size};
 use carafe_layers::source::{ImageSource, SourceError};
-use carafe_layers::verified::Verified;
+use carafe_layers::verified::VerifiedReader;
 use flate2::read::GzDecoder;
 
 use super::error::BundleError;
 use super::open::Bundle;
 use crate::parallel;
 
-/// BodyStore that are read at once: most are small, and a registry takes its time for each.
+/// The maximum number of blobs that are read in parallel: most are small, and a registry adds latency
+/// to each.
 const MAX_PARALLEL: usize = 8;
 
 impl Bundle {
-    /// Brings the commits and the bodies into the stores, as far as they are not there; what gets
-    /// there is whole and has the digest that names it. Returns the lock's apps.
+    /// Imports the commits and bodies that the stores lack. Every imported object is complete and
+    /// matches its digest. Returns the apps of the lock.
     ///
-    /// Blobs that are nowhere to be found are all named in one error.
+    /// All missing blobs are reported in one error.
     pub fn unpack(
         &self,
         commits: &Store,
@@ -31,14 +32,14 @@ impl Bundle {
         progress: &Progress,
     ) -> Result<Vec<PinnedApp>, BundleError> {
         let missing = Missing::default();
-        // An empty body is no blob.
+        // An empty body is not stored as a blob.
         bodies.put(std::io::empty())?;
-        let record = self.record().bodies();
-        let wanted: Vec<&Descriptor> = record.keys().filter_map(|body| self.blobs.get(body)).collect();
+        let recorded = self.recording().bodies();
+        let wanted: Vec<&Descriptor> = recorded.keys().filter_map(|body| self.blobs.get(body)).collect();
         let total = total_size(wanted.iter().copied());
         let task = progress.task(Stage::Fetch, "bundle", Some(total), Unit::Bytes);
         parallel::map(wanted, MAX_PARALLEL, |body| {
-            // One that is damaged is as good as not there, and has to be brought again.
+            // `open` returns nothing for a damaged body too, which is imported again.
             if bodies.open(&body.digest)?.is_none()
                 && let Some(stream) = missing.open(self, body)?
             {
@@ -51,13 +52,13 @@ impl Bundle {
         let apps = parallel::map(self.lock().apps.iter().collect(), MAX_PARALLEL, |app: &LockedApp| {
             self.commit(app, commits, &missing)
         })?;
-        missing.none(self)?;
-        task.finish(format!("{} bodies, {} commits", record.len(), apps.len()));
+        missing.into_result(self)?;
+        task.finish(format!("{} bodies, {} commits", recorded.len(), apps.len()));
         Ok(apps.into_iter().flatten().collect())
     }
 
     fn body(&self, bodies: &BodyStore, body: &Descriptor, stream: impl Read) -> Result<(), BundleError> {
-        match bodies.put(Verified::new(stream, body)) {
+        match bodies.put(VerifiedReader::new(stream, body)) {
             Ok(_) => Ok(()),
             Err(carafe_builder::egress::BodyStoreError::Source(source)) => {
                 Err(self.damaged("body", body, source))
@@ -66,7 +67,7 @@ impl Bundle {
         }
     }
 
-    /// The app with its commit in the store; nothing if its pack is missing.
+    /// The app, with its commit in the store; `None` if its pack is missing.
     fn commit(
         &self,
         app: &LockedApp,
@@ -81,18 +82,18 @@ impl Bundle {
                     return Ok(None);
                 };
                 let Some(stream) = missing.open(self, pack)? else { return Ok(None) };
-                commits.import(&app.commit, GzDecoder::new(Verified::new(stream, pack)))?
+                commits.import(&app.commit, GzDecoder::new(VerifiedReader::new(stream, pack)))?
             }
         };
         if (&checkout.tree, checkout.time) != (&app.tree, app.time) {
             let name = self.name();
-            let reason = format!("commit {} of app `{}` is not what its lock says", app.commit, app.name);
+            let reason = format!("commit {} of app `{}` does not match its lock", app.commit, app.name);
             return Err(BundleError::Contradiction { name, reason });
         }
         Ok(Some(PinnedApp { locked: app.clone(), checkout }))
     }
 
-    /// Whether the images' layers are there. They are read and verified by who uses them.
+    /// Notes the missing layers of the images. The layers are verified when they are used.
     fn image_layers(&self, missing: &Missing) -> Result<(), BundleError> {
         for entry in self.contents.images.values() {
             let graph = carafe_layers::graph::Graph::at(&*self.sources, &entry.manifest)?;
@@ -113,7 +114,7 @@ impl Bundle {
 struct Missing(Mutex<Vec<Descriptor>>);
 
 impl Missing {
-    /// Opens a blob, or notes that it is nowhere.
+    /// Opens a blob, or notes that it is missing.
     fn open(&self, bundle: &Bundle, blob: &Descriptor) -> Result<Option<Box<dyn Read + Send>>, BundleError> {
         match bundle.sources.blob(blob) {
             Ok(stream) => Ok(Some(stream)),
@@ -125,7 +126,7 @@ impl Missing {
         }
     }
 
-    fn none(self, bundle: &Bundle) -> Result<(), BundleError> {
+    fn into_result(self, bundle: &Bundle) -> Result<(), BundleError> {
         let mut missing = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         missing.sort_by_key(|blob| blob.digest);
         match missing.is_empty() {

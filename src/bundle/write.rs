@@ -1,4 +1,4 @@
-//! From a draft to a directory or a tar, whole or as a delta.
+//! Writes a bundle to a directory or a tar file, complete or as a delta.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,8 +6,9 @@ use std::path::Path;
 use carafe_builder::progress::{Progress, Stage, Unit};
 use carafe_layers::archive::ArchiveFile;
 use carafe_layers::digest::Digest;
-use carafe_layers::graph::{Document, Graph};
+use carafe_layers::graph::Graph;
 use carafe_layers::layout::{ImageSink, LayoutWriter};
+use carafe_layers::oci::Document;
 use carafe_layers::oci::{Descriptor, total_size};
 use carafe_layers::source::ImageSource;
 
@@ -15,14 +16,14 @@ use super::builder::BundleBuilder;
 use super::contents::DELTA_BASE;
 use super::error::BundleError;
 
-/// What a bundle need not bring along, because whoever gets it has it from an earlier one.
+/// The blobs that a delta bundle omits, because its recipient has them from an earlier bundle.
 pub struct Delta {
     base: Digest,
     blobs: BTreeSet<Digest>,
 }
 
 impl Delta {
-    /// Against this bundle: only its documents are read.
+    /// A delta against `base`; only the documents of `base` are read.
     pub fn against(base: &dyn ImageSource) -> Result<Self, BundleError> {
         let graph = Graph::read(base)?;
         let blobs = graph.blobs().map(|blob| blob.digest).collect();
@@ -30,92 +31,92 @@ impl Delta {
     }
 }
 
-/// What was written.
+/// A summary of what was written.
 #[derive(Clone, Copy, Debug)]
 pub struct Written {
-    /// The bundle's digest: a delta has that of the whole.
+    /// The digest of the bundle; for a delta, that of the complete bundle.
     pub digest: Digest,
-    /// Blobs in it.
+    /// The number of blobs written.
     pub blobs: usize,
-    /// Their bytes.
+    /// The total size of these blobs, in bytes.
     pub bytes: u64,
-    /// Blobs that a delta left out.
-    pub left_out: usize,
+    /// The number of blobs that a delta omits.
+    pub omitted: usize,
 }
 
-/// Writes the bundle into an OCI layout. What is in the directory already is not written again; it
-/// becomes the one bundle that the directory's index names.
+/// Writes the bundle into an OCI layout. Blobs that the directory already has are not written again.
+/// The bundle becomes the only entry of the layout's index.
 pub fn to_directory(
-    draft: &BundleBuilder,
+    builder: &BundleBuilder,
     directory: &Path,
     delta: Option<&Delta>,
     progress: &Progress,
 ) -> Result<Written, BundleError> {
     let layout = LayoutWriter::create(directory)?;
-    let plan = Plan::new(draft, delta);
+    let plan = Plan::new(builder, delta);
     let written = plan.fill(&layout, directory, progress)?;
     layout.finish(&plan.root, &[])?;
     Ok(written)
 }
 
-/// Writes the bundle as one tar file, which replaces what is there when it is whole. Equal bundles
-/// give equal files.
+/// Writes the bundle as one tar file, which replaces an existing file only when it is complete. Equal
+/// bundles give equal files.
 pub fn to_tar(
-    draft: &BundleBuilder,
+    builder: &BundleBuilder,
     path: &Path,
     delta: Option<&Delta>,
     progress: &Progress,
 ) -> Result<Written, BundleError> {
-    let plan = Plan::new(draft, delta);
+    let plan = Plan::new(builder, delta);
     let archive = ArchiveFile::oci(path, vec![plan.root.clone()])?;
     let written = plan.fill(&archive, path, progress)?;
     archive.close()?;
     Ok(written)
 }
 
-/// What is written where.
+/// What is written to one destination.
 struct Plan<'a> {
-    draft: &'a BundleBuilder,
-    /// With a word about what was left out.
+    builder: &'a BundleBuilder,
+    /// For a delta, annotated with the digest of its base.
     root: Descriptor,
     blobs: Vec<&'a Descriptor>,
-    left_out: usize,
+    omitted: usize,
 }
 
 impl<'a> Plan<'a> {
-    fn new(draft: &'a BundleBuilder, delta: Option<&Delta>) -> Self {
-        let mut root = draft.graph().root.descriptor.clone();
-        let all: Vec<_> = draft.graph().blobs().collect();
-        let Some(delta) = delta else { return Self { draft, root, blobs: all, left_out: 0 } };
+    fn new(builder: &'a BundleBuilder, delta: Option<&Delta>) -> Self {
+        let mut root = builder.graph().root.descriptor.clone();
+        let all: Vec<_> = builder.graph().blobs().collect();
+        let Some(delta) = delta else { return Self { builder, root, blobs: all, omitted: 0 } };
         let count = all.len();
         let stays =
-            |blob: &&Descriptor| draft.is_essential(&blob.digest) || !delta.blobs.contains(&blob.digest);
+            |blob: &&Descriptor| builder.is_essential(&blob.digest) || !delta.blobs.contains(&blob.digest);
         let blobs: Vec<_> = all.into_iter().filter(stays).collect();
-        let left_out = count - blobs.len();
-        if left_out > 0 {
+        let omitted = count - blobs.len();
+        if omitted > 0 {
             root.annotations.insert(DELTA_BASE.to_owned(), delta.base.to_string());
         }
-        Self { draft, root, blobs, left_out }
+        Self { builder, root, blobs, omitted }
     }
 
-    /// The documents, then the blobs.
+    /// Writes the documents, then the blobs.
     fn fill(&self, sink: &dyn ImageSink, path: &Path, progress: &Progress) -> Result<Written, BundleError> {
         let bytes = total_size(self.blobs.iter().copied());
         let task = progress.task(Stage::Pack, path.display().to_string(), Some(bytes), Unit::Bytes);
-        let (name, left_out) = (self.draft.source().name(), self.left_out);
-        for Document { descriptor, bytes } in self.draft.graph().documents() {
+        let (name, omitted) = (self.builder.source().name(), self.omitted);
+        for Document { descriptor, bytes } in self.builder.graph().documents() {
             sink.put(descriptor, &mut &bytes[..], Path::new(&name))?;
         }
         for blob in &self.blobs {
             if !sink.contains(blob) {
-                sink.put(blob, &mut *self.draft.source().blob(blob)?, Path::new(&name))?;
+                sink.put(blob, &mut *self.builder.source().blob(blob)?, Path::new(&name))?;
             }
             task.advance(blob.size);
         }
-        task.finish(match left_out {
+        task.finish(match omitted {
             0 => format!("{} blobs", self.blobs.len()),
-            left_out => format!("{} blobs, {left_out} left out", self.blobs.len()),
+            omitted => format!("{} blobs, {omitted} omitted", self.blobs.len()),
         });
-        Ok(Written { digest: self.root.digest, blobs: self.blobs.len(), bytes, left_out })
+        Ok(Written { digest: self.root.digest, blobs: self.blobs.len(), bytes, omitted })
     }
 }

@@ -14,7 +14,7 @@ use super::exit;
 use super::inputs::{RunArguments, SpecArguments};
 use crate::build::lock::check;
 use crate::bundle;
-use crate::bundle::stage::{Delivered, Output, deliver, gather, open, record};
+use crate::bundle::stage::{Delivered, Output, deliver, gather, open, recording};
 use crate::images::ImageName;
 use crate::materials;
 use crate::output;
@@ -63,9 +63,9 @@ pub fn run(arguments: &BundleArguments) -> miette::Result<u8> {
     })?;
     check(&lock, &spec, &path)?;
     let context = arguments.run.context(Some(&spec), &targets, Isolation::Namespaces)?;
-    let record = record(&lock, &path, &context)?;
+    let recording = recording(&lock, &path, &context)?;
     let scratch = context.cache.scratch()?;
-    let draft = gather(&spec, &lock, &record, &scratch, &context)?;
+    let draft = gather(&spec, &lock, &recording, &scratch, &context)?;
     let done = deliver(&draft, &output, arguments.delta_from.as_ref(), &context)?;
     show(arguments, &done);
     Ok(exit::DONE)
@@ -90,7 +90,7 @@ fn list(bundle: &ImageName, run: &RunArguments) -> miette::Result<u8> {
 fn show(arguments: &BundleArguments, done: &Delivered) {
     if arguments.run.json {
         let written =
-            done.written.map(|it| json!({"blobs": it.blobs, "size": it.bytes, "left_out": it.left_out}));
+            done.written.map(|it| json!({"blobs": it.blobs, "size": it.bytes, "left_out": it.omitted}));
         return output::emit(&json!({
             "event": "result",
             "digest": done.digest,

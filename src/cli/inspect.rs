@@ -2,8 +2,8 @@
 
 use carafe_builder::sandbox::Isolation;
 use carafe_layers::oci::ImageConfig;
-use carafe_layers::path::printable;
 use carafe_layers::source::{ResolvedImage, resolve};
+use carafe_layers::text::escape_bytes;
 use clap::Args;
 use miette::miette;
 use serde_json::json;
@@ -73,13 +73,13 @@ fn text(name: &str, image: &ResolvedImage, lock: Option<&str>) -> String {
     ];
     // Whoever made the image wrote all of it.
     let shown = lines.iter().filter(|(_, value)| !value.is_empty());
-    let shown = shown.map(|(key, value)| format!("{key:<10}  {}\n", printable(value.as_bytes())));
+    let shown = shown.map(|(key, value)| format!("{key:<10}  {}\n", escape_bytes(value.as_bytes())));
     let mut text: String = shown.collect();
     text.push('\n');
     text.push_str(&output::layer_table(&output::image_rows(image, &[]), &[]));
     if let Some(lock) = lock {
         text.push('\n');
-        text.extend(lock.lines().map(|line| printable(line.as_bytes()) + "\n"));
+        text.extend(lock.lines().map(|line| escape_bytes(line.as_bytes()) + "\n"));
     }
     text
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use carafe_builder::spec::Network;
-use carafe_layers::diff::{Pair, Repeated};
+use carafe_layers::diff::{DuplicateBlobs, ImagePair};
 use clap::Args;
 use miette::miette;
 
@@ -72,13 +72,13 @@ pub fn run(arguments: &VerifyArguments) -> miette::Result<u8> {
     claims.check_base(&image, &context)?;
     // Before the rebuild: what is no image is told in seconds.
     let mut reading = reading();
-    let contents = read(&image, &mut reading, Repeated::Read, &context.progress)?;
+    let contents = read(&image, &mut reading, DuplicateBlobs::Verify, &context.progress)?;
     let scratch = context.cache.scratch()?;
     let built = pipeline::rebuild(&claims, arguments.keep.as_deref(), &scratch, &context)?;
     let again = rebuilt(&built, &context)?;
     // The base's layers among them: the rebuilt image names them by digest, and so does this one.
-    let rebuilt = read(&again, &mut reading, Repeated::Skipped, &context.progress)?;
-    let pair = Pair::of(rebuilt, contents);
+    let rebuilt = read(&again, &mut reading, DuplicateBlobs::Skip, &context.progress)?;
+    let pair = ImagePair::of(rebuilt, contents);
     let report = VerifyReport::new(arguments.level, DiffReport::of(&again, &image, &pair)?);
     if !arguments.run.quiet {
         let form = Form::of(arguments.run.json, arguments.markdown);

@@ -2,21 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use carafe_layers::diff::{Item, Notes};
-use carafe_layers::path::printable;
+use carafe_layers::diff::{Extractor, Item};
+use carafe_layers::text::escape_bytes;
 use serde::Deserialize;
 
 /// Versions by name; a name may be there more than once.
 pub(super) type Versions = BTreeMap<String, BTreeSet<String>>;
 
 /// What is read of contents: `sites/apps.json`, and the version in each `package.json`.
-pub(super) const NOTES: Notes = Notes { wanted, note };
+pub(super) const NOTES: Extractor = Extractor { selects, extract };
 
-fn wanted(path: &[u8]) -> bool {
+fn selects(path: &[u8]) -> bool {
     path.ends_with(APPS_JSON) || node_package(path).is_some()
 }
 
-fn note(path: &[u8], content: &[u8]) -> Option<Box<str>> {
+fn extract(path: &[u8], content: &[u8]) -> Option<Box<str>> {
     #[derive(Deserialize)]
     struct PackageJson {
         version: String,
@@ -25,7 +25,7 @@ fn note(path: &[u8], content: &[u8]) -> Option<Box<str>> {
         true => String::from_utf8(content.to_vec()).ok().map(String::into_boxed_str),
         false => {
             let package: PackageJson = serde_json::from_slice(content).ok()?;
-            Some(printable(package.version.as_bytes()).into_boxed_str())
+            Some(escape_bytes(package.version.as_bytes()).into_boxed_str())
         }
     }
 }
@@ -59,13 +59,13 @@ impl Inventory {
         if let Some((name, version)) = python_package(&file.path) {
             note(|all| &mut all.python, name, version);
         } else if let Some(name) = node_package(&file.path) {
-            let version = file.note.as_deref().unwrap_or("no version");
+            let version = file.extract.as_deref().unwrap_or("no version");
             note(|all| &mut all.node, name, version.to_owned());
         } else if let Some((name, hash)) = bundle(&file.path) {
             note(|all| &mut all.assets, name, hash);
         } else if is_hook(&file.path) {
-            note(|all| &mut all.hooks, printable(&file.path), file.content.to_string());
-        } else if let Some(text) = file.note.as_deref().filter(|_| file.path.ends_with(APPS_JSON)) {
+            note(|all| &mut all.hooks, escape_bytes(&file.path), file.content.to_string());
+        } else if let Some(text) = file.extract.as_deref().filter(|_| file.path.ends_with(APPS_JSON)) {
             apps(text).into_iter().for_each(|(name, version)| note(|all| &mut all.apps, name, version));
         }
     }
@@ -78,7 +78,7 @@ fn python_package(path: &[u8]) -> Option<(String, String)> {
     let [b"METADATA", info, b"site-packages", python, b"lib", b"env"] = known else { return None };
     let info = info.strip_suffix(b".dist-info").filter(|_| python.starts_with(b"python"))?;
     let dash = info.iter().position(|byte| *byte == b'-')?;
-    Some((printable(&info[..dash]), printable(&info[dash + 1..])))
+    Some((escape_bytes(&info[..dash]), escape_bytes(&info[dash + 1..])))
 }
 
 /// `…/apps/frappe/node_modules/a/node_modules/@b/c/package.json` is `frappe: a > @b/c`.
@@ -94,7 +94,7 @@ pub(crate) fn node_package(path: &[u8]) -> Option<String> {
     if last.is_empty() || slashes != usize::from(last.starts_with(b"@")) {
         return None;
     }
-    Some(format!("{}: {}", printable(app), printable(&packages.join(b" > ".as_slice()))))
+    Some(format!("{}: {}", escape_bytes(app), escape_bytes(&packages.join(b" > ".as_slice()))))
 }
 
 /// `…/dist/css/desk.bundle.ABCD1234.css` is `…/dist/css/desk.bundle.css` with `ABCD1234`.
@@ -111,7 +111,7 @@ fn bundle(path: &[u8]) -> Option<(String, String)> {
         return None;
     }
     let stable = [directory, b"/", &name[..at - 1], end].concat();
-    Some((printable(&stable), printable(hash)))
+    Some((escape_bytes(&stable), escape_bytes(hash)))
 }
 
 fn is_hook(path: &[u8]) -> bool {
@@ -139,7 +139,7 @@ fn apps(text: &str) -> Vec<(String, String)> {
         _ => app.version.unwrap_or_default(),
     };
     let apps: BTreeMap<String, App> = serde_json::from_str(text).unwrap_or_default();
-    let shown = |text: &str| printable(text.as_bytes());
+    let shown = |text: &str| escape_bytes(text.as_bytes());
     apps.into_iter().map(|(name, app)| (shown(&name), shown(&version(app)))).collect()
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use carafe_builder::git::{Distance, RefKind};
 use carafe_builder::lock::{Lock, LockError, LockedApp, LockedImage, LockedSource};
 use carafe_builder::progress::{Progress, Stage, Unit};
-use carafe_layers::diff::{Contents, Pair, Reading, Repeated, Side, Trees, limits};
+use carafe_layers::diff::{DuplicateBlobs, ImageContents, ImagePair, LayerReader, Side, Trees, limits};
 use carafe_layers::oci::Platform;
 use carafe_layers::source::{ImageSource, ResolvedImage, SourceError, resolve};
 use carafe_layers::unpack::UnpackError;
@@ -75,22 +75,22 @@ impl Opened {
 }
 
 /// Reads images one after the other, with what [`frappe_changes`] wants to know noted.
-pub fn reading<'a>() -> Reading<'a> {
-    Reading::new(&limits(), &NOTES)
+pub fn reading<'a>() -> LayerReader<'a> {
+    LayerReader::new(&limits(), &NOTES)
 }
 
 /// Reads and verifies all layers of an image; `repeated` is about those that one before it had.
 pub fn read<'a>(
     image: &'a Opened,
-    reading: &mut Reading<'a>,
-    repeated: Repeated,
+    reading: &mut LayerReader<'a>,
+    repeated: DuplicateBlobs,
     progress: &Progress,
-) -> Result<Contents<'a>, UnpackError> {
+) -> Result<ImageContents<'a>, UnpackError> {
     let side = image.side();
     let task = progress.task(Stage::Fetch, "layers", Some(side.bytes()), Unit::Bytes);
     let done = std::cell::Cell::new(0);
     let advance = |bytes: u64| task.advance(bytes.saturating_sub(done.replace(bytes)));
-    let contents = reading.image(side, repeated, &advance)?;
+    let contents = reading.read(side, repeated, &advance)?;
     task.finish(format!("read and verified: {}", image.source.name()));
     Ok(contents)
 }
@@ -100,10 +100,10 @@ pub fn read_both<'a>(
     want: &'a Opened,
     got: &'a Opened,
     progress: &Progress,
-) -> Result<Pair<'a>, UnpackError> {
+) -> Result<ImagePair<'a>, UnpackError> {
     let mut reading = reading();
-    let want = read(want, &mut reading, Repeated::Read, progress)?;
-    Ok(Pair::of(want, read(got, &mut reading, Repeated::Read, progress)?))
+    let want = read(want, &mut reading, DuplicateBlobs::Verify, progress)?;
+    Ok(ImagePair::of(want, read(got, &mut reading, DuplicateBlobs::Verify, progress)?))
 }
 
 /// Something with a name and a version that is not the same in both.

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 
 use carafe_builder::git::Distance;
 use carafe_layers::diff::{
-    Cause, Difference, DocumentChange, EntryChange, LayerChange, Pair, PlacedLayer, documents,
+    Cause, Difference, DocumentChange, EntryChange, ImagePair, LayerChange, PlacedLayer, documents,
 };
-use carafe_layers::path::printable;
+use carafe_layers::text::escape_bytes;
 use carafe_layers::unpack::UnpackError;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ pub struct DiffReport<'a> {
 
 impl<'a> DiffReport<'a> {
     /// Compares everything that was read.
-    pub fn of(want: &'a Opened, got: &'a Opened, pair: &'a Pair<'a>) -> Result<Self, UnpackError> {
+    pub fn of(want: &'a Opened, got: &'a Opened, pair: &'a ImagePair<'a>) -> Result<Self, UnpackError> {
         let trees = pair.trees()?;
         Ok(Self {
             frappe: frappe_changes(want, got, &trees),
@@ -179,14 +179,14 @@ fn document(change: &DocumentChange) -> Row {
         pointer => pointer,
     };
     let shown = |value: &Option<Value>| value.as_ref().map(brief).unwrap_or_default();
-    let name = format!("{}{}", change.document, printable(pointer.as_bytes()));
+    let name = format!("{}{}", change.document, escape_bytes(pointer.as_bytes()));
     Row { name, want: shown(&change.want), got: shown(&change.got) }
 }
 
 /// A value's beginning: a label may hold a whole lock.
 fn brief(value: &Value) -> String {
     const MAX_VALUE_CHARS: usize = 80;
-    let text = printable(value.to_string().as_bytes());
+    let text = escape_bytes(value.to_string().as_bytes());
     match text.chars().count() {
         0..=MAX_VALUE_CHARS => text,
         _ => text.chars().take(MAX_VALUE_CHARS).chain("...".chars()).collect(),
@@ -206,7 +206,7 @@ fn layer(change: &LayerChange) -> Row {
             _ => format!("{cause} {count}"),
         })
         .collect();
-    let name = change.name.as_deref().map(|name| printable(name.as_bytes())).unwrap_or_default();
+    let name = change.name.as_deref().map(|name| escape_bytes(name.as_bytes())).unwrap_or_default();
     let shown = |layer: &Option<PlacedLayer>| layer.as_ref().map(placed).unwrap_or_default();
     Row {
         name: format!("{name} [{}]", causes.join(", ")).trim_start().to_owned(),
@@ -225,5 +225,5 @@ fn entry(change: &EntryChange<'_>, cause: Cause) -> Option<Row> {
 }
 
 pub(crate) fn shown_path(change: &EntryChange<'_>) -> String {
-    if change.path().is_empty() { "/".to_owned() } else { printable(change.path()) }
+    if change.path().is_empty() { "/".to_owned() } else { escape_bytes(change.path()) }
 }

@@ -11,8 +11,8 @@ use carafe_layers::digest::Digest;
 use carafe_layers::image::layer_names;
 use carafe_layers::layout::LayoutSource;
 use carafe_layers::oci::Descriptor;
-use carafe_layers::path::printable;
 use carafe_layers::source::{ImageSource, ResolvedImage, SourceError};
+use carafe_layers::text::escape_bytes;
 
 use crate::registry::{ParseReferenceError, Reference, Registry};
 
@@ -101,8 +101,8 @@ impl fmt::Display for ImageName {
             Self::Layout { path, reference } => (LAYOUT, path, reference),
             Self::Archive { kind, path, reference } => (kind.prefix(), path, reference),
         };
-        write!(f, "{prefix}{}", printable(path.as_os_str().as_encoded_bytes()))?;
-        reference.as_ref().map_or(Ok(()), |name| write!(f, ":{}", printable(name.as_bytes())))
+        write!(f, "{prefix}{}", escape_bytes(path.as_os_str().as_encoded_bytes()))?;
+        reference.as_ref().map_or(Ok(()), |name| write!(f, ":{}", escape_bytes(name.as_bytes())))
     }
 }
 

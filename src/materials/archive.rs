@@ -1,42 +1,42 @@
-//! Looks into a package for the file in which it describes itself. A package that cannot be read
-//! has no description; what it may cost to find out is limited.
+//! Reads the metadata file inside a package. A package that cannot be read has no metadata; sizes and
+//! counts are limited.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 
-use carafe_layers::untar::TarReader;
+use carafe_layers::tar_reader::TarReader;
 use flate2::bufread::MultiGzDecoder;
 use zip::ZipArchive;
 
 use super::Kind;
-use super::package::{About, Form, Guess, node, python};
+use super::package::{Form, Guess, Metadata, node, python};
 
-/// Bytes of the largest description.
+/// The maximum size of a metadata file, in bytes.
 const MAX_TEXT_BYTES: u64 = 1 << 20;
-/// Bytes that are unpacked in search of one.
+/// The maximum number of bytes that are decompressed to find it.
 const MAX_UNPACKED_BYTES: u64 = 1 << 30;
-/// Members that are looked at.
+/// The maximum number of archive members that are inspected.
 const MAX_ARCHIVE_MEMBERS: usize = 200_000;
 
-/// What the package in `body` says about itself.
-pub(super) fn look_into(guess: &Guess, body: File) -> Option<About> {
+/// The metadata of the package in `body`.
+pub(super) fn metadata(guess: &Guess, body: File) -> Option<Metadata> {
     match guess.form {
         Form::Zip => zip(body),
         Form::TarGzip => tar(guess.kind, body),
     }
 }
 
-/// A wheel, or an sdist as a zip.
-fn zip(body: impl Read + Seek) -> Option<About> {
+/// A wheel, or an sdist in zip format.
+fn zip(body: impl Read + Seek) -> Option<Metadata> {
     let mut archive = ZipArchive::new(BufReader::new(body)).ok()?;
     let names = archive.file_names().take(MAX_ARCHIVE_MEMBERS).filter_map(Result::ok);
-    let name = names.into_iter().find(|name| describes_wheel(name))?.into_owned();
+    let name = names.into_iter().find(|name| is_metadata_file(name))?.into_owned();
     let mut text = Vec::new();
     archive.by_name(&name).ok()?.take(MAX_TEXT_BYTES).read_to_end(&mut text).ok()?;
     Some(python(&String::from_utf8_lossy(&text)))
 }
 
-fn describes_wheel(name: &str) -> bool {
+fn is_metadata_file(name: &str) -> bool {
     match name.split_once('/') {
         Some((directory, "METADATA")) => directory.ends_with(".dist-info"),
         Some((_, file)) => file == "PKG-INFO",
@@ -44,8 +44,8 @@ fn describes_wheel(name: &str) -> bool {
     }
 }
 
-/// A node package, an sdist, or a snapshot of a repository, which may be either.
-fn tar(kind: Kind, body: impl Read) -> Option<About> {
+/// A Node package, an sdist, or a snapshot of a repository, which may be either.
+fn tar(kind: Kind, body: impl Read) -> Option<Metadata> {
     let unpacked = MultiGzDecoder::new(BufReader::new(body)).take(MAX_UNPACKED_BYTES);
     let mut tar = TarReader::new(BufReader::new(unpacked));
     let mut found = None;
@@ -64,7 +64,7 @@ fn tar(kind: Kind, body: impl Read) -> Option<About> {
             return Some(python(&text));
         }
         found = node(&text);
-        // A python package may have a package.json as well, a node package no PKG-INFO.
+        // A Python package may contain a package.json too; a Node package has no PKG-INFO.
         if kind == Kind::Node && found.is_some() {
             break;
         }
@@ -90,10 +90,10 @@ mod tests {
     }
 
     #[test]
-    fn packages_are_known_by_their_own_files() {
+    fn reads_the_metadata_file_of_each_kind_of_package() {
         let info = "Name: a\nVersion: 1\n";
         let json = r#"{"name":"b","version":"2"}"#;
-        let name = |about: Option<About>| about.and_then(|about| about.name);
+        let name = |metadata: Option<Metadata>| metadata.and_then(|metadata| metadata.name);
         let both = targz(&[("x/package.json", json), ("x/sub/PKG-INFO", "Name: no\n"), ("x/PKG-INFO", info)]);
         assert_eq!(name(tar(Kind::File, &both[..])).as_deref(), Some("a"));
         assert_eq!(name(tar(Kind::Node, &both[..])).as_deref(), Some("b"));
@@ -111,9 +111,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_damaged_describes_nothing() {
+    fn a_damaged_package_has_no_metadata() {
         let whole = targz(&[("x/package.json", r#"{"name":"b"}"#)]);
-        for wrong in [&b""[..], b"no gzip", &whole[..20]] {
+        for wrong in [&b""[..], b"not gzip", &whole[..20]] {
             assert_eq!(tar(Kind::Node, wrong), None);
             assert_eq!(super::zip(Cursor::new(wrong.to_vec())), None);
         }

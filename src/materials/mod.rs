@@ -1,8 +1,8 @@
-//! Materials: what went into an image, as data. For `carafe bundle --list`, and for whoever writes
-//! a bill of materials or a provenance of it.
+//! Materials: the inputs of an image, as data. `carafe bundle --list` prints them; an SBOM or a
+//! provenance statement can be derived from them.
 //!
-//! The lock names the apps and the images, its record every byte that bench was answered with.
-//! Name, version and licence of a package are read from the package itself.
+//! The lock names the apps and the images; its recording names every response body that bench
+//! downloaded. Name, version and license of a package are read from the package itself.
 
 mod archive;
 mod package;
@@ -14,57 +14,58 @@ use carafe_builder::egress::{Answer, Method, Recording, Request};
 use carafe_builder::git::{self, CommitId};
 use carafe_builder::lock::{Lock, LockedApp, LockedImage, LockedSource};
 use carafe_layers::digest::Digest;
-use carafe_layers::path::printable;
+use carafe_layers::text::escape_bytes;
 use serde::Serialize;
 
 use crate::parallel;
 
-/// BodyStore that are looked into at the same time.
+/// The maximum number of packages that are read in parallel.
 const MAX_PARALLEL: usize = 4;
-/// The version of the JSON form: members are added to it, not changed.
+/// The version of the JSON form. Members may be added within a version, not changed.
 const VERSION: u32 = 1;
 
-/// What went into an image. Its JSON form is stable: the same lock and record always give the same
-/// list, in the same order.
+/// The inputs of an image. The JSON form is stable: the same lock and recording always give the same
+/// list in the same order.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Materials {
     version: u32,
     /// The digest of the lock.
     pub lock: Digest,
-    /// The digest of the record.
+    /// The digest of the recording.
     pub record: Option<Digest>,
-    /// The apps in the order of the lock, the images, then the answers by their addresses.
+    /// The apps in the order of the lock, the images, then the responses sorted by URL.
     pub materials: Vec<Material>,
 }
 
-/// One thing that went into an image.
+/// One input of an image.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Material {
-    /// What it is.
+    /// The kind of input.
     pub kind: Kind,
-    /// By which it is known: a package's own name.
+    /// The name; for a package, the name in its metadata.
     pub name: String,
-    /// Its version: a package's own; an app's branch or tag.
+    /// The version: for a package, the version in its metadata; for an app, its branch or tag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Where it comes from: the public address, never a mirror's, without credentials.
+    /// The public URL, never that of a mirror, without credentials.
     pub source: String,
-    /// The commit, of what comes from git.
+    /// The commit, for inputs from git.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<CommitId>,
-    /// The digest: of an image its manifest's or index's, of an answer its body's, of an app its
-    /// pack's in a bundle.
+    /// The digest: of an image, that of its manifest or index; of a response, that of its body; of an
+    /// app, that of its pack in a bundle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// Bytes: of an image its layers in a bundle, of an answer its body, of an app its pack.
+    /// The size in bytes: of an image, that of its layers in a bundle; of a response, that of its body;
+    /// of an app, that of its pack.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// As the thing itself says: an SPDX expression at best, free words at worst.
+    /// The license as the input itself states it: an SPDX expression or free text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
 }
 
-/// What a material is.
+/// The kind of a material.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -72,20 +73,20 @@ pub enum Kind {
     App,
     /// The build image or the base image.
     Image,
-    /// A python package: a wheel or an sdist.
+    /// A Python package: a wheel or an sdist.
     Python,
-    /// A node package.
+    /// A Node package.
     Node,
-    /// What was cloned from git while bench ran.
+    /// A git repository that was cloned while bench ran.
     Git,
-    /// A file that is none of these.
+    /// Any other downloaded file.
     File,
-    /// What clients ask on their way: indexes, redirects, what is not there.
+    /// A response that is not an input itself: an index, a redirect, an error.
     Metadata,
 }
 
 impl Kind {
-    /// As in the JSON form.
+    /// The name in the JSON form.
     pub fn name(self) -> &'static str {
         match self {
             Self::App => "app",
@@ -99,30 +100,30 @@ impl Kind {
     }
 }
 
-/// Where bodies and an app's files are looked into.
+/// The source of response bodies and of the files of apps.
 pub trait MaterialSource: Sync {
-    /// A body, if it is at hand.
+    /// A response body, if it is available.
     fn body(&self, digest: &Digest) -> Option<File>;
 
-    /// The text of an app's `hooks.py`, if the commit is at hand.
+    /// The text of an app's `hooks.py`, if the commit is available.
     fn hooks(&self, app: &LockedApp) -> Option<String>;
 
     /// The digest and size of an app's pack, if there is one.
     fn pack(&self, app: &LockedApp) -> Option<(Digest, u64)>;
 
-    /// The bytes of an image's layers, if they are known.
+    /// The total size of an image's layers in bytes, if it is known.
     fn image_size(&self, image: &LockedImage) -> Option<u64>;
 }
 
 impl Materials {
-    /// Lists everything. What is not at hand on `shelf` is in the list too, with what the lock and
-    /// the addresses say of it.
-    pub fn list(lock: &Lock, record: &Recording, shelf: &dyn MaterialSource) -> Self {
-        let mut materials: Vec<Material> = lock.apps.iter().map(|locked| app(locked, shelf)).collect();
-        materials.extend([&lock.build_image, &lock.base_image].map(|locked| image(locked, shelf)));
-        let answers: Vec<(&Request, &Answer)> = record.entries().collect();
-        let listed = parallel::map(answers, MAX_PARALLEL, |(request, answer)| {
-            Ok::<_, std::convert::Infallible>(answered(request, answer, shelf))
+    /// Lists all materials. An input that `source` does not have is listed with what the lock and its
+    /// URL say about it.
+    pub fn list(lock: &Lock, recording: &Recording, source: &dyn MaterialSource) -> Self {
+        let mut materials: Vec<Material> = lock.apps.iter().map(|locked| app(locked, source)).collect();
+        materials.extend([&lock.build_image, &lock.base_image].map(|locked| image(locked, source)));
+        let exchanges: Vec<(&Request, &Answer)> = recording.entries().collect();
+        let listed = parallel::map(exchanges, MAX_PARALLEL, |(request, response)| {
+            Ok::<_, std::convert::Infallible>(downloaded(request, response, source))
         });
         materials.extend(listed.unwrap_or_default());
         Self::of(lock.digest(), lock.record, materials)
@@ -133,25 +134,25 @@ impl Materials {
     }
 }
 
-fn app(locked: &LockedApp, shelf: &dyn MaterialSource) -> Material {
-    let source = match &locked.source {
+fn app(locked: &LockedApp, source: &dyn MaterialSource) -> Material {
+    let url = match &locked.source {
         LockedSource::Git { url, .. } => url.clone(),
         LockedSource::Local { path } => path.clone(),
     };
-    let pack = shelf.pack(locked);
+    let pack = source.pack(locked);
     Material {
         kind: Kind::App,
         name: locked.name.clone(),
         version: locked.reference().map(|(_, name)| name.clone()),
-        source,
+        source: url,
         commit: Some(locked.commit.clone()),
         digest: pack.map(|(digest, _)| digest),
         size: pack.map(|(_, size)| size),
-        license: shelf.hooks(locked).as_deref().and_then(package::app_license),
+        license: source.hooks(locked).as_deref().and_then(package::app_license),
     }
 }
 
-fn image(locked: &LockedImage, shelf: &dyn MaterialSource) -> Material {
+fn image(locked: &LockedImage, source: &dyn MaterialSource) -> Material {
     Material {
         kind: Kind::Image,
         name: locked.reference.clone(),
@@ -159,31 +160,31 @@ fn image(locked: &LockedImage, shelf: &dyn MaterialSource) -> Material {
         source: locked.reference.clone(),
         commit: None,
         digest: Some(locked.digest),
-        size: shelf.image_size(locked),
+        size: source.image_size(locked),
         license: None,
     }
 }
 
-fn answered(request: &Request, answer: &Answer, shelf: &dyn MaterialSource) -> Material {
+fn downloaded(request: &Request, response: &Answer, source: &dyn MaterialSource) -> Material {
     let mut material = Material {
         kind: Kind::Metadata,
         name: request.url.file_name().to_owned(),
         version: None,
         source: request.url.to_string(),
         commit: None,
-        digest: Some(answer.body),
-        size: Some(answer.size),
+        digest: Some(response.body),
+        size: Some(response.size),
         license: None,
     };
-    if answer.status != 200 {
+    if response.status != 200 {
         return material;
     }
     if request.method == Method::Post {
-        cloned(&mut material, request, answer, shelf);
+        describe_clone(&mut material, request, response, source);
         return material;
     }
     let Some(guess) = package::Guess::of(&request.url) else { return material };
-    let found = shelf.body(&answer.body).and_then(|body| archive::look_into(&guess, body));
+    let found = source.body(&response.body).and_then(|body| archive::metadata(&guess, body));
     let found = found.unwrap_or_default();
     material.kind = found.kind.unwrap_or(guess.kind);
     material.name = shown(found.name.or(guess.name).unwrap_or(material.name));
@@ -192,11 +193,16 @@ fn answered(request: &Request, answer: &Answer, shelf: &dyn MaterialSource) -> M
     material
 }
 
-/// What git was answered, if it is a commit with its files.
-fn cloned(material: &mut Material, request: &Request, answer: &Answer, shelf: &dyn MaterialSource) {
+/// Describes a git clone, if the response contains a commit.
+fn describe_clone(
+    material: &mut Material,
+    request: &Request,
+    response: &Answer,
+    source: &dyn MaterialSource,
+) {
     let path = request.url.as_url().path();
     let Some(repository) = path.strip_suffix("/git-upload-pack") else { return };
-    let Some(commit) = shelf.body(&answer.body).and_then(git::first_commit) else { return };
+    let Some(commit) = source.body(&response.body).and_then(git::first_commit) else { return };
     let name = repository.rsplit('/').next().unwrap_or_default();
     material.kind = Kind::Git;
     material.name = name.strip_suffix(".git").unwrap_or(name).to_owned();
@@ -204,8 +210,8 @@ fn cloned(material: &mut Material, request: &Request, answer: &Answer, shelf: &d
     material.commit = Some(commit);
 }
 
-/// What strangers wrote, for a terminal: no control characters, no novels.
+/// Text from a package, made safe for a terminal and cut to a maximum length.
 fn shown(text: String) -> String {
     const MAX_TEXT_CHARS: usize = 200;
-    printable(text.chars().take(MAX_TEXT_CHARS).collect::<String>().as_bytes())
+    escape_bytes(text.chars().take(MAX_TEXT_CHARS).collect::<String>().as_bytes())
 }

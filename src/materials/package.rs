@@ -1,15 +1,16 @@
-//! What a package says about itself, and what its address says of it.
+//! The metadata of a package, and what its URL says about it.
 
 use carafe_builder::net::PublicUrl;
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::Kind;
 
-/// Longer than this, a licence field holds the licence's text and not its name.
+/// A longer license field contains the text of the license, not its name.
 const MAX_LICENSE_CHARS: usize = 100;
 
-/// What an address promises.
+/// What a URL says about a package.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Guess {
     pub kind: Kind,
@@ -18,16 +19,16 @@ pub(super) struct Guess {
     pub version: Option<String>,
 }
 
-/// How a package is stored.
+/// The archive format of a package.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Form {
     Zip,
     TarGzip,
 }
 
-/// What a package says.
+/// The metadata of a package.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct About {
+pub(super) struct Metadata {
     pub kind: Option<Kind>,
     pub name: Option<String>,
     pub version: Option<String>,
@@ -35,7 +36,7 @@ pub(super) struct About {
 }
 
 impl Guess {
-    /// Of an answer at this address; nothing if it promises no package.
+    /// The guess for `url`; `None` if it does not name a package.
     pub fn of(url: &PublicUrl) -> Option<Self> {
         let file = decoded(url.file_name());
         let path = decoded(url.as_url().path());
@@ -76,29 +77,12 @@ impl Guess {
     }
 }
 
-/// `%2B` and the like.
 fn decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex = bytes.get(at + 1..at + 3).and_then(|pair| str::from_utf8(pair).ok());
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| bytes[at] == b'%') {
-            Some(byte) => {
-                decoded.push(byte);
-                at += 3;
-            }
-            None => {
-                decoded.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// A wheel's METADATA or an sdist's PKG-INFO: headers, then a text.
-pub(super) fn python(text: &str) -> About {
+/// Parses a wheel's METADATA or an sdist's PKG-INFO: headers, then a description.
+pub(super) fn python(text: &str) -> Metadata {
     let headers = text.lines().take_while(|line| !line.is_empty());
     let headers: Vec<(&str, &str)> = headers.filter_map(|line| line.split_once(": ")).collect();
     let all = |name: &str| {
@@ -115,15 +99,15 @@ pub(super) fn python(text: &str) -> About {
     let license = first("License-Expression")
         .or_else(|| first("License").filter(|text| is_name(text)))
         .or_else(|| (!classifiers.is_empty()).then(|| classifiers.join(", ")));
-    About { kind: Some(Kind::Python), name: first("Name"), version: first("Version"), license }
+    Metadata { kind: Some(Kind::Python), name: first("Name"), version: first("Version"), license }
 }
 
 fn is_name(license: &str) -> bool {
     !license.is_empty() && license.len() <= MAX_LICENSE_CHARS && !license.eq_ignore_ascii_case("unknown")
 }
 
-/// A node package's package.json; nothing if it is none.
-pub(super) fn node(text: &str) -> Option<About> {
+/// Parses a package.json; `None` if it is malformed.
+pub(super) fn node(text: &str) -> Option<Metadata> {
     #[derive(Deserialize)]
     struct Package {
         name: Option<String>,
@@ -132,7 +116,7 @@ pub(super) fn node(text: &str) -> Option<About> {
         licenses: Option<Vec<Value>>,
     }
     let package: Package = serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()?;
-    // Old packages have an object, or several of them.
+    // Old packages have an object, or a list of objects.
     let named = |value: &Value| {
         value.as_str().or_else(|| value.get("type")?.as_str()).filter(|text| is_name(text)).map(str::to_owned)
     };
@@ -141,10 +125,10 @@ pub(super) fn node(text: &str) -> Option<About> {
         (!names.is_empty()).then(|| names.join(" OR "))
     };
     let license = package.license.as_ref().and_then(named).or_else(several);
-    Some(About { kind: Some(Kind::Node), name: package.name, version: package.version, license })
+    Some(Metadata { kind: Some(Kind::Node), name: package.name, version: package.version, license })
 }
 
-/// `app_license = "MIT"` in an app's hooks.py.
+/// The license in an app's hooks.py: `app_license = "MIT"`.
 pub(super) fn app_license(hooks: &str) -> Option<String> {
     let value = hooks.lines().find_map(|line| {
         let (name, value) = line.split_once('=')?;
@@ -165,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_promise_packages() {
+    fn guesses_packages_from_urls() {
         for (url, kind, name, version) in [
             (
                 "https://files.pythonhosted.org/packages/a/b/click-8.1.7-py3-none-any.whl",
@@ -197,12 +181,12 @@ mod tests {
     }
 
     #[test]
-    fn packages_name_their_licence() {
+    fn reads_the_license_of_a_package() {
         let license = |text: &str| python(text).license;
         let text = "Name: a\nVersion: 1\nLicense: x\nLicense-Expression: MIT\n\nLicense: no\n";
-        let about = python(text);
-        assert_eq!((about.name.as_deref(), about.version.as_deref()), (Some("a"), Some("1")));
-        assert_eq!(about.license.as_deref(), Some("MIT"));
+        let metadata = python(text);
+        assert_eq!((metadata.name.as_deref(), metadata.version.as_deref()), (Some("a"), Some("1")));
+        assert_eq!(metadata.license.as_deref(), Some("MIT"));
         let classifier = "License: UNKNOWN\nClassifier: License :: OSI Approved\n\
                           Classifier: License :: OSI Approved :: BSD License\n";
         assert_eq!(license(classifier).as_deref(), Some("BSD License"));

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use carafe_layers::digest::Digest;
 use carafe_layers::image::layer_names;
 use carafe_layers::oci::{Descriptor, total_size};
-use carafe_layers::path::printable;
 use carafe_layers::source::ResolvedImage;
+use carafe_layers::text::escape_bytes;
 use serde_json::{Value, json};
 
 use super::LayerRow;
@@ -19,7 +19,7 @@ const BASE: &str = "base";
 pub fn image_rows(image: &ResolvedImage, pushed: &[PushReport]) -> Vec<LayerRow> {
     let layers = image.manifest.layers.iter().zip(layer_names(image));
     let row = |(layer, name): (&Descriptor, Option<&str>)| LayerRow {
-        name: printable(name.unwrap_or(BASE).as_bytes()),
+        name: escape_bytes(name.unwrap_or(BASE).as_bytes()),
         size: layer.size,
         digest: layer.digest,
         fate: fates(pushed, &layer.digest),

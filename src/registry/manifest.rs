@@ -165,7 +165,7 @@ mod tests {
     /// `layers` has no dependency on oci-client: both must have the same constants.
     #[test]
     fn media_types_and_annotations_agree_with_oci_client() {
-        use carafe_layers::{image, layout};
+        use carafe_layers::image;
         use oci_client::{annotations, manifest};
         for (ours, theirs) in [
             (media_type::INDEX, manifest::OCI_IMAGE_INDEX_MEDIA_TYPE),
@@ -180,7 +180,7 @@ mod tests {
             (media_type::DOCKER_LAYER_TAR, manifest::IMAGE_DOCKER_LAYER_TAR_MEDIA_TYPE),
             (image::BASE_NAME, annotations::ORG_OPENCONTAINERS_IMAGE_BASE_NAME),
             (image::BASE_DIGEST, annotations::ORG_OPENCONTAINERS_IMAGE_BASE_DIGEST),
-            (layout::REF_NAME, annotations::ORG_OPENCONTAINERS_IMAGE_REF_NAME),
+            (carafe_layers::oci::REF_NAME, annotations::ORG_OPENCONTAINERS_IMAGE_REF_NAME),
         ] {
             assert_eq!(ours, theirs);
         }

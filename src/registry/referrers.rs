@@ -2,7 +2,7 @@
 //! under the tag of the subject's digest, which is also written (the tag schema of the specification).
 
 use carafe_layers::digest::Digest;
-use carafe_layers::graph::Document;
+use carafe_layers::oci::Document;
 use carafe_layers::oci::{Descriptor, Index, media_type};
 use carafe_layers::referrers::{self, Referrer};
 use reqwest::header::{ACCEPT, LINK};

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use carafe_builder::progress::Meter;
-use carafe_layers::graph::Document;
 use carafe_layers::oci::Descriptor;
+use carafe_layers::oci::Document;
 use carafe_layers::referrers::Referrer;
 
 use super::client::Registry;

@@ -5,9 +5,10 @@ use std::io::Read;
 use std::sync::Arc;
 
 use carafe_layers::digest::Digest;
-use carafe_layers::graph::{Document, Graph, is_index};
+use carafe_layers::graph::Graph;
 use carafe_layers::json::canonical_json;
-use carafe_layers::layout::index_of;
+use carafe_layers::oci::Document;
+use carafe_layers::oci::Index;
 use carafe_layers::oci::{Descriptor, Platform, media_type};
 use carafe_layers::source::{ImageSource, SourceError, resolve};
 
@@ -71,16 +72,16 @@ pub fn create(images: &[ImageName], context: &Context) -> Result<Transfer, Index
         let Descriptor { media_type, digest, size, .. } = &graph.root.descriptor;
         Descriptor { platform: Some(platform.clone()), ..Descriptor::new(media_type, *digest, *size) }
     });
-    let bytes = canonical_json(&index_of(entries.collect()));
+    let bytes = canonical_json(&Index::of(entries.collect()));
     let root = Document { descriptor: Descriptor::of(media_type::INDEX, &bytes), bytes };
-    let graph = Graph::above(root.clone(), parts.into_values().map(|(_, graph)| graph));
+    let graph = Graph::with_root(root.clone(), parts.into_values().map(|(_, graph)| graph));
     let source = Arc::new(Several { root, sources });
     Ok(Transfer { source, graph, known, names: Vec::new() })
 }
 
 /// One image, and what it is for by its own config.
 fn part(source: &dyn ImageSource) -> Result<(Platform, Graph), IndexError> {
-    if is_index(&source.root()?.0.media_type) {
+    if media_type::is_index(&source.root()?.0.media_type) {
         return Err(IndexError::Nested { image: source.name() });
     }
     let image = resolve(source, &Platform::host())?;

@@ -11,9 +11,11 @@ use std::sync::Arc;
 use carafe_builder::progress::{Stage, Task, Unit};
 use carafe_builder::sandbox::CancelToken;
 use carafe_layers::archive::{ArchiveFile, DockerName};
-use carafe_layers::graph::{Document, Graph};
+use carafe_layers::graph::Graph;
 use carafe_layers::image::BASE_NAME;
-use carafe_layers::layout::{ImageSink, LayoutWriter, REF_NAME};
+use carafe_layers::layout::{ImageSink, LayoutWriter};
+use carafe_layers::oci::Document;
+use carafe_layers::oci::REF_NAME;
 use carafe_layers::oci::{Descriptor, Manifest, Platform, total_size};
 use carafe_layers::source::{ImageSource, ResolvedImage, resolve};
 use miette::miette;
@@ -63,7 +65,7 @@ impl Transfer {
             }
         };
         if selection.referrers {
-            parcel.graph.attach(&*parcel.source)?;
+            parcel.graph.add_referrers(&*parcel.source)?;
         }
         if let ImageName::Registry(reference) = name {
             let blobs = parcel.graph.blobs().map(|blob| blob.digest);
@@ -136,7 +138,7 @@ impl Transfer {
     }
 
     fn write_docker_archive(&self, path: &Path, name: Option<&str>, context: &Context) -> miette::Result<()> {
-        if !self.graph.attached.is_empty() {
+        if !self.graph.referrers.is_empty() {
             return Err(miette!(
                 help = "leave out --referrers, or copy to `oci-archive:`",
                 "a docker archive has no room for what refers to an image"

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use carafe_builder::egress::{Answer, BodyStore, MAX_RECORDING_BYTES, Recording};
 use carafe_builder::progress::{Stage, Unit};
 use carafe_layers::digest::Digest;
-use carafe_layers::graph::{Document, Graph};
+use carafe_layers::graph::Graph;
 use carafe_layers::json::canonical_json;
+use carafe_layers::oci::Document;
 use carafe_layers::oci::{Descriptor, media_type, total_size};
 use carafe_layers::source::{ImageSource, MAX_DOCUMENT_BYTES, SourceError};
-use carafe_layers::verified::Verified;
+use carafe_layers::verified::VerifiedReader;
 use miette::{Context as _, IntoDiagnostic, miette};
 use serde_json::json;
 
@@ -73,7 +74,7 @@ pub fn attach(parcel: Transfer, record: Option<&Recording>, context: &Context) -
     graph.layers.extend(layers);
     graph.configs.push(config);
     graph
-        .attached
+        .referrers
         .push(Document { descriptor: Descriptor::of(media_type::MANIFEST, &manifest), bytes: manifest });
     let own = BTreeMap::from([(Digest::of(&bytes), bytes), (Digest::of(EMPTY), EMPTY.to_vec())]);
     let pages = pages.into_keys().collect();
@@ -180,7 +181,7 @@ fn take(image: &Opened, graph: &Graph, layer: &Descriptor, context: &Context) ->
         return Err(miette!("{}: {} bytes are no record", failed(layer), layer.size));
     }
     let mut bytes = Vec::new();
-    let mut stream = Verified::new(image.source.blob(layer)?, layer);
+    let mut stream = VerifiedReader::new(image.source.blob(layer)?, layer);
     stream.read_to_end(&mut bytes).into_diagnostic().wrap_err_with(|| failed(layer))?;
     let record = Recording::parse(&bytes)?;
     let (pages, bodies) = (pages(&record), BodyStore::of(&context.cache)?);
@@ -190,7 +191,7 @@ fn take(image: &Opened, graph: &Graph, layer: &Descriptor, context: &Context) ->
     let total = total_size(wanted.iter().copied());
     let task = context.progress.task(Stage::Fetch, "record", Some(total), Unit::Bytes);
     for layer in wanted {
-        let stream = Verified::new(image.source.blob(layer)?, layer);
+        let stream = VerifiedReader::new(image.source.blob(layer)?, layer);
         bodies.put(stream).map_err(miette::Report::from).wrap_err_with(|| failed(layer))?;
         task.advance(layer.size);
     }
@@ -272,7 +273,7 @@ mod tests {
         let record = Recording::default();
         let plain = opened(Image::new());
         let parcel = Transfer::of_image(Arc::clone(&plain.source), &plain.image);
-        let artifact = attach(parcel, Some(&record), &context).unwrap().graph.attached.remove(0);
+        let artifact = attach(parcel, Some(&record), &context).unwrap().graph.referrers.remove(0);
 
         let mut image = Image::new();
         image.keep(RECORD_TYPE, record.to_bytes());

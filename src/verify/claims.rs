@@ -5,7 +5,7 @@ use std::path::Path;
 use carafe_builder::lock::{Lock, LockedSource, newest};
 use carafe_builder::spec::{Network, Spec};
 use carafe_layers::image::{BASE_DIGEST, BASE_NAME};
-use carafe_layers::path::printable;
+use carafe_layers::text::escape_bytes;
 use carafe_layers::time::rfc3339;
 
 use crate::build::assemble::{LOCK_LABEL, MAX_LOCK_LABEL_BYTES};
@@ -120,7 +120,7 @@ impl Claims {
         if directory.is_none() {
             for app in &lock.apps {
                 if let LockedSource::Local { path } = &app.source {
-                    let (app, path) = (app.name.clone(), printable(path.as_bytes()));
+                    let (app, path) = (app.name.clone(), escape_bytes(path.as_bytes()));
                     return Err(ClaimError::LocalApp { image: name(), app, path }.into());
                 }
             }
@@ -178,6 +178,6 @@ fn annotation(image: &Opened, what: &'static str, key: &str, want: &str) -> Resu
 }
 
 fn contradiction(image: &Opened, what: &'static str, want: &str, got: &str) -> ClaimError {
-    let [want, got] = [want, got].map(|text| printable(text.as_bytes()));
+    let [want, got] = [want, got].map(|text| escape_bytes(text.as_bytes()));
     ClaimError::Contradiction { image: image.source.name(), what, want, got }
 }

@@ -1,4 +1,4 @@
-//! A bundle is the same wherever it is made, and whole wherever it is read.
+//! Bundles are reproducible, and complete in every form.
 
 use std::fs;
 use std::io::Read;
@@ -14,26 +14,26 @@ use carafe_layers::oci::Platform;
 use carafe_layers::source::{ImageSource, resolve};
 
 use crate::server::RegistryServer;
-use crate::world::{BODIES, World, archive, layout, told, unpacked};
+use crate::world::{BODIES, World, archive, error_text, layout, unpacked};
 
 #[test]
-fn two_machines_make_one_bundle() {
+fn two_machines_create_the_same_bundle() {
     let (one, other) = (World::new("x = 1\n", &[]), World::new("x = 1\n", &[]));
-    assert_eq!(one.draft().digest(), other.draft().digest());
-    assert_ne!(one.draft().digest(), World::new("x = 2\n", &[]).draft().digest());
+    assert_eq!(one.builder().digest(), other.builder().digest());
+    assert_ne!(one.builder().digest(), World::new("x = 2\n", &[]).builder().digest());
     let read = |world: &World| fs::read(world.tar(None).0).unwrap();
     assert!(read(&one) == read(&other));
     let (directory, written) = one.directory(None);
-    assert_eq!(written.digest, one.draft().digest());
+    assert_eq!(written.digest, one.builder().digest());
     assert_eq!(layout(&directory).root().unwrap().0.digest, written.digest);
     assert_eq!(archive(&other.tar(None).0).root().unwrap().0.digest, written.digest);
 }
 
-/// Everything in the bundle is what went into it.
-fn assert_whole(world: &World, sources: &[Arc<dyn ImageSource>]) {
+/// Asserts that the bundle contains exactly its inputs.
+fn assert_complete(world: &World, sources: &[Arc<dyn ImageSource>]) {
     let (bundle, stores) = unpacked(sources).unwrap();
-    assert_eq!((bundle.lock(), bundle.record()), (&world.lock, &world.record));
-    assert_eq!(bundle.digest(), world.draft().digest());
+    assert_eq!((bundle.lock(), bundle.recording()), (&world.lock, &world.recording));
+    assert_eq!(bundle.digest(), world.builder().digest());
     let apps = bundle.unpack(&stores.commits, &stores.bodies, &Progress::silent()).unwrap();
     assert_eq!(apps[0].locked, world.apps[0].locked);
     let hooks = stores.commits.read_file(&apps[0].checkout, "frappe/hooks.py").unwrap();
@@ -59,21 +59,21 @@ fn assert_whole(world: &World, sources: &[Arc<dyn ImageSource>]) {
 }
 
 #[test]
-fn a_directory_and_a_tar_are_whole() {
+fn a_directory_and_a_tar_are_complete() {
     let world = World::new("x = 1\n", &[]);
-    assert_whole(&world, &[layout(&world.directory(None).0)]);
-    assert_whole(&world, &[archive(&world.tar(None).0)]);
+    assert_complete(&world, &[layout(&world.directory(None).0)]);
+    assert_complete(&world, &[archive(&world.tar(None).0)]);
 }
 
-/// A registry of the test's own, and a client for it.
-fn served() -> (RegistryServer, Registry) {
+/// A registry for one test, and a client for it.
+fn start_registry() -> (RegistryServer, Registry) {
     let server = RegistryServer::start();
     let insecure = [server.address().to_owned()].into();
     let registry = Registry::new(RegistryOptions { insecure, ..Default::default() }).unwrap();
     (server, registry)
 }
 
-/// Pushes all that `source` stands for.
+/// Pushes everything in `source`.
 fn push(
     (server, registry): &(RegistryServer, Registry),
     source: &dyn ImageSource,
@@ -84,77 +84,80 @@ fn push(
 }
 
 #[test]
-fn a_registry_takes_it_and_a_second_one_costs_what_changed() {
-    let served = served();
+fn a_second_push_sends_only_the_changes() {
+    let registry = start_registry();
     let first = World::new("x = 0\n", &[]);
-    assert_eq!(push(&served, first.draft().source()).unwrap().digest, first.draft().digest());
+    assert_eq!(push(&registry, first.builder().source()).unwrap().digest, first.builder().digest());
     let world = World::new("x = 1\n", &[b"one more"]);
-    let pushed = push(&served, world.draft().source()).unwrap();
+    let pushed = push(&registry, world.builder().source()).unwrap();
     let sent = pushed.blobs.into_iter().filter(|blob| blob.delivery == Delivery::Sent);
-    // The contents, the lock, the record, the app's commit, and the new body.
+    // The contents, the lock, the recording, the app's commit, and the new body.
     assert_eq!(sent.count(), 5);
-    let source = served.1.source(&served.0.image("bundles/erp:1").parse().unwrap());
-    assert_whole(&world, &[Arc::new(source)]);
+    let source = registry.1.source(&registry.0.image("bundles/erp:1").parse().unwrap());
+    assert_complete(&world, &[Arc::new(source)]);
 }
 
 #[test]
-fn a_delta_becomes_whole_in_a_registry_that_has_its_base() {
+fn a_delta_is_complete_in_a_registry_that_has_its_base() {
     let (first, second) = (World::new("x = 0\n", &[]), World::new("x = 1\n", &[]));
     let base = layout(&first.directory(None).0);
     let delta = archive(&second.tar(Some(&Delta::against(&*base).unwrap())).0);
-    let served = served();
-    assert!(push(&served, &*delta).is_err());
-    push(&served, &*base).unwrap();
-    push(&served, &*delta).unwrap();
-    let source = served.1.source(&served.0.image("bundles/erp:1").parse().unwrap());
-    assert_whole(&second, &[Arc::new(source)]);
+    let registry = start_registry();
+    assert!(push(&registry, &*delta).is_err());
+    push(&registry, &*base).unwrap();
+    push(&registry, &*delta).unwrap();
+    let source = registry.1.source(&registry.0.image("bundles/erp:1").parse().unwrap());
+    assert_complete(&second, &[Arc::new(source)]);
 }
 
 #[test]
-fn a_delta_has_what_its_base_has_not() {
+fn a_delta_contains_only_the_blobs_that_its_base_lacks() {
     let first = World::new("x = 0\n", &[]);
     let second = World::new("x = 1\n", &[b"one more"]);
     let base = layout(&first.directory(None).0);
     let delta = Delta::against(&*base).unwrap();
     let (directory, written) = second.directory(Some(&delta));
-    assert_eq!(written.digest, second.draft().digest());
-    // Two bodies (an empty one is no blob), three layers.
-    assert_eq!(written.left_out, 5);
+    assert_eq!(written.digest, second.builder().digest());
+    // Two bodies (the empty one is not a blob) and three layers.
+    assert_eq!(written.omitted, 5);
 
     let error = unpacked(&[layout(&directory)]).map(|_| ()).unwrap_err();
     let BundleError::Missing { blobs, bases, .. } = &error else { panic!("{error:?}") };
-    assert_eq!((blobs.len(), &bases[..]), (5, &[first.draft().digest()][..]));
-    let text = told(&error);
-    assert!(text.contains("it is a delta") && text.contains(&first.draft().digest().to_string()), "{text}");
+    assert_eq!((blobs.len(), &bases[..]), (5, &[first.builder().digest()][..]));
+    let text = error_text(&error);
+    assert!(
+        text.contains("the bundle is a delta") && text.contains(&first.builder().digest().to_string()),
+        "{text}"
+    );
 
-    assert_whole(&second, &[layout(&directory), Arc::clone(&base)]);
-    assert_whole(&second, &[archive(&second.tar(Some(&delta)).0), base]);
+    assert_complete(&second, &[layout(&directory), Arc::clone(&base)]);
+    assert_complete(&second, &[archive(&second.tar(Some(&delta)).0), base]);
 }
 
 #[test]
-fn a_delta_put_into_its_bases_directory_is_whole() {
+fn a_delta_written_into_the_directory_of_its_base_is_complete() {
     let first = World::new("x = 0\n", &[]);
     let second = World::new("x = 1\n", &[b"one more"]);
     let (directory, _) = first.directory(None);
     let delta = Delta::against(&*layout(&directory)).unwrap();
-    let (draft, progress) = (second.draft(), Progress::silent());
-    carafe::bundle::write::to_directory(&draft, &directory, Some(&delta), &progress).unwrap();
-    assert_whole(&second, &[layout(&directory)]);
+    let (builder, progress) = (second.builder(), Progress::silent());
+    carafe::bundle::write::to_directory(&builder, &directory, Some(&delta), &progress).unwrap();
+    assert_complete(&second, &[layout(&directory)]);
 }
 
 #[test]
-fn what_was_recorded_elsewhere_cannot_be_bundled_here() {
+fn rejects_a_recording_whose_bodies_are_on_another_machine() {
     let world = World::new("x = 1\n", &[]);
     let body = world.stores.root.join("bodies-v1").join(Digest::of(BODIES[0]).hex());
     fs::remove_file(body).unwrap();
-    let error = carafe::bundle::BundleBuilder::gather(&world.ingredients(), world.directory.path())
+    let error = carafe::bundle::BundleBuilder::gather(&world.inputs(), world.directory.path())
         .map(|_| ())
         .unwrap_err();
-    assert!(told(&error).contains(&Digest::of(BODIES[0]).to_string()));
+    assert!(error_text(&error).contains(&Digest::of(BODIES[0]).to_string()));
 }
 
 #[test]
-fn what_was_damaged_on_this_machine_is_brought_again() {
+fn unpacking_replaces_a_damaged_body() {
     let world = World::new("x = 1\n", &[]);
     let (bundle, stores) = unpacked(&[layout(&world.directory(None).0)]).unwrap();
     let body = stores.root.join("bodies-v1").join(Digest::of(BODIES[0]).hex());
@@ -164,7 +167,7 @@ fn what_was_damaged_on_this_machine_is_brought_again() {
 }
 
 #[test]
-fn every_blob_hangs_on_the_index() {
+fn every_blob_is_reachable_from_the_index() {
     let world = World::new("x = 1\n", &[]);
     let (directory, written) = world.directory(None);
     let graph = Graph::read(&*layout(&directory)).unwrap();

@@ -1,4 +1,4 @@
-//! Bundles that are damaged, or lie.
+//! Damaged and forged bundles are rejected.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use carafe_layers::oci::{Descriptor, media_type};
 use carafe_layers::source::ImageSource;
 use serde_json::{Value, json};
 
-use crate::world::{BODIES, Stores, World, layout, told};
+use crate::world::{BODIES, Stores, World, error_text, layout};
 
 fn blob(directory: &Path, digest: &Digest) -> PathBuf {
     directory.join("blobs/sha256").join(digest.hex())
@@ -37,7 +37,7 @@ struct Documents {
     index: Value,
 }
 
-/// Changes a bundle's documents, and makes all digests fit again.
+/// Changes a bundle's documents and updates all digests.
 fn forge(directory: &Path, change: impl FnOnce(&mut Documents)) {
     let top: Value = serde_json::from_slice(&fs::read(directory.join("index.json")).unwrap()).unwrap();
     let index = read(directory, &top["manifests"][0]);
@@ -56,8 +56,9 @@ fn forge(directory: &Path, change: impl FnOnce(&mut Documents)) {
         .unwrap();
 }
 
-/// What is said of a bundle on a machine that has nothing, and keeps nothing of it that is wrong.
-fn refused(directory: &Path) -> String {
+/// The error for a bundle on a machine with empty stores. Asserts that the stores keep nothing that does
+/// not match its digest.
+fn rejection(directory: &Path) -> String {
     let stores = Stores::new();
     let attempt = |stores: &Stores| {
         let source: Arc<dyn ImageSource> = Arc::new(LayoutSource::open(directory, None)?);
@@ -74,28 +75,28 @@ fn refused(directory: &Path) -> String {
         let commit = name.parse().unwrap();
         assert!(stores.commits.find(&commit).unwrap().is_some());
     }
-    told(&error)
+    error_text(&error)
 }
 
 #[track_caller]
-fn assert_refused(directory: &Path, words: &[&str]) {
-    let text = refused(directory);
+fn assert_rejected(directory: &Path, words: &[&str]) {
+    let text = rejection(directory);
     assert!(words.iter().all(|word| text.contains(word)), "{text}");
 }
 
 #[test]
-fn a_blob_that_is_cut_short_or_changed_or_longer() {
+fn rejects_a_truncated_changed_or_extended_blob() {
     let world = World::new("x = 1\n", &[]);
     let wheel = Digest::of(BODIES[0]);
     for wrong in [&b"a whee"[..], b"a wheeL", b"a wheels"] {
         let (directory, _) = world.directory(None);
         fs::write(blob(&directory, &wheel), wrong).unwrap();
-        assert_refused(&directory, &["failed to read body", &wheel.to_string(), "damaged, cut short"]);
+        assert_rejected(&directory, &["failed to read body", &wheel.to_string(), "damaged, truncated"]);
     }
 }
 
 #[test]
-fn a_pack_that_is_cut_short_or_changed_or_of_another_commit() {
+fn rejects_a_truncated_changed_or_foreign_pack() {
     let world = World::new("x = 1\n", &[]);
     let other = World::new("x = 2\n", &[]);
     let (commit, not_it) = (&world.lock.apps[0].commit, &other.lock.apps[0].commit);
@@ -115,27 +116,27 @@ fn a_pack_that_is_cut_short_or_changed_or_of_another_commit() {
     for wrong in [&pack[..pack.len() / 2], &flipped, &b""[..]] {
         let (directory, _) = world.directory(None);
         fs::write(pack_of(&directory, commit.as_str()), wrong).unwrap();
-        assert_refused(&directory, &["failed to read commit", commit.as_str(), "tampered with"]);
+        assert_rejected(&directory, &["failed to read commit", commit.as_str(), "tampered with"]);
     }
-    // Sound in itself, under this commit's name.
+    // A valid pack under the name of another commit.
     let (directory, _) = world.directory(None);
     let theirs = put(&directory, "application/vnd.dev.carafe.commit.v1.pack+gzip", &theirs);
     forge(&directory, |documents| {
         documents.contents["commits"][commit.as_str()] = json!(theirs.digest);
         documents.listing["layers"].as_array_mut().unwrap().push(json!(theirs));
     });
-    assert_refused(&directory, &["failed to read object", commit.as_str()]);
+    assert_rejected(&directory, &["failed to read object", commit.as_str()]);
 }
 
 #[test]
-fn parts_that_do_not_belong_together() {
+fn rejects_parts_that_contradict_each_other() {
     let (world, other) = (World::new("x = 1\n", &[]), World::new("x = 2\n", &[b"more"]));
-    let record = other.record.to_bytes();
+    let record = other.recording.to_bytes();
     let theirs = world.lock.to_toml().replace(world.lock.apps[0].tree.as_str(), &"0".repeat(40));
     type Forgery<'a> = (&'a [&'a str], Box<dyn Fn(&Path, &mut Documents) + 'a>);
     let forgeries: Vec<Forgery<'_>> = vec![
         (
-            &["its record is", "and its lock names"],
+            &["its recording is", "but its lock names"],
             Box::new(|directory, documents| {
                 let blob = put(directory, "x", &record);
                 documents.contents["record"] = json!(blob.digest);
@@ -143,28 +144,28 @@ fn parts_that_do_not_belong_together() {
             }),
         ),
         (
-            &["is not what its lock says"],
+            &["does not match its lock"],
             Box::new(|directory, documents| {
                 let blob = put(directory, "x", theirs.as_bytes());
                 documents.contents["lock"] = json!(blob.digest);
                 documents.listing["layers"].as_array_mut().unwrap().push(json!(blob));
             }),
         ),
-        (&["has no commit"], Box::new(|_, documents| documents.contents["commits"] = json!({}))),
-        (&["has no image"], Box::new(|_, documents| documents.contents["images"] = json!({}))),
+        (&["commit", "is missing"], Box::new(|_, documents| documents.contents["commits"] = json!({}))),
+        (&["image", "is missing"], Box::new(|_, documents| documents.contents["images"] = json!({}))),
         (
-            &["has no image"],
+            &["image", "is missing"],
             Box::new(|_, documents| documents.index["manifests"].as_array_mut().unwrap().truncate(1)),
         ),
         (
-            &["has no body", "which its record names"],
+            &["body", "which its recording names, is missing"],
             Box::new(|_, documents| {
                 let wheel = json!(Digest::of(BODIES[0]));
                 documents.listing["layers"].as_array_mut().unwrap().retain(|blob| blob["digest"] != wheel);
             }),
         ),
         (
-            &["has no body", "of 7 bytes"],
+            &["body", "of 7 bytes"],
             Box::new(|_, documents| {
                 let wheel = json!(Digest::of(BODIES[0]));
                 let layers = documents.listing["layers"].as_array_mut().unwrap();
@@ -172,7 +173,7 @@ fn parts_that_do_not_belong_together() {
             }),
         ),
         (
-            &["lock", "over the limit"],
+            &["lock", "exceeds the limit"],
             Box::new(|_, documents| documents.listing["layers"][0]["size"] = json!(1_u64 << 50)),
         ),
         (
@@ -182,14 +183,14 @@ fn parts_that_do_not_belong_together() {
         (&["its version is 2"], Box::new(|_, documents| documents.contents["version"] = json!(2))),
         (&["failed to parse contents"], Box::new(|_, documents| documents.contents["more"] = json!(2))),
         (
-            &["not one list of contents"],
+            &["exactly one contents manifest"],
             Box::new(|_, documents| {
                 let listing = documents.index["manifests"][0].clone();
                 documents.index["manifests"].as_array_mut().unwrap().push(listing);
             }),
         ),
         (
-            &["failed to parse list of contents"],
+            &["failed to parse contents manifest"],
             Box::new(|_, documents| {
                 documents.listing["layers"][0]["digest"] = json!("sha256:../../../etc/passwd")
             }),
@@ -199,41 +200,41 @@ fn parts_that_do_not_belong_together() {
     for (words, forgery) in forgeries {
         let (directory, _) = world.directory(None);
         forge(&directory, |documents| forgery(&directory, documents));
-        assert_refused(&directory, words);
+        assert_rejected(&directory, words);
     }
 }
 
 #[test]
-fn more_than_a_manifest_can_hold() {
+fn rejects_a_contents_manifest_over_the_size_limit() {
     let world = World::new("x = 1\n", &[]);
     let (directory, _) = world.directory(None);
     forge(&directory, |documents| {
         let layer = documents.listing["layers"][0].clone();
         documents.listing["layers"].as_array_mut().unwrap().extend(vec![layer; 40_000]);
     });
-    assert_refused(&directory, &["over the limit"]);
+    assert_rejected(&directory, &["exceeds the limit"]);
 }
 
 #[test]
-fn a_blob_that_leads_out_of_the_directory() {
+fn rejects_a_blob_that_is_a_symbolic_link() {
     let world = World::new("x = 1\n", &[]);
     let (directory, _) = world.directory(None);
     let path = blob(&directory, &Digest::of(BODIES[0]));
     fs::remove_file(&path).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
-    assert_refused(&directory, &["symbolic link"]);
+    assert_rejected(&directory, &["symbolic link"]);
 }
 
 #[test]
-fn a_blob_that_is_not_there() {
+fn reports_a_missing_blob() {
     let world = World::new("x = 1\n", &[]);
     let (directory, _) = world.directory(None);
     fs::remove_file(blob(&directory, &Digest::of(BODIES[0]))).unwrap();
-    assert_refused(&directory, &["failed to find 1 blob", "cut short"]);
+    assert_rejected(&directory, &["failed to find 1 blob", "truncated"]);
 }
 
 #[test]
-fn a_tar_that_is_cut_short() {
+fn rejects_a_truncated_tar() {
     let world = World::new("x = 1\n", &[]);
     let (path, _) = world.tar(None);
     let bytes = fs::read(&path).unwrap();
@@ -254,11 +255,11 @@ fn a_tar_that_is_cut_short() {
 }
 
 #[test]
-fn an_image_is_no_bundle() {
+fn rejects_an_image_as_a_bundle() {
     let world = World::new("x = 1\n", &[]);
-    for (image, word) in world.images.iter().zip(["several platforms", "no index"]) {
+    for (image, word) in world.images.iter().zip(["without an artifact type", "not an index"]) {
         let error = Bundle::open(Arc::clone(&image.1), []).map(|_| ()).unwrap_err();
-        assert!(told(&error).contains(word), "{}", told(&error));
+        assert!(error_text(&error).contains(word), "{}", error_text(&error));
     }
     assert!(Bundle::open(layout(&world.directory(None).0), []).is_ok());
 }

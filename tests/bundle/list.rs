@@ -1,4 +1,4 @@
-//! What is in a bundle, as a list.
+//! The list of the materials of a bundle.
 
 use std::io::{Cursor, Write};
 
@@ -25,14 +25,14 @@ fn node() -> Vec<u8> {
     tar.into_inner().unwrap().finish().unwrap()
 }
 
-/// A bundle with packages, and its list as JSON.
+/// A bundle with packages, and its list of materials as JSON.
 fn listed(open: impl Fn(&World) -> Bundle, stores: &Stores) -> (World, Value) {
     let mut world = World::new("app_license = \"GPL-3.0\"\n", &[]);
-    world.answer("https://files.example.com/click-8.1.7-py3-none-any.whl", &wheel());
-    world.answer("https://registry.example.com/@vue/shared/-/shared-3.5.1.tgz", &node());
-    world.answer("https://codeload.example.com/o/repo/tar.gz/abc", &node());
-    world.answer("https://files.example.com/broken-1.0.tar.gz", b"no archive");
-    world.answer("https://index.example.com/simple/click/", b"<html>");
+    world.record("https://files.example.com/click-8.1.7-py3-none-any.whl", &wheel());
+    world.record("https://registry.example.com/@vue/shared/-/shared-3.5.1.tgz", &node());
+    world.record("https://codeload.example.com/o/repo/tar.gz/abc", &node());
+    world.record("https://files.example.com/broken-1.0.tar.gz", b"not an archive");
+    world.record("https://index.example.com/simple/click/", b"<html>");
     let bundle = open(&world);
     let materials = bundle.materials(&stores.bodies, &stores.commits);
     let json = serde_json::to_value(&materials).unwrap();
@@ -40,11 +40,11 @@ fn listed(open: impl Fn(&World) -> Bundle, stores: &Stores) -> (World, Value) {
 }
 
 #[test]
-fn a_list_says_what_packages_say_of_themselves() {
+fn lists_the_metadata_of_packages() {
     let open_directory = |world: &World| Bundle::open(layout(&world.directory(None).0), []).unwrap();
     let (world, json) = listed(open_directory, &Stores::new());
     assert_eq!((&json["version"], &json["lock"]), (&json!(1), &json!(world.lock.digest())));
-    assert_eq!(json["record"], json!(world.record.digest()));
+    assert_eq!(json["record"], json!(world.recording.digest()));
     let find = |source: &str| {
         let materials = json["materials"].as_array().unwrap();
         materials.iter().find(|material| material["source"] == source).unwrap().clone()
@@ -78,7 +78,7 @@ fn a_list_says_what_packages_say_of_themselves() {
 }
 
 #[test]
-fn a_list_is_the_same_from_a_tar_and_from_the_stores() {
+fn the_list_is_the_same_from_a_tar_and_from_the_stores() {
     let stores = Stores::new();
     let directory = |world: &World| Bundle::open(layout(&world.directory(None).0), []).unwrap();
     let tar = |world: &World| Bundle::open(archive(&world.tar(None).0), []).unwrap();

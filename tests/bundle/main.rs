@@ -1,4 +1,4 @@
-//! Bundles: what they are made of, what is refused, and builds from them.
+//! Bundles: their format, rejected bundles, and the list of materials.
 
 #[allow(dead_code, reason = "the registry's tests use all of it")]
 #[path = "../registry/images.rs"]

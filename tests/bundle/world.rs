@@ -1,4 +1,4 @@
-//! A lock with its commit, record and images, small and without any build.
+//! A small lock with its commit, recording and images, created without a build.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -22,20 +22,20 @@ use tempfile::TempDir;
 
 use crate::images::Image;
 
-/// What a build was answered.
+/// The recorded response bodies.
 pub const BODIES: [&[u8]; 3] = [b"a wheel", b"an index page", b""];
 
-/// A machine of its own, with all that a bundle is made of.
+/// A simulated machine with all inputs of a bundle.
 pub struct World {
     pub directory: TempDir,
     pub stores: Stores,
     pub lock: Lock,
-    pub record: Recording,
+    pub recording: Recording,
     pub apps: Vec<PinnedApp>,
     pub images: Vec<(ResolvedImage, Arc<dyn ImageSource>)>,
 }
 
-/// A machine's stores.
+/// The stores of one machine.
 pub struct Stores {
     _directory: TempDir,
     pub root: PathBuf,
@@ -51,7 +51,7 @@ impl Stores {
         Self { root: directory.path().to_owned(), _directory: directory, commits, bodies }
     }
 
-    /// The names of what is in a bucket.
+    /// The names of the entries of a cache bucket.
     pub fn entries(&self, bucket: &str) -> Vec<String> {
         let names = std::fs::read_dir(self.root.join(bucket)).unwrap();
         let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -60,7 +60,7 @@ impl Stores {
 }
 
 impl World {
-    /// One app whose file has this text, and `extra` among the answers.
+    /// One app whose file contains `text`, with `extra` among the recorded bodies.
     pub fn new(text: &str, extra: &[&[u8]]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let stores = Stores::new();
@@ -82,28 +82,28 @@ impl World {
             env: Default::default(),
             apps: vec![app.locked.clone()],
         };
-        let (record, apps, images) = (Recording::default(), vec![app], images.into());
-        let mut world = Self { directory, stores, lock, record, apps, images };
+        let (recording, apps, images) = (Recording::default(), vec![app], images.into());
+        let mut world = Self { directory, stores, lock, recording, apps, images };
         for (number, body) in BODIES.iter().chain(extra).enumerate() {
-            world.answer(&format!("https://example.com/{number}"), body);
+            world.record(&format!("https://example.com/{number}"), body);
         }
         world
     }
 
-    /// One more answer, to a GET of this address.
-    pub fn answer(&mut self, url: &str, body: &[u8]) {
+    /// Records one more response, to a GET of `url`.
+    pub fn record(&mut self, url: &str, body: &[u8]) {
         let (body, size) = self.stores.bodies.put(body).unwrap();
         let url = url.parse().unwrap();
         let request = Request { url, method: Method::Get, headers: Default::default(), body: None };
-        let answer = Answer { status: 200, headers: Default::default(), body, size };
-        self.record.insert(request, answer);
-        self.lock.record = Some(self.record.digest());
+        let response = Answer { status: 200, headers: Default::default(), body, size };
+        self.recording.insert(request, response);
+        self.lock.record = Some(self.recording.digest());
     }
 
-    pub fn ingredients(&self) -> BundleInputs<'_> {
+    pub fn inputs(&self) -> BundleInputs<'_> {
         BundleInputs {
             lock: &self.lock,
-            record: &self.record,
+            recording: &self.recording,
             apps: &self.apps,
             images: &self.images,
             commits: &self.stores.commits,
@@ -111,26 +111,26 @@ impl World {
         }
     }
 
-    pub fn draft(&self) -> BundleBuilder {
+    pub fn builder(&self) -> BundleBuilder {
         let scratch = self.path("commits");
         std::fs::create_dir_all(&scratch).unwrap();
-        BundleBuilder::gather(&self.ingredients(), &scratch).unwrap()
+        BundleBuilder::gather(&self.inputs(), &scratch).unwrap()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// The bundle in a new directory.
+    /// Writes the bundle to a new directory.
     pub fn directory(&self, delta: Option<&Delta>) -> (PathBuf, Written) {
         let path = tempfile::tempdir_in(self.directory.path()).unwrap().keep();
-        let written = to_directory(&self.draft(), &path, delta, &Progress::silent()).unwrap();
+        let written = to_directory(&self.builder(), &path, delta, &Progress::silent()).unwrap();
         (path, written)
     }
 
     pub fn tar(&self, delta: Option<&Delta>) -> (PathBuf, Written) {
         let path = self.path("bundle.tar");
-        let written = to_tar(&self.draft(), &path, delta, &Progress::silent()).unwrap();
+        let written = to_tar(&self.builder(), &path, delta, &Progress::silent()).unwrap();
         (path, written)
     }
 }
@@ -143,7 +143,7 @@ pub fn archive(path: &Path) -> Arc<dyn ImageSource> {
     Arc::new(ArchiveSource::open(path, None).unwrap())
 }
 
-/// Opens a bundle and unpacks it on a machine that has nothing.
+/// Opens a bundle and unpacks it on a machine with empty stores.
 pub fn unpacked(sources: &[Arc<dyn ImageSource>]) -> Result<(Bundle, Stores), BundleError> {
     let stores = Stores::new();
     let bundle = Bundle::open(Arc::clone(&sources[0]), sources[1..].iter().cloned())?;
@@ -151,8 +151,8 @@ pub fn unpacked(sources: &[Arc<dyn ImageSource>]) -> Result<(Bundle, Stores), Bu
     Ok((bundle, stores))
 }
 
-/// An error as a user sees it: with its causes and its hint.
-pub fn told(error: &BundleError) -> String {
+/// The text of an error with its causes and its help.
+pub fn error_text(error: &BundleError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -160,7 +160,7 @@ pub fn told(error: &BundleError) -> String {
         cause = error.source();
     }
     let help = miette::Diagnostic::help(error).map(|help| help.to_string());
-    format!("{text}\n{}", help.unwrap_or_else(|| panic!("no hint for: {text}")))
+    format!("{text}\n{}", help.unwrap_or_else(|| panic!("no help for: {text}")))
 }
 
 fn plain(layers: &[&[u8]]) -> (ResolvedImage, Arc<dyn ImageSource>) {
@@ -168,7 +168,7 @@ fn plain(layers: &[&[u8]]) -> (ResolvedImage, Arc<dyn ImageSource>) {
     (image.resolved(), Arc::new(image))
 }
 
-/// An image that is one of several in an index, of which a bundle has but one.
+/// An image in an index with several images, of which a bundle contains one.
 fn with_index(layers: &[&[u8]]) -> (ResolvedImage, Arc<dyn ImageSource>) {
     let image = Image::new(layers);
     let mut here = image.resolved().descriptor;

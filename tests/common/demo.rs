@@ -7,19 +7,19 @@ use std::sync::OnceLock;
 
 use super::registry::RegistryServer;
 
-/// What the git server wants to see, and nothing may ever show.
+/// The token that the git server requires. No output may contain it.
 pub const TOKEN: &str = "tok-5f2c9e71b0a84d";
 
-/// Whom builds of the example apps ask for packages.
+/// The package hosts that builds of the example apps use.
 const PACKAGE_HOSTS: [&str; 4] =
     ["pypi.org", "files.pythonhosted.org", "registry.npmjs.org", "registry.yarnpkg.com"];
 
-/// One test's directory, with the spec and the user's config in it, and the servers that all tests share.
+/// The directory of one test, with the spec and the user's config, and the servers that all tests share.
 pub struct Demo {
     directory: tempfile::TempDir,
-    /// Where the example apps are: `http://127.0.0.1:port`.
+    /// The base URL of the example apps: `http://127.0.0.1:port`.
     pub git: String,
-    /// A registry of this test's own.
+    /// A registry for this test alone.
     pub registry: RegistryServer,
 }
 
@@ -28,26 +28,26 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Where `scripts/demo-bases` put the base images.
+/// The directory that `scripts/demo-bases` writes the base images to.
 pub fn bases() -> PathBuf {
     let cache =
         std::env::var_os("CARAFE_DEMO_CACHE").map_or_else(|| root().join(".cache/demo"), PathBuf::from);
     assert!(
         cache.join("build-image/index.json").is_file(),
-        "`make bases` makes the base images; `make test` does it first"
+        "failed to find the base images: run `make bases` (`make test` does so first)"
     );
     cache
 }
 
-/// A directory for all tests of one program, removed when the program ends, however it ends.
+/// A directory for all tests of one program, removed when the program exits for whatever reason.
 pub struct ProgramDirectory {
     path: PathBuf,
-    /// Ends with its stdin, as the servers do: what is static here is never dropped.
+    /// Exits when its stdin is closed, as the servers do: statics are never dropped.
     _remover: Child,
 }
 
 impl ProgramDirectory {
-    /// A new one, empty.
+    /// Creates an empty directory.
     pub fn new() -> Self {
         let path = tempfile::tempdir_in(scratch()).unwrap().keep();
         let script = "trap '' INT TERM; cat; chmod -R u+rwX \"$1\"; rm -rf \"$1\"";
@@ -57,19 +57,20 @@ impl ProgramDirectory {
         Self { path, _remover: remover }
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// A cache that all builds of one test program share.
+/// The cache that all builds of one test program share.
 pub fn shared_cache() -> &'static Path {
     static CACHE: OnceLock<ProgramDirectory> = OnceLock::new();
     CACHE.get_or_init(ProgramDirectory::new).path()
 }
 
-/// On a disk: a build writes gigabytes, and an overlay needs a file system below it that is none.
+/// A directory on a disk: a build writes gigabytes, and the upper directory of an overlay must not be on
+/// an overlay itself.
 pub fn scratch() -> PathBuf {
     std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
 }
@@ -88,17 +89,17 @@ pub fn repositories() -> &'static Path {
         .path()
 }
 
-/// Starts a server of `tests/support`, which says its port first and ends with its stdin.
+/// Starts a server from `tests/support`, which prints its port first and exits when its stdin is closed.
 pub fn start_server(command: &mut Command) -> (Child, String) {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let port = line.trim().strip_prefix("port ").expect("the server says its port").to_owned();
+    let port = line.trim().strip_prefix("port ").expect("the server prints its port").to_owned();
     (child, port)
 }
 
-/// Serves `directory` until this process ends (the server ends with its stdin).
+/// Serves `directory` until this process exits.
 pub fn serve_git(directory: &Path) -> (Child, String) {
     let mut server = Command::new(root().join("tests/support/git-server"));
     let (child, port) = start_server(server.arg(directory).env("GIT_SERVER_TOKEN", TOKEN));
@@ -110,14 +111,14 @@ fn git_server() -> &'static str {
     &SERVER.get_or_init(|| serve_git(repositories())).1
 }
 
-/// Where the tests of one program find public packages: what is downloaded for one is the same for all.
+/// The package mirror of one test program, so that all of its builds receive the same responses.
 fn package_mirror() -> &'static str {
     static SERVER: OnceLock<(Child, String)> = OnceLock::new();
     let start = || start_server(&mut Command::new(root().join("tests/support/package-mirror")));
     &SERVER.get_or_init(start).1
 }
 
-/// The user's config: a table `[mirrors]` that leads there.
+/// The user's config: a `[mirrors]` table that points to the package mirror.
 fn mirrors() -> String {
     let mirror =
         |host: &&str| format!("\"https://{host}/\" = \"http://127.0.0.1:{}/{host}/\"\n", package_mirror());
@@ -125,7 +126,7 @@ fn mirrors() -> String {
 }
 
 impl Demo {
-    /// With the example's spec: the three apps, the token in each URL.
+    /// A test with the example spec: three apps, with the token in each URL.
     pub fn new() -> Self {
         let directory = tempfile::tempdir_in(scratch()).unwrap();
         let demo = Self { directory, git: git_server().to_owned(), registry: RegistryServer::start() };
@@ -134,7 +135,7 @@ impl Demo {
         demo
     }
 
-    /// A spec: frappe and what `apps` adds.
+    /// A spec with frappe and the given tables of apps.
     pub fn spec(&self, apps: &str) -> String {
         let (bases, registry) = (bases(), self.registry.address());
         let (frappe, tag) = (self.url("frappe"), self.registry.image("demo/greetings:1"));
@@ -148,29 +149,29 @@ impl Demo {
         )
     }
 
-    /// An app's table in a spec.
+    /// The table of an app in a spec.
     pub fn app(&self, name: &str, branch: &str) -> String {
         format!("[[app]]\nurl = \"{}\"\nbranch = \"{branch}\"\n", self.url(name))
     }
 
-    /// An app's URL with the token.
+    /// The URL of an app, with the token.
     pub fn url(&self, name: &str) -> String {
         self.git.replace("http://", &format!("http://ci:{TOKEN}@")) + &format!("/{name}.git")
     }
 
-    /// A file or directory of this test.
+    /// The path of a file or directory in the test directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// Writes a file of this test.
+    /// Writes a file in the test directory.
     pub fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
 
-    /// `carafe` in this test's directory, with the shared cache and little else in its environment.
+    /// `carafe` in the test directory, with the shared cache and a minimal environment.
     pub fn carafe(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_carafe"));
         command.args(arguments).current_dir(self.directory.path()).env_clear();
@@ -181,12 +182,12 @@ impl Demo {
         command
     }
 
-    /// Runs it, asserts that it succeeds, and returns stdout.
+    /// Runs `carafe`, asserts that it succeeds, and returns stdout.
     pub fn run(&self, arguments: &[&str]) -> String {
         succeed(&mut self.carafe(arguments))
     }
 
-    /// Runs it, asserts that it ends with `code`, and returns stderr.
+    /// Runs `carafe`, asserts that it exits with `code`, and returns stderr.
     pub fn fail(&self, code: i32, arguments: &[&str]) -> String {
         let output = self.carafe(arguments).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -1,5 +1,5 @@
-//! Images on their way between registries, layouts and archives, judged by skopeo, umoci and the
-//! image specification's own schemas.
+//! Copies images between registries, layouts and archives, and checks the results with skopeo, umoci
+//! and the JSON schemas of the image specification.
 
 mod archives;
 mod copying;
@@ -17,10 +17,10 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A directory of a test's own, in which `carafe` is run with a cache of its own.
-struct Place(TempDir);
+/// A test directory in which `carafe` runs with its own cache.
+struct TestDir(TempDir);
 
-impl Place {
+impl TestDir {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -29,7 +29,7 @@ impl Place {
         self.0.path().join(name)
     }
 
-    /// `carafe` with little in its environment, and plain http to every registry named.
+    /// Runs `carafe` with a minimal environment, and with plain HTTP for every registry in the arguments.
     fn carafe(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_carafe"));
         command.args(arguments).current_dir(&self.0).env_clear().stdin(Stdio::null());
@@ -43,7 +43,7 @@ impl Place {
         command.output().unwrap()
     }
 
-    /// Runs it, asserts that it succeeds, and gives its result.
+    /// Runs `carafe`, asserts that it succeeds, and returns its JSON result.
     #[track_caller]
     fn run(&self, arguments: &[&str]) -> Value {
         let output = self.carafe(&[arguments, &["--json"]].concat());
@@ -52,20 +52,19 @@ impl Place {
         serde_json::from_str(text.lines().last().unwrap()).unwrap()
     }
 
-    /// Runs it, asserts that it ends with 1, and gives what it said: stdout and, in one line,
-    /// stderr.
+    /// Runs `carafe`, asserts that it exits with 1, and returns stdout and, joined to one line, stderr.
     #[track_caller]
     fn fail(&self, arguments: &[&str]) -> (String, String) {
         let output = self.carafe(arguments);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        (String::from_utf8(output.stdout).unwrap(), said.split_whitespace().collect::<Vec<_>>().join(" "))
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        (String::from_utf8(output.stdout).unwrap(), stderr.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 }
 
-/// Runs a program that judges, and gives what it printed.
+/// Runs another tool and returns its stdout.
 #[track_caller]
-fn judge(program: &str, arguments: &[&str], directory: &Path) -> String {
+fn run_tool(program: &str, arguments: &[&str], directory: &Path) -> String {
     let output = Command::new(program)
         .args(arguments)
         .current_dir(directory)
@@ -75,14 +74,14 @@ fn judge(program: &str, arguments: &[&str], directory: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The digest of what skopeo finds at `name`.
+/// The digest that skopeo computes for the image at `name`.
 #[track_caller]
 fn skopeo_digest(name: &str, directory: &Path) -> String {
-    let raw = judge("skopeo", &["inspect", "--raw", "--tls-verify=false", name], directory);
+    let raw = run_tool("skopeo", &["inspect", "--raw", "--tls-verify=false", name], directory);
     carafe_layers::digest::Digest::of(raw.as_bytes()).to_string()
 }
 
-/// How often each delivery occurs in a result.
+/// The number of deliveries of this kind in a result.
 fn deliveries(result: &Value, kind: &str) -> usize {
     let blobs = result["pushed"][0]["blobs"].as_array().unwrap();
     blobs.iter().filter(|blob| blob["delivery"] == kind).count()

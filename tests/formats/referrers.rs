@@ -1,4 +1,4 @@
-//! What refers to an image comes along.
+//! Copies referrers with an image.
 
 use std::collections::BTreeSet;
 
@@ -8,11 +8,12 @@ use serde_json::Value;
 
 use crate::sample::Sample;
 use crate::server::RegistryServer;
-use crate::{Place, judge};
+use crate::{TestDir, run_tool};
 
-/// An index in a layout, with an SBOM of it, one of a platform, and a signature of an SBOM.
-fn signed(place: &Place) -> (Sample, Descriptor, Vec<Descriptor>) {
-    let sample = Sample::new(&place.path("image"));
+/// An index in a layout, with an SBOM for the index, an SBOM for one platform, and a signature of an
+/// SBOM.
+fn signed(dir: &TestDir) -> (Sample, Descriptor, Vec<Descriptor>) {
+    let sample = Sample::new(&dir.path("image"));
     let index = sample.index("15");
     let amd = sample.image("linux/amd64", &[("shared", "the same"), ("own", "linux/amd64")]);
     let sbom = sample.referrer(&index, "application/spdx+json");
@@ -26,19 +27,19 @@ fn signed(place: &Place) -> (Sample, Descriptor, Vec<Descriptor>) {
     (sample, index, vec![sbom, part, signature])
 }
 
-fn at(place: &Place, name: &str) -> Value {
-    let raw = judge("skopeo", &["inspect", "--raw", "--tls-verify=false", name], &place.path(""));
+fn at(dir: &TestDir, name: &str) -> Value {
+    let raw = run_tool("skopeo", &["inspect", "--raw", "--tls-verify=false", name], &dir.path(""));
     serde_json::from_str(&raw).unwrap()
 }
 
-/// docker-registry 2 does not keep track of referrers: the lists are kept under tags.
+/// docker-registry 2 has no referrers API: the lists are stored under fallback tags.
 #[test]
-fn referrers_are_listed_under_tags_where_the_registry_does_not() {
-    let (place, server, other) = (Place::new(), RegistryServer::start(), RegistryServer::start());
-    let (_, index, all) = signed(&place);
-    place.run(&["copy", "oci:image:15", &server.image("erp:15"), "--referrers"]);
+fn uses_fallback_tags_without_a_referrers_api() {
+    let (dir, server, other) = (TestDir::new(), RegistryServer::start(), RegistryServer::start());
+    let (_, index, all) = signed(&dir);
+    dir.run(&["copy", "oci:image:15", &server.image("erp:15"), "--referrers"]);
     let list =
-        at(&place, &format!("docker://{}", server.image(&format!("erp:{}", referrers::tag(&index.digest)))));
+        at(&dir, &format!("docker://{}", server.image(&format!("erp:{}", referrers::tag(&index.digest)))));
     let entry = &list["manifests"][0];
     assert_eq!(entry["digest"], all[0].digest.to_string());
     assert_eq!(
@@ -46,8 +47,8 @@ fn referrers_are_listed_under_tags_where_the_registry_does_not() {
         (&"application/spdx+json".into(), &"by hand".into())
     );
 
-    // Twice makes no difference, and from there on to everywhere.
-    place.run(&["copy", "oci:image:15", &server.image("erp:15"), "--referrers"]);
+    // A second copy changes nothing, and the referrers can be copied onward.
+    dir.run(&["copy", "oci:image:15", &server.image("erp:15"), "--referrers"]);
     let stations = [
         server.image("erp:15"),
         "oci-archive:x.tar:15".to_owned(),
@@ -55,19 +56,19 @@ fn referrers_are_listed_under_tags_where_the_registry_does_not() {
         "oci:copy:15".to_owned(),
     ];
     for leg in stations.windows(2) {
-        let result = place.run(&["copy", &leg[0], &leg[1], "--referrers"]);
+        let result = dir.run(&["copy", &leg[0], &leg[1], "--referrers"]);
         assert_eq!(result["digest"], index.digest.to_string());
     }
-    let lists: BTreeSet<String> = at_index(&place, "copy");
-    assert_eq!(lists, at_index(&place, "image"));
+    let lists: BTreeSet<String> = at_index(&dir, "copy");
+    assert_eq!(lists, at_index(&dir, "image"));
     for referrer in &all {
-        assert!(place.path(&format!("copy/blobs/sha256/{}", referrer.digest.hex())).exists());
+        assert!(dir.path(&format!("copy/blobs/sha256/{}", referrer.digest.hex())).exists());
     }
 }
 
-/// The names in a layout's index.
-fn at_index(place: &Place, layout: &str) -> BTreeSet<String> {
-    let text = std::fs::read_to_string(place.path(&format!("{layout}/index.json"))).unwrap();
+/// The tags in a layout's index.
+fn at_index(dir: &TestDir, layout: &str) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(dir.path(&format!("{layout}/index.json"))).unwrap();
     let index: Value = serde_json::from_str(&text).unwrap();
     let name = |entry: &Value| {
         entry["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap().to_owned()
@@ -76,42 +77,42 @@ fn at_index(place: &Place, layout: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn without_the_flag_they_stay() {
-    let (place, server) = (Place::new(), RegistryServer::start());
-    let (_, index, _) = signed(&place);
-    place.run(&["copy", "oci:image:15", &server.image("erp:15")]);
+fn copies_no_referrers_without_the_flag() {
+    let (dir, server) = (TestDir::new(), RegistryServer::start());
+    let (_, index, _) = signed(&dir);
+    dir.run(&["copy", "oci:image:15", &server.image("erp:15")]);
     let tag = server.image(&format!("erp:{}", referrers::tag(&index.digest)));
-    let (_, said) = place.fail(&["copy", &tag, "oci:never"]);
-    assert!(said.contains("MANIFEST_UNKNOWN"), "{said}");
+    let (_, stderr) = dir.fail(&["copy", &tag, "oci:never"]);
+    assert!(stderr.contains("MANIFEST_UNKNOWN"), "{stderr}");
 }
 
 #[test]
-fn a_list_is_added_to_and_not_replaced() {
-    let (place, server) = (Place::new(), RegistryServer::start());
-    let (sample, index, _) = signed(&place);
-    place.run(&["copy", "oci:image:15", &server.image("erp:15"), "--referrers"]);
+fn adds_to_an_existing_list_of_referrers() {
+    let (dir, server) = (TestDir::new(), RegistryServer::start());
+    let (sample, index, _) = signed(&dir);
+    dir.run(&["copy", "oci:image:15", &server.image("erp:15"), "--referrers"]);
     let second = sample.referrer(&index, "application/vnd.example.provenance");
     sample.name(&second, "provenance");
-    // An artifact that is pushed by itself is listed too.
-    place.run(&["copy", "oci:image:provenance", &server.image("erp:provenance")]);
+    // An artifact that is pushed on its own is listed too.
+    dir.run(&["copy", "oci:image:provenance", &server.image("erp:provenance")]);
     let list =
-        at(&place, &format!("docker://{}", server.image(&format!("erp:{}", referrers::tag(&index.digest)))));
+        at(&dir, &format!("docker://{}", server.image(&format!("erp:{}", referrers::tag(&index.digest)))));
     assert_eq!(list["manifests"].as_array().unwrap().len(), 2);
 }
 
 #[test]
-fn a_layout_with_lists_holds_one_image() {
-    let place = Place::new();
-    let (_, index, _) = signed(&place);
-    assert_eq!(place.run(&["copy", "oci:image", "oci:copy:1"])["digest"], index.digest.to_string());
+fn a_layout_with_fallback_tags_has_one_image() {
+    let dir = TestDir::new();
+    let (_, index, _) = signed(&dir);
+    assert_eq!(dir.run(&["copy", "oci:image", "oci:copy:1"])["digest"], index.digest.to_string());
 }
 
 #[test]
-fn a_docker_archive_takes_no_referrers() {
-    let place = Place::new();
-    signed(&place);
+fn rejects_referrers_for_a_docker_archive() {
+    let dir = TestDir::new();
+    signed(&dir);
     let arguments =
         ["copy", "oci:image:15", "docker-archive:x.tar", "--referrers", "--platform", "linux/amd64"];
-    let (_, said) = place.fail(&arguments);
-    assert!(said.contains("no room for what refers to an image"), "{said}");
+    let (_, stderr) = dir.fail(&arguments);
+    assert!(stderr.contains("no room for what refers to an image"), "{stderr}");
 }

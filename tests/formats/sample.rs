@@ -1,16 +1,17 @@
-//! Images that other programs take, made for a test.
+//! Sample images for tests.
 
 use std::path::Path;
 
 use carafe_layers::digest::{DiffId, Digest};
 use carafe_layers::json::canonical_json;
-use carafe_layers::layout::{LayoutWriter, index_of};
+use carafe_layers::layout::LayoutWriter;
+use carafe_layers::oci::Index;
 use carafe_layers::oci::{Descriptor, ImageConfig, Manifest, Platform, RootFs, RuntimeConfig, media_type};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
 
-/// A layout that images are put into.
+/// A layout with sample images.
 pub struct Sample(LayoutWriter);
 
 impl Sample {
@@ -54,7 +55,7 @@ impl Sample {
             let image = self.image(platform, &[("shared", "the same"), ("own", platform)]);
             Descriptor { platform: Some(platform.parse().unwrap()), ..image }
         });
-        let index = self.blob(media_type::INDEX, &canonical_json(&index_of(images.to_vec())));
+        let index = self.blob(media_type::INDEX, &canonical_json(&Index::of(images.to_vec())));
         self.name(&index, name);
         index
     }
@@ -69,7 +70,7 @@ impl Sample {
         self.blob(media_type::MANIFEST, &canonical_json(&manifest))
     }
 
-    /// Makes an image visible.
+    /// Adds an image to the index of the layout, under a tag.
     pub fn name(&self, image: &Descriptor, name: &str) {
         self.0.finish(image, &[name]).unwrap();
     }

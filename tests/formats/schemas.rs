@@ -1,5 +1,6 @@
-//! The image specification's own JSON schemas accept what we write. Debian's package
-//! `golang-github-opencontainers-image-spec-dev` has them, `python3-jsonschema` the validator.
+//! The documents that Carafe writes conform to the JSON schemas of the image specification. The schemas
+//! are in Debian's package `golang-github-opencontainers-image-spec-dev`, the validator is
+//! `python3-jsonschema`.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,22 +12,22 @@ use carafe_layers::pack::PackedLayer;
 use carafe_layers::source::resolve;
 use serde_json::{Value, json};
 
-use crate::Place;
+use crate::TestDir;
 use crate::sample::Sample;
 
-/// What the validator says of a document; nothing if it is right.
-fn complaint(kind: &str, document: &Path) -> Option<String> {
+/// The error of the validator for a document; `None` if the document is valid.
+fn schema_error(kind: &str, document: &Path) -> Option<String> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/check-schema");
     let output = Command::new(script).arg(kind).arg(document).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stdout).into_owned();
     match output.status.code() {
         Some(0) => None,
-        Some(3) => Some(said),
+        Some(3) => Some(stderr),
         _ => panic!("check-schema: {}", String::from_utf8_lossy(&output.stderr)),
     }
 }
 
-/// Checks every document of a layout, and counts them.
+/// Validates every document of a layout and returns their number.
 #[track_caller]
 fn check_layout(layout: &Path) -> usize {
     let mut queue = vec![
@@ -35,7 +36,7 @@ fn check_layout(layout: &Path) -> usize {
     ];
     let mut checked = 0;
     while let Some((kind, path)) = queue.pop() {
-        assert_eq!(complaint(&kind, &path), None, "{}", path.display());
+        assert_eq!(schema_error(&kind, &path), None, "{}", path.display());
         checked += 1;
         let document: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         let children = document["manifests"].as_array().into_iter().flatten().chain([&document["config"]]);
@@ -54,32 +55,32 @@ fn check_layout(layout: &Path) -> usize {
 }
 
 #[test]
-fn every_index_manifest_and_config_is_accepted() {
-    let place = Place::new();
-    let sample = Sample::new(&place.path("made"));
+fn every_index_manifest_and_config_is_valid() {
+    let dir = TestDir::new();
+    let sample = Sample::new(&dir.path("made"));
     for (tag, platform) in [("amd", "linux/amd64"), ("arm", "linux/arm64/v8")] {
         sample.name(&sample.image(platform, &[("file", platform)]), tag);
     }
-    place.run(&["index", "create", "oci:index:15", "oci:made:amd", "oci:made:arm"]);
-    // The marker, the layout's index, ours, two manifests, two configs.
-    assert_eq!(check_layout(&place.path("index")), 7);
+    dir.run(&["index", "create", "oci:index:15", "oci:made:amd", "oci:made:arm"]);
+    // oci-layout, index.json, the image index, two manifests, two configs.
+    assert_eq!(check_layout(&dir.path("index")), 7);
     for archive in ["oci-archive:a.tar:15", "docker-archive:d.tar:erp:15"] {
-        place.run(&["copy", "oci:made:amd", archive]);
-        place.run(&["copy", archive, "oci:again:15"]);
-        assert_eq!(check_layout(&place.path("again")), 4);
+        dir.run(&["copy", "oci:made:amd", archive]);
+        dir.run(&["copy", archive, "oci:again:15"]);
+        assert_eq!(check_layout(&dir.path("again")), 4);
         let file = archive.split(':').nth(1).unwrap();
-        let index = crate::judge("tar", &["-xOf", file, "index.json"], &place.path(""));
-        std::fs::write(place.path("index.json"), index).unwrap();
-        assert_eq!(complaint("index", &place.path("index.json")), None);
+        let index = crate::run_tool("tar", &["-xOf", file, "index.json"], &dir.path(""));
+        std::fs::write(dir.path("index.json"), index).unwrap();
+        assert_eq!(schema_error("index", &dir.path("index.json")), None);
     }
 }
 
 #[test]
-fn what_a_build_makes_of_its_base_is_accepted() {
-    let place = Place::new();
-    let sample = Sample::new(&place.path("made"));
+fn documents_derived_from_a_base_image_are_valid() {
+    let dir = TestDir::new();
+    let sample = Sample::new(&dir.path("made"));
     sample.name(&sample.image("linux/amd64", &[("file", "base")]), "base");
-    let source = LayoutSource::open(place.path("made"), Some("base")).unwrap();
+    let source = LayoutSource::open(dir.path("made"), Some("base")).unwrap();
     let base = resolve(&source, &"linux/amd64".parse().unwrap()).unwrap();
     let layer = base.manifest.layers[0].clone();
     let packed = PackedLayer {
@@ -103,16 +104,16 @@ fn what_a_build_makes_of_its_base_is_accepted() {
         ..ImageChanges::default()
     };
     let image = derive(&base, &[packed], &changes).unwrap();
-    let layout = LayoutWriter::create(place.path("built")).unwrap();
+    let layout = LayoutWriter::create(dir.path("built")).unwrap();
     layout.put_bytes(media_type::CONFIG, &image.config).unwrap();
     layout.put_bytes(media_type::MANIFEST, &image.manifest).unwrap();
     layout.finish(&image.descriptor, &["15"]).unwrap();
-    assert_eq!(check_layout(&place.path("built")), 4);
+    assert_eq!(check_layout(&dir.path("built")), 4);
 }
 
 #[test]
-fn the_check_can_fail() {
-    let place = Place::new();
+fn the_validator_rejects_an_invalid_document() {
+    let dir = TestDir::new();
     let config = Descriptor::of(media_type::CONFIG, b"{}");
     let wrong = [
         ("manifest", json!({"schemaVersion": 2, "config": config})),
@@ -127,8 +128,8 @@ fn the_check_can_fail() {
         ("layout", json!({"imageLayoutVersion": "2.0.0"})),
     ];
     for (kind, document) in wrong {
-        let path = place.path("document.json");
+        let path = dir.path("document.json");
         std::fs::write(&path, document.to_string()).unwrap();
-        assert!(complaint(kind, &path).is_some(), "{document}");
+        assert!(schema_error(kind, &path).is_some(), "{document}");
     }
 }

@@ -3,8 +3,9 @@
 use carafe::registry::{MountCandidates, RegistryError};
 use carafe_builder::progress::Progress;
 use carafe_layers::digest::Digest;
-use carafe_layers::graph::{Document, Graph};
-use carafe_layers::layout::index_of;
+use carafe_layers::graph::Graph;
+use carafe_layers::oci::Document;
+use carafe_layers::oci::Index;
 use carafe_layers::oci::{Descriptor, media_type};
 use carafe_layers::referrers;
 use carafe_layers::source::{ImageSource, SourceError};
@@ -15,7 +16,7 @@ use crate::{client, name, shown};
 
 fn page(names: &[&str]) -> Answer {
     let entry = |name: &&str| Descriptor::of(media_type::MANIFEST, name.as_bytes());
-    let index = index_of(names.iter().map(entry).collect());
+    let index = Index::of(names.iter().map(entry).collect());
     Answer::status(200).with("content-type", media_type::INDEX).body(serde_json::to_vec(&index).unwrap())
 }
 

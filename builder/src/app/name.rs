@@ -64,7 +64,7 @@ pub fn app_name(read: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<String, AppNam
             return Err(AppNameError::Missing);
         };
     if !is_package_name(&name) {
-        let name = carafe_layers::path::printable(name.as_bytes());
+        let name = carafe_layers::text::escape_bytes(name.as_bytes());
         return Err(AppNameError::NotAPackage { name, file });
     }
     match PACKAGE_FILES.into_iter().find(|file| read(&format!("{name}/{file}")).is_none()) {

@@ -104,7 +104,7 @@ impl Recipe for BenchInit {
 fn checked_redirects(inputs: &BuildInputs<'_>) -> Result<Vec<Redirect>, BenchError> {
     let names = || inputs.apps.iter().map(|app| app.locked.name.as_str());
     if let Some(name) = names().find(|name| !is_package_name(name)) {
-        return Err(BenchError::AppName { name: carafe_layers::path::printable(name.as_bytes()) });
+        return Err(BenchError::AppName { name: carafe_layers::text::escape_bytes(name.as_bytes()) });
     }
     if names().next() != Some("frappe") {
         return Err(BenchError::FrappeNotFirst);

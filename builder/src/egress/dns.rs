@@ -3,7 +3,7 @@
 //! A program that uses its proxy asks for no name. One that does has gone past it, and is told at
 //! once that there is no such name, so that it does not try again and again.
 
-use carafe_layers::path::printable;
+use carafe_layers::text::escape_bytes;
 
 /// Bytes of a message's header.
 const HEADER: usize = 12;
@@ -48,7 +48,7 @@ fn name(message: &[u8]) -> Option<(String, usize)> {
         }
         // A longer one would be a pointer, which a question has no use for.
         let label = message.get(at + 1..=at + length).filter(|_| length <= MAX_LABEL_BYTES)?;
-        labels.push(printable(&label.to_ascii_lowercase()));
+        labels.push(escape_bytes(&label.to_ascii_lowercase()));
         at += 1 + length;
         if at - HEADER > MAX_NAME_BYTES {
             return None;

@@ -7,8 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use carafe_layers::format::MODE_EXECUTABLE;
-use carafe_layers::path::{ImagePath, printable};
-use carafe_layers::tree::{Graft, Owner};
+use carafe_layers::path::ImagePath;
+use carafe_layers::text::escape_bytes;
+use carafe_layers::tree::{Owner, SourceMapping};
 
 use super::ImageTreeError;
 use crate::bench::BENCH_DIR;
@@ -40,7 +41,7 @@ pub(super) fn check_apps(tree: &BenchTree) -> Result<(), ImageTreeError> {
     if names.is_empty() {
         return Ok(());
     }
-    let names: Vec<_> = names.iter().map(|name| printable(name.as_encoded_bytes())).collect();
+    let names: Vec<_> = names.iter().map(|name| escape_bytes(name.as_encoded_bytes())).collect();
     Err(ImageTreeError::StrangersInApps { names: names.join(", ") })
 }
 
@@ -51,15 +52,16 @@ pub(super) fn arrange(tree: &BenchTree) -> Result<(), NormalizeError> {
 }
 
 /// Writes the scripts, and says what goes where.
-pub(super) fn grafts(bench: &Path, scripts: &Path) -> Result<Vec<Graft>, ImageTreeError> {
-    let mut grafts = vec![Graft { host: bench.to_owned(), image: image_path(BENCH_DIR), owner: FRAPPE }];
+pub(super) fn grafts(bench: &Path, scripts: &Path) -> Result<Vec<SourceMapping>, ImageTreeError> {
+    let mut grafts =
+        vec![SourceMapping { host: bench.to_owned(), image: image_path(BENCH_DIR), owner: FRAPPE }];
     for (name, content) in SCRIPTS {
         let host = scripts.join(name);
         let written = fs::create_dir_all(scripts)
             .and_then(|()| fs::write(&host, content))
             .and_then(|()| fs::set_permissions(&host, fs::Permissions::from_mode(MODE_EXECUTABLE)));
         written.map_err(|source| ImageTreeError::Script { path: host.clone(), source })?;
-        grafts.push(Graft { host, image: image_path(&format!("{SCRIPTS_DIR}/{name}")), owner: ROOT });
+        grafts.push(SourceMapping { host, image: image_path(&format!("{SCRIPTS_DIR}/{name}")), owner: ROOT });
     }
     Ok(grafts)
 }

@@ -13,7 +13,7 @@ use carafe_layers::image::ImageChanges;
 use carafe_layers::mtime::MtimePolicy;
 use carafe_layers::pattern::Rule;
 use carafe_layers::plan::LayerName;
-use carafe_layers::tree::Graft;
+use carafe_layers::tree::SourceMapping;
 
 use crate::lock::Lock;
 use crate::normalize::{self, Applied, BenchTree, NormalizeError};
@@ -25,7 +25,7 @@ use crate::normalize::{self, Applied, BenchTree, NormalizeError};
 #[derive(Debug)]
 pub struct BuiltTree {
     /// What goes where.
-    pub grafts: Vec<Graft>,
+    pub grafts: Vec<SourceMapping>,
     /// Which file carries which time.
     pub mtimes: MtimePolicy,
     /// Which file goes into which layer, the lowest layer first.

@@ -65,7 +65,7 @@ fn a_bench_becomes_layers() {
     for layer in layers {
         shown += &format!("== {}\n", layer.name);
         for entry in layer.entries {
-            let owner = entry.graft.owner.uid;
+            let owner = entry.mapping.owner.uid;
             shown += &format!("{} {owner} {}\n", entry.mtime - FIXED_MTIME, entry.path);
         }
     }

@@ -1,6 +1,6 @@
 //! An app in a lock, and how it stands in the file.
 
-use carafe_layers::path::printable;
+use carafe_layers::text::escape_bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::app::is_package_name;
@@ -69,7 +69,7 @@ impl TryFrom<AppTable> for LockedApp {
     fn try_from(table: AppTable) -> Result<Self, String> {
         // It becomes a directory's name: a lock that was edited must not lead out of ours.
         if !is_package_name(&table.name) {
-            return Err(format!("`{}` is no name of an app", printable(table.name.as_bytes())));
+            return Err(format!("`{}` is no name of an app", escape_bytes(table.name.as_bytes())));
         }
         let reference = match (table.branch, table.tag) {
             (Some(branch), None) => Some((RefKind::Branch, branch)),

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use carafe_layers::digest::Digest;
 use carafe_layers::format::FormatVersion;
-use carafe_layers::path::printable;
+use carafe_layers::text::escape_bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::atomic_write::atomic_write;
@@ -128,7 +128,7 @@ impl Lock {
         }
         let table: toml::Table = toml::from_str(text).map_err(parse_error)?;
         if let Some(key) = with_control_character(&table) {
-            let key = printable(key.as_bytes());
+            let key = escape_bytes(key.as_bytes());
             return Err(unusable(format!("there is a control character in `{key}`")));
         }
         toml::from_str(text).map_err(parse_error)

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use carafe_layers::format::MODE_PLAIN;
-use carafe_layers::path::printable;
+use carafe_layers::text::escape_bytes;
 use walkdir::{DirEntry, WalkDir};
 
 use super::NormalizeError;
@@ -177,7 +177,7 @@ pub(super) fn unknown(path: &Path, reason: impl Into<String>) -> NormalizeError 
 }
 
 fn shown(path: &Path) -> String {
-    printable(path.as_os_str().as_bytes())
+    escape_bytes(path.as_os_str().as_bytes())
 }
 
 #[cfg(test)]

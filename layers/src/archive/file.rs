@@ -1,4 +1,4 @@
-//! An archive as a file: whole under its name, or not there.
+//! Writing an archive as a file: complete under its name, or absent.
 
 use std::fs::Permissions;
 use std::io::{self, BufWriter, Read};
@@ -8,38 +8,38 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::NamedTempFile;
 
-use super::{ArchiveWriter, CONTAINERD_NAME};
-use crate::layout::{ImageSink, LayoutError, REF_NAME};
-use crate::oci::{Descriptor, Manifest};
-use crate::verified::Unverified;
+use super::names::CONTAINERD_NAME;
+use super::writer::ArchiveWriter;
+use crate::layout::{ImageSink, LayoutError};
+use crate::oci::{Descriptor, Manifest, REF_NAME};
+use crate::verified::VerifyError;
 
-/// What is written at once.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// A name that Docker gives to an image: all of it, with host and tag.
+/// An image's name in the forms that Docker uses.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DockerName {
-    /// As containerd has it: `docker.io/library/erp:15`.
+    /// The full name, as containerd stores it: `docker.io/library/erp:15`.
     pub full: String,
-    /// As Docker shows it: `erp:15`.
+    /// The short name, as Docker shows it: `erp:15`.
     pub familiar: String,
-    /// `15`.
+    /// The tag: `15`.
     pub tag: String,
 }
 
-/// An archive that is being written. Nothing has its name before [`Self::close`].
+/// An archive that is being written. The file has its name after [`Self::close`].
 ///
 /// An OCI archive is an OCI layout in a tar. A docker archive is the same with a `manifest.json`
-/// that names the same files, as `docker save` writes it since version 25: `docker load` of any
-/// version takes it, and the image's manifest is kept, and with it its digest.
+/// that names the same files, like the output of `docker save` since version 25: every version of
+/// `docker load` accepts it, and it preserves the image's manifest and digest.
 pub struct ArchiveFile {
     path: PathBuf,
     archive: Mutex<ArchiveWriter<BufWriter<NamedTempFile>>>,
 }
 
 impl ArchiveFile {
-    /// Begins an OCI archive that will be at `path`, whose folder must be there. Its index has
-    /// these entries.
+    /// Begins an OCI archive at `path`, whose directory must exist. `entries` are the entries of its
+    /// index.
     pub fn oci(path: impl Into<PathBuf>, entries: Vec<Descriptor>) -> Result<Self, LayoutError> {
         Self::create(path.into(), |out| ArchiveWriter::with_entries(out, entries))
     }
@@ -54,7 +54,7 @@ impl ArchiveFile {
         let familiar: Vec<&str> = names.iter().map(|name| name.familiar.as_str()).collect();
         Self::create(path.into(), |out| {
             let mut archive = ArchiveWriter::with_entries(out, named(image, names))?;
-            archive.saved(manifest, &familiar)?;
+            archive.docker_manifest(manifest, &familiar)?;
             Ok(archive)
         })
     }
@@ -63,12 +63,12 @@ impl ArchiveFile {
         path: PathBuf,
         begin: impl FnOnce(BufWriter<NamedTempFile>) -> io::Result<ArchiveWriter<BufWriter<NamedTempFile>>>,
     ) -> Result<Self, LayoutError> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        // Readable by all, less the umask, as any other file; tempfile's own choice is private.
+        let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+        // The umask decides the mode, as for any other file; the default of tempfile is 0600.
         let file = tempfile::Builder::new()
             .prefix(".carafe-unfinished-")
             .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder.unwrap_or(Path::new(".")));
+            .tempfile_in(directory.unwrap_or(Path::new(".")));
         let begun = file.and_then(|file| begin(BufWriter::with_capacity(BUFFER_BYTES, file)));
         match begun {
             Ok(archive) => Ok(Self { path, archive: Mutex::new(archive) }),
@@ -76,7 +76,7 @@ impl ArchiveFile {
         }
     }
 
-    /// Ends the archive and gives it its name, in the place of what had it.
+    /// Ends the archive and gives it its name. Replaces an existing file.
     pub fn close(self) -> Result<(), LayoutError> {
         let Self { path, archive } = self;
         let archive = archive.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -85,7 +85,7 @@ impl ArchiveFile {
             file.as_file().sync_all()?;
             file.persist(&path).map(drop).map_err(|failure| failure.error)
         };
-        end().map_err(|source| LayoutError::Write { path: path.clone(), source })
+        end().map_err(LayoutError::write(&path))
     }
 
     fn lock(&self) -> MutexGuard<'_, ArchiveWriter<BufWriter<NamedTempFile>>> {
@@ -99,23 +99,22 @@ impl ImageSink for ArchiveFile {
     }
 
     fn put(&self, blob: &Descriptor, stream: &mut dyn Read, origin: &Path) -> Result<(), LayoutError> {
-        let mut stream = Noting { stream, has_failed: false };
-        self.lock().put(blob, &mut stream).map_err(|source| {
-            match stream.has_failed || source.get_ref().is_some_and(|error| error.is::<Unverified>()) {
-                true => LayoutError::Read { path: origin.to_owned(), source },
-                false => LayoutError::Write { path: self.path.clone(), source },
-            }
+        let mut stream = Observed { stream, has_failed: false };
+        self.lock().put(blob, &mut stream).map_err(|source| match VerifyError::of(&source) {
+            Some(mismatch) => LayoutError::Mismatch(*mismatch),
+            None if stream.has_failed => LayoutError::Read { path: origin.to_owned(), source },
+            None => LayoutError::Write { path: self.path.clone(), source },
         })
     }
 }
 
-/// Tells a reader's errors from a writer's.
-struct Noting<'a> {
+/// Records whether the reader failed, to distinguish its errors from those of the writer.
+struct Observed<'a> {
     stream: &'a mut dyn Read,
     has_failed: bool,
 }
 
-impl Read for Noting<'_> {
+impl Read for Observed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.stream.read(buffer);
         self.has_failed = read.is_err();
@@ -123,7 +122,7 @@ impl Read for Noting<'_> {
     }
 }
 
-/// An image in the index under each of `names`, as Docker's own archives have it.
+/// The index entries of an image with `names`, with the annotations that Docker writes.
 fn named(image: &Descriptor, names: &[DockerName]) -> Vec<Descriptor> {
     if names.is_empty() {
         return vec![image.clone()];

@@ -1,4 +1,4 @@
-//! Where each member of a tar file lies, so that it can be read without extracting it.
+//! The positions of the members of a tar file, so that they can be read without extraction.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,21 +9,21 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::path::printable;
 use crate::source::{MAX_DOCUMENT_BYTES, SourceError};
+use crate::tar_reader::{Kind, Member, ReadTarError, TarReader};
+use crate::text::{escape, escape_path};
 use crate::unpack::Compression;
-use crate::untar::{Kind, Member, ReadTarError, TarReader};
 
-/// An archive may have this many members. An image of 127 layers takes about 400.
+/// Maximum number of members of an archive. An image of 127 layers has about 400.
 pub const MAX_ARCHIVE_MEMBERS: usize = 100_000;
 
-/// Links followed from one member's name (old Docker versions link equal layers).
+/// Maximum number of links followed from one name (old Docker versions link equal layers).
 const MAX_LINKS: usize = 8;
 
-/// Members of longer names are passed over.
+/// Maximum length of a member's name in bytes; members with longer names are ignored.
 const MAX_NAME_BYTES: usize = 4096;
 
-/// Where a member's content lies in the archive, in bytes.
+/// The position of a member's content in the archive, in bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Extent {
     offset: u64,
@@ -36,7 +36,7 @@ impl Extent {
     }
 }
 
-/// Reads a part of a file, without moving what other readers of the file see.
+/// Reads a part of a file, independent of the position of other readers.
 pub(super) struct ExtentReader {
     file: Arc<File>,
     extent: Extent,
@@ -54,7 +54,7 @@ impl Read for ExtentReader {
 
 enum Entry {
     File(Extent),
-    /// The name that a link leads to.
+    /// The name that a link refers to.
     Link(String),
 }
 
@@ -68,17 +68,16 @@ pub(super) struct Archive {
 
 impl Archive {
     pub(super) fn open(path: &Path, name: String) -> Result<Self, SourceError> {
-        let path_shown = path.display().to_string();
-        let failed = |source| SourceError::Io { path: path_shown.clone(), source };
+        let failed = |source| SourceError::Io { path: escape_path(path), source };
         let file = File::open(path).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
         let mut archive = Self {
-            path: path.display().to_string(),
+            path: escape_path(path),
             name,
             file: Arc::new(file.try_clone().map_err(failed)?),
             entries: BTreeMap::new(),
         };
-        archive.refuse_compressed()?;
+        archive.reject_compressed()?;
         let mut tar = TarReader::seeking(BufReader::new(file));
         while let Some(member) = tar.next_member().map_err(|error| archive.tar_error(error))? {
             archive.add(member, length)?;
@@ -86,28 +85,28 @@ impl Archive {
         Ok(archive)
     }
 
-    fn refuse_compressed(&self) -> Result<(), SourceError> {
+    fn reject_compressed(&self) -> Result<(), SourceError> {
         match self.compression(Extent { offset: 0, size: 4 })? {
             Compression::None => Ok(()),
-            other => self.invalid(format!("it is compressed ({other:?}); decompress the file first")),
+            compression => self.invalid(format!("it is compressed with {compression}; decompress it first")),
         }
     }
 
     fn add(&mut self, member: Member, length: u64) -> Result<(), SourceError> {
-        // Nothing that we look for has such a name.
+        // All names that are looked up are UTF-8.
         let Ok(name) = str::from_utf8(&member.name) else { return Ok(()) };
         if name.len().max(member.link.len()) > MAX_NAME_BYTES {
             return Ok(());
         }
         let entry = match member.kind {
             Kind::File if member.offset + member.size > length => {
-                return self.invalid(format!("`{name}` is cut off by the archive's end"));
+                return self.invalid(format!("the archive ends within `{name}`"));
             }
             Kind::File => Entry::File(Extent { offset: member.offset, size: member.size }),
             Kind::HardLink => Entry::Link(resolve("", &String::from_utf8_lossy(&member.link))),
             Kind::Symlink => {
-                let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
-                Entry::Link(resolve(folder, &String::from_utf8_lossy(&member.link)))
+                let directory = name.rsplit_once('/').map_or("", |(directory, _)| directory);
+                Entry::Link(resolve(directory, &String::from_utf8_lossy(&member.link)))
             }
             _ => return Ok(()),
         };
@@ -125,7 +124,7 @@ impl Archive {
         self.entries.keys().map(String::as_str)
     }
 
-    /// The file of this name, through links.
+    /// The file of this name; follows links.
     pub(super) fn find(&self, name: &str) -> Option<Extent> {
         let mut name = resolve("", name);
         for _ in 0..=MAX_LINKS {
@@ -139,12 +138,12 @@ impl Archive {
 
     pub(super) fn file(&self, name: &str) -> Result<Extent, SourceError> {
         self.find(name).ok_or_else(|| SourceError::NotFound {
-            what: format!("`{}`", printable(name.as_bytes())),
+            what: format!("`{}`", escape(name)),
             image: self.name.clone(),
         })
     }
 
-    /// A small member's whole content.
+    /// The content of a member of at most [`MAX_DOCUMENT_BYTES`].
     pub(super) fn document(&self, what: &'static str, name: &str) -> Result<Vec<u8>, SourceError> {
         let extent = self.file(name)?;
         if extent.size > MAX_DOCUMENT_BYTES {
@@ -168,16 +167,16 @@ impl Archive {
         })
     }
 
-    /// How a member is compressed, by its first bytes.
+    /// The compression of a member, detected from its first bytes.
     pub(super) fn compression(&self, extent: Extent) -> Result<Compression, SourceError> {
         let mut beginning = Vec::new();
         let reader = extent.reader(&self.file);
         reader.take(4).read_to_end(&mut beginning).map_err(|error| self.io_error(error))?;
-        Ok(Compression::sniff(&beginning))
+        Ok(Compression::detect(&beginning))
     }
 
     pub(super) fn invalid<T>(&self, reason: impl Into<String>) -> Result<T, SourceError> {
-        let reason = printable(reason.into().as_bytes());
+        let reason = escape(&reason.into());
         Err(SourceError::Invalid { image: self.name.clone(), reason })
     }
 
@@ -189,18 +188,18 @@ impl Archive {
         match error {
             ReadTarError::Io(error) => self.io_error(error),
             ReadTarError::Malformed(reason) => {
-                SourceError::Invalid { image: self.name.clone(), reason: format!("as a tar: {reason}") }
+                SourceError::Invalid { image: self.name.clone(), reason: format!("invalid tar: {reason}") }
             }
         }
     }
 }
 
-/// A member's name as seen from `folder`: without `.`, `..` and leading slashes; above the
-/// archive's root is the root.
-fn resolve(folder: &str, name: &str) -> String {
-    let folder = if name.starts_with('/') { "" } else { folder };
+/// The normal form of a member's name relative to `directory`: without `.`, `..` and leading slashes.
+/// The parent of the archive's root is the root.
+fn resolve(directory: &str, name: &str) -> String {
+    let directory = if name.starts_with('/') { "" } else { directory };
     let mut names: Vec<&str> = Vec::new();
-    for part in folder.split('/').chain(name.split('/')) {
+    for part in directory.split('/').chain(name.split('/')) {
         match part {
             "" | "." => {}
             ".." => drop(names.pop()),

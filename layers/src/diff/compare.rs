@@ -1,4 +1,4 @@
-//! Two trees against each other: which paths differ, and why.
+//! Compares two trees: the paths that differ, and the causes.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -8,20 +8,19 @@ use serde::Serialize;
 
 use super::listing::Item;
 use super::merge::{Node, Tree};
-use crate::path::printable;
+use crate::tar_reader::Kind;
+use crate::text::escape_bytes;
 use crate::time::rfc3339;
-use crate::untar::Kind;
 
-/// Why two images differ somewhere.
+/// Why a path, a layer or a document differs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
-    /// The same tar, compressed otherwise (layers alone).
+    /// The same tar with another compression (only layers).
     Compression,
-    /// The same things in another order (layers alone).
+    /// The same entries or layers in another order (only layers).
     Order,
-    /// The same entries, written otherwise: the headers' form, names of owners, padding (layers
-    /// alone).
+    /// The same entries in another encoding: form of headers, names of owners, padding (only layers).
     Framing,
     /// Modification time.
     Mtime,
@@ -29,19 +28,19 @@ pub enum Cause {
     Mode,
     /// User or group.
     Owner,
-    /// Where a link points.
+    /// The target of a link.
     LinkTarget,
-    /// A file here is a folder or a link there, or one device another.
+    /// The type of an entry (file, directory, link), or the numbers of a device.
     Kind,
     /// Extended attributes and other PAX records.
     Xattr,
-    /// What is in a file.
+    /// The content of a file.
     Content,
-    /// The header of compiled Python, and not the code.
+    /// The header of compiled Python, with the same code.
     PycHeader,
-    /// Only the second image has it.
+    /// Exists only in the second image.
     Added,
-    /// Only the first image has it.
+    /// Exists only in the first image.
     Removed,
 }
 
@@ -65,15 +64,14 @@ impl fmt::Display for Cause {
     }
 }
 
-/// One cause, and what is on either side, for people. What is in a file's name or a link is made
-/// [`printable`].
+/// One cause, with the values of both images for messages: see [`escape_bytes`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Difference {
-    /// Why.
+    /// The cause.
     pub cause: Cause,
-    /// In the first image; empty where it has nothing there.
+    /// The value in the first image; empty if the path does not exist there.
     pub want: String,
-    /// In the second image; empty where it has nothing there.
+    /// The value in the second image; empty if the path does not exist there.
     pub got: String,
 }
 
@@ -86,7 +84,7 @@ pub struct EntryChange<'a> {
 }
 
 impl EntryChange<'_> {
-    /// From the root; empty for the root itself.
+    /// The path relative to the root; empty for the root itself.
     pub fn path(&self) -> &[u8] {
         &self.path
     }
@@ -97,13 +95,13 @@ impl EntryChange<'_> {
             (Some(want), Some(got)) => (want, got),
             (want, got) => {
                 let cause = if want.is_none() { Cause::Added } else { Cause::Removed };
-                let shown = |node: Option<Node<'_>>| node.map(described).unwrap_or_default();
-                return vec![Difference { cause, want: shown(want), got: shown(got) }];
+                let value = |node: Option<Node<'_>>| node.map(description).unwrap_or_default();
+                return vec![Difference { cause, want: value(want), got: value(got) }];
             }
         };
         let causes = causes(want, got).into_iter();
         causes
-            .map(|cause| Difference { cause, want: shown(cause, want, got), got: shown(cause, got, want) })
+            .map(|cause| Difference { cause, want: value(cause, want, got), got: value(cause, got, want) })
             .collect()
     }
 
@@ -117,7 +115,7 @@ impl EntryChange<'_> {
     }
 }
 
-/// Every path that is not the same in both trees.
+/// Every path that differs between the trees.
 pub(super) fn compare<'a>(want: &Tree<'a>, got: &Tree<'a>) -> Vec<EntryChange<'a>> {
     let (mut wants, mut gots) = (want.nodes.iter().peekable(), got.nodes.iter().peekable());
     let mut changes = Vec::new();
@@ -142,60 +140,60 @@ pub(super) fn compare<'a>(want: &Tree<'a>, got: &Tree<'a>) -> Vec<EntryChange<'a
 fn causes(want: Node<'_>, got: Node<'_>) -> Vec<Cause> {
     let (one, other) = (want.item, got.item);
     let mut causes = Vec::new();
-    let mut note = |cause, differs: bool| {
+    let mut add = |cause, differs: bool| {
         if differs {
             causes.push(cause);
         }
     };
-    let is_other_link = one.kind == other.kind && one.link != other.link;
-    let is_other_device = is_other_link && one.kind == Kind::Device;
-    note(Cause::Kind, one.kind != other.kind || is_other_device);
-    note(Cause::LinkTarget, is_other_link && !is_other_device);
-    let has_content = [want, got].map(|node| node.file.kind == Kind::File);
-    let content = (want.file.content, want.file.size) != (got.file.content, got.file.size);
-    let content = content && has_content == [true, true];
-    let same_code = match (&want.file.pyc, &got.file.pyc) {
+    let link_differs = one.kind == other.kind && one.link != other.link;
+    let device_differs = link_differs && one.kind == Kind::Device;
+    add(Cause::Kind, one.kind != other.kind || device_differs);
+    add(Cause::LinkTarget, link_differs && !device_differs);
+    let are_files = [want, got].map(|node| node.file.kind == Kind::File) == [true, true];
+    let content_differs =
+        are_files && (want.file.content, want.file.size) != (got.file.content, got.file.size);
+    let has_same_code = match (&want.file.pyc, &got.file.pyc) {
         (Some(want), Some(got)) => want.same_code(got),
         _ => false,
     };
-    note(Cause::Content, content && !same_code);
-    note(Cause::PycHeader, content && same_code);
-    note(Cause::Mode, one.mode != other.mode);
-    note(Cause::Owner, one.owner != other.owner);
-    note(Cause::Mtime, one.mtime != other.mtime);
-    note(Cause::Xattr, one.records != other.records);
+    add(Cause::Content, content_differs && !has_same_code);
+    add(Cause::PycHeader, content_differs && has_same_code);
+    add(Cause::Mode, one.mode != other.mode);
+    add(Cause::Owner, one.owner != other.owner);
+    add(Cause::Mtime, one.mtime != other.mtime);
+    add(Cause::Xattr, one.records != other.records);
     causes
 }
 
-/// The side of `node`, for a cause.
-fn shown(cause: Cause, node: Node<'_>, other: Node<'_>) -> String {
+/// The value of `node` to which the cause refers.
+fn value(cause: Cause, node: Node<'_>, other: Node<'_>) -> String {
     let item = node.item;
     match cause {
         Cause::Mtime => rfc3339(item.mtime).unwrap_or_else(|| item.mtime.to_string()),
         Cause::Mode => format!("{:04o}", item.mode),
         Cause::Owner => format!("{}:{}", item.owner.0, item.owner.1),
-        Cause::LinkTarget => printable(&item.link),
+        Cause::LinkTarget => escape_bytes(&item.link),
         Cause::Xattr => records(item, other.item),
         Cause::Content => format!("{} ({} bytes)", node.file.content, node.file.size),
         Cause::PycHeader => node.file.pyc.as_ref().map(ToString::to_string).unwrap_or_default(),
-        _ => described(node),
+        _ => description(node),
     }
 }
 
-/// The records that the other side has not, or has otherwise.
+/// The records of `item` that are missing or different in `other`.
 fn records(item: &Item, other: &Item) -> String {
     let own = item.records.iter().filter(|record| !other.records.contains(record));
-    own.map(|(key, value)| format!("{}={value}", printable(key))).collect::<Vec<_>>().join(" ")
+    own.map(|(key, value)| format!("{}={value}", escape_bytes(key))).collect::<Vec<_>>().join(" ")
 }
 
-fn described(node: Node<'_>) -> String {
+fn description(node: Node<'_>) -> String {
     let item = node.item;
     match item.kind {
         Kind::File => format!("file {} ({} bytes)", item.content, item.size),
-        Kind::HardLink => format!("hard link to {}", printable(&item.link)),
-        Kind::Symlink => format!("link to {}", printable(&item.link)),
-        Kind::Directory => "folder".to_owned(),
-        Kind::Device => format!("device {}", printable(&item.link)),
-        Kind::Fifo => "fifo".to_owned(),
+        Kind::HardLink => format!("hard link to {}", escape_bytes(&item.link)),
+        Kind::Symlink => format!("link to {}", escape_bytes(&item.link)),
+        Kind::Directory => "directory".to_owned(),
+        Kind::Device => format!("device {}", escape_bytes(&item.link)),
+        Kind::Fifo => "FIFO".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! Two manifests and two configs against each other, member by member.
+//! Compares two manifests and two configs, member by member.
 
 use std::collections::BTreeSet;
 
@@ -13,27 +13,27 @@ use crate::source::ResolvedImage;
 pub struct DocumentChange {
     /// `manifest` or `config`.
     pub document: &'static str,
-    /// Where, as in RFC 6901 (`/config/Env/0`); empty where the values agree and the bytes do not.
+    /// The member as a JSON Pointer (RFC 6901, `/config/Env/0`); empty if only the encoding differs.
     pub pointer: String,
-    /// In the first image, if it has it.
+    /// The value in the first image, if it exists.
     pub want: Option<Value>,
-    /// In the second image, if it has it.
+    /// The value in the second image, if it exists.
     pub got: Option<Value>,
 }
 
-/// The members of manifest and config that differ. Digests and sizes of layers and of the config
-/// are left out: what they stand for is compared elsewhere.
+/// The members of manifest and config that differ. Omits the digests and sizes of the layers and of the
+/// config, because their content is compared separately.
 pub fn documents(want: &ResolvedImage, got: &ResolvedImage) -> Vec<DocumentChange> {
     let mut changes = Vec::new();
     let configs_differ = want.manifest.config.digest != got.manifest.config.digest;
     let same_length = want.manifest.layers.len() == got.manifest.layers.len();
     let manifests = [want, got].map(|image| without_contents(parse(&image.manifest_bytes), same_length));
-    let written_otherwise =
+    let encoding_differs =
         want.descriptor.digest != got.descriptor.digest && !configs_differ && blobs(want).eq(blobs(got));
-    add("manifest", manifests, written_otherwise, &mut changes);
+    add("manifest", manifests, encoding_differs, &mut changes);
     let configs = [want, got].map(|image| without_diff_ids(parse(&image.config_bytes)));
-    let written_otherwise = configs_differ && want.config.rootfs.diff_ids == got.config.rootfs.diff_ids;
-    add("config", configs, written_otherwise, &mut changes);
+    let encoding_differs = configs_differ && want.config.rootfs.diff_ids == got.config.rootfs.diff_ids;
+    add("config", configs, encoding_differs, &mut changes);
     changes
 }
 
@@ -41,12 +41,13 @@ fn blobs(image: &ResolvedImage) -> impl Iterator<Item = (Digest, u64)> {
     image.manifest.layers.iter().map(|layer| (layer.digest, layer.size))
 }
 
-/// The bytes were parsed before, into types that keep every member.
+/// Cannot fail, because [`ResolvedImage`] contains only documents that were parsed.
 fn parse(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap_or_default()
 }
 
-/// Leaves of the layers, where each has a counterpart, media types and annotations.
+/// Removes digests and sizes. Also removes the layers, unless `keep_layers`: their number differs then,
+/// and they have no counterparts.
 fn without_contents(mut manifest: Value, keep_layers: bool) -> Value {
     let object = manifest.as_object_mut();
     if let Some(object) = object.filter(|_| !keep_layers) {
@@ -54,15 +55,15 @@ fn without_contents(mut manifest: Value, keep_layers: bool) -> Value {
     }
     let layers = manifest.get_mut("layers").and_then(Value::as_array_mut);
     for layer in layers.into_iter().flatten().filter_map(Value::as_object_mut) {
-        forget_content(layer);
+        remove_content(layer);
     }
     if let Some(config) = manifest.get_mut("config").and_then(Value::as_object_mut) {
-        forget_content(config);
+        remove_content(config);
     }
     manifest
 }
 
-fn forget_content(descriptor: &mut Map<String, Value>) {
+fn remove_content(descriptor: &mut Map<String, Value>) {
     descriptor.remove("digest");
     descriptor.remove("size");
 }
@@ -77,12 +78,12 @@ fn without_diff_ids(mut config: Value) -> Value {
 fn add(
     document: &'static str,
     [want, got]: [Value; 2],
-    written_otherwise: bool,
+    encoding_differs: bool,
     changes: &mut Vec<DocumentChange>,
 ) {
     let before = changes.len();
     compare(document, String::new(), Some(&want), Some(&got), changes);
-    if written_otherwise && changes.len() == before {
+    if encoding_differs && changes.len() == before {
         changes.push(DocumentChange { document, pointer: String::new(), want: None, got: None });
     }
 }

@@ -1,22 +1,22 @@
-//! Two lists of layers against each other.
+//! Compares two lists of layers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
-use super::Contents;
 use super::compare::{Cause, compare};
 use super::listing::Listing;
 use super::merge::Tree;
+use super::reader::ImageContents;
 use crate::digest::{DiffId, Digest};
 use crate::image::layer_names;
 use crate::source::ResolvedImage;
 
-/// A layer at its place.
+/// A layer with its position.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PlacedLayer {
-    /// Counted from the lowest, which is 0.
+    /// The position; that of the lowest layer is 0.
     pub position: usize,
     /// The blob's digest.
     pub digest: Digest,
@@ -30,17 +30,17 @@ pub struct PlacedLayer {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LayerChange {
-    /// The name that Carafe gave it, if it did.
+    /// The name, if Carafe created the layer.
     pub name: Option<String>,
-    /// In the first image.
+    /// The layer in the first image.
     pub want: Option<PlacedLayer>,
-    /// In the second image.
+    /// The layer in the second image.
     pub got: Option<PlacedLayer>,
-    /// Why, and how many of its entries have this cause; 1 for what concerns the layer itself.
+    /// The causes, and the number of entries with each; 1 for a cause of the layer itself.
     pub causes: BTreeMap<Cause, u64>,
 }
 
-pub(super) fn layers(one: &Contents<'_>, other: &Contents<'_>) -> Vec<LayerChange> {
+pub(super) fn layers(one: &ImageContents<'_>, other: &ImageContents<'_>) -> Vec<LayerChange> {
     let (want, got) = (one.side.image, other.side.image);
     let (wants, gots) = (&one.listings, &other.listings);
     let pairs = pairs(want, got);
@@ -71,7 +71,7 @@ fn placed(image: &ResolvedImage, position: usize) -> PlacedLayer {
     PlacedLayer { position, digest: layer.digest, diff_id, size: layer.size }
 }
 
-/// Which layer belongs to which: first those with the same tar, then those with the same name.
+/// The corresponding layers: first those with the same tar, then those with the same name.
 fn pairs(want: &ResolvedImage, got: &ResolvedImage) -> Vec<(Option<usize>, Option<usize>)> {
     let diff_ids = [want, got].map(|image| &image.config.rootfs.diff_ids);
     let names = [layer_names(want), layer_names(got)];
@@ -91,7 +91,7 @@ fn pairs(want: &ResolvedImage, got: &ResolvedImage) -> Vec<(Option<usize>, Optio
     matched.chain(free.into_iter().map(|other| (None, Some(other)))).collect()
 }
 
-/// Positions in the second image of layers that are below one that they are above in the first.
+/// Positions in the second image of layers that are below a layer that is below them in the first.
 fn moved(pairs: &[(Option<usize>, Option<usize>)]) -> BTreeSet<usize> {
     let mut highest = None;
     let mut moved = BTreeSet::new();
@@ -122,10 +122,10 @@ fn entry_causes(want: &Listing, got: &Listing) -> BTreeMap<Cause, u64> {
     causes
 }
 
-/// Whether the entries that both have come in another order.
+/// Whether the common entries are in another order.
 fn reordered(want: &Listing, got: &Listing) -> bool {
-    let places: HashMap<&[u8], usize> =
+    let positions: HashMap<&[u8], usize> =
         want.items.iter().enumerate().map(|(at, item)| (&*item.path, at)).collect();
-    let order: Vec<usize> = got.items.iter().filter_map(|item| places.get(&*item.path).copied()).collect();
+    let order: Vec<usize> = got.items.iter().filter_map(|item| positions.get(&*item.path).copied()).collect();
     !order.is_sorted()
 }

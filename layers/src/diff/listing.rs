@@ -1,39 +1,39 @@
-//! What a layer holds, entry by entry, without the contents.
+//! The entries of a layer, without their contents.
 
 use std::io::{self, Write};
 
 use super::pyc::{Pyc, PycReader, is_pyc};
 use crate::digest::{Digest, Hashing};
-use crate::unpack::{Fault, TarStream, UnpackError, UnpackLimits, normalise, within};
-use crate::untar::{Kind, Member, TarReader};
+use crate::tar_reader::{Kind, Member, TarReader};
+use crate::unpack::{EntryError, TarStream, UnpackError, UnpackLimits, normalize, within};
 
-/// A file with more bytes than this is not noted: see [`Notes`].
-pub const MAX_NOTE_BYTES: u64 = 256 << 10;
+/// Maximum size of a file that an [`Extractor`] receives, in bytes.
+pub const MAX_EXTRACT_BYTES: u64 = 256 << 10;
 
-/// What is kept of some files' contents.
+/// Extracts a value from the contents of some files, such as a version.
 #[derive(Clone, Copy)]
-pub struct Notes {
-    /// Whether something is wanted of the file at this path.
-    pub wanted: fn(path: &[u8]) -> bool,
-    /// What is kept, of the whole content.
-    pub note: fn(path: &[u8], content: &[u8]) -> Option<Box<str>>,
+pub struct Extractor {
+    /// Whether to extract from the file at this path.
+    pub selects: fn(path: &[u8]) -> bool,
+    /// The value, from the complete content of a file of at most [`MAX_EXTRACT_BYTES`].
+    pub extract: fn(path: &[u8], content: &[u8]) -> Option<Box<str>>,
 }
 
-impl Notes {
-    /// Keeps nothing.
-    pub const NONE: Self = Self { wanted: |_| false, note: |_, _| None };
+impl Extractor {
+    /// Extracts nothing.
+    pub const NONE: Self = Self { selects: |_| false, extract: |_, _| None };
 }
 
-/// One entry of a layer. All of it is compared; what a header has besides (the names of owners)
-/// decides nothing.
+/// One entry of a layer, with all fields that are compared. Other fields of the header (the names of
+/// owners) have no effect.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Item {
-    /// From the root, in normal form; empty for the root itself.
+    /// The path relative to the root, in normal form; empty for the root itself.
     pub path: Box<[u8]>,
-    /// Where a symbolic link points, as written; for a hard link a path like [`Self::path`]; for
-    /// a device which one it is, as [`Member::link`] has it.
+    /// The target of a symbolic link, as written; for a hard link a path like [`Self::path`]; for a
+    /// device its type and numbers, as in [`Member::link`].
     pub link: Box<[u8]>,
-    /// What it is.
+    /// Its type.
     pub kind: Kind,
     /// The mode's low twelve bits.
     pub mode: u32,
@@ -43,24 +43,24 @@ pub struct Item {
     pub owner: (u64, u64),
     /// Length of the content in bytes.
     pub size: u64,
-    /// The content's digest; that of nothing for all but files.
+    /// The content's digest; that of the empty content for all types except files.
     pub content: Digest,
     /// Extended attributes and other PAX records: keys, and the digests of the values.
     pub records: Box<[(Box<[u8]>, Digest)]>,
-    /// What [`Notes`] kept.
-    pub note: Option<Box<str>>,
-    /// Of a file of compiled Python, unless it was noted.
+    /// The value that the [`Extractor`] returned.
+    pub extract: Option<Box<str>>,
+    /// Set for a file of compiled Python, unless the [`Extractor`] selected it.
     pub pyc: Option<Box<Pyc>>,
 }
 
-/// Counts over all layers, for the limits.
+/// Resources that all layers use together, for the limits.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(super) struct Usage {
     entries: u64,
     path_bytes: u64,
 }
 
-/// The entries of a layer in the order of its tar, whiteouts among them.
+/// The entries of a layer in the order of its tar, whiteouts included.
 #[derive(Debug)]
 pub struct Listing {
     /// The entries.
@@ -72,38 +72,38 @@ impl Listing {
         tar: &mut TarStream<'_>,
         layer: Digest,
         limits: &UnpackLimits,
-        notes: &Notes,
-        tally: &mut Tally,
+        extractor: &Extractor,
+        usage: &mut Usage,
     ) -> Result<Self, UnpackError> {
         let mut last = Vec::new();
-        let items = items(tar, limits, notes, tally, &mut last);
+        let items = items(tar, limits, extractor, usage, &mut last);
         let items = match items {
-            Err(fault) if !fault.may_be_damage() => Err(fault),
-            outcome => tar.drain().map_err(Fault::from).and(outcome),
+            Err(error) if !error.may_be_damage() => Err(error),
+            outcome => tar.drain().map_err(EntryError::from).and(outcome),
         };
-        items.map(|items| Self { items }).map_err(|fault| fault.at(layer, &last))
+        items.map(|items| Self { items }).map_err(|error| error.at(layer, &last))
     }
 }
 
-/// Reads what is known already, for its digests.
-pub(super) fn skip(tar: &mut TarStream<'_>, layer: Digest) -> Result<(), UnpackError> {
-    tar.drain().map_err(|error| Fault::from(error).at(layer, b""))
+/// Reads a known tar to its end, to verify its digests.
+pub(super) fn drain(tar: &mut TarStream<'_>, layer: Digest) -> Result<(), UnpackError> {
+    tar.drain().map_err(|error| EntryError::from(error).at(layer, b""))
 }
 
 fn items(
     tar: &mut TarStream<'_>,
     limits: &UnpackLimits,
-    notes: &Notes,
-    tally: &mut Tally,
+    extractor: &Extractor,
+    usage: &mut Usage,
     last: &mut Vec<u8>,
-) -> Result<Vec<Item>, Fault> {
+) -> Result<Vec<Item>, EntryError> {
     let mut tar = TarReader::new(tar);
     let mut items = Vec::new();
     while let Some(member) = tar.next_member()? {
         last.clone_from(&member.name);
         within("bytes in one file", member.size, limits.file_bytes)?;
-        let item = item(member, &mut tar, limits, notes)?;
-        tally.count(&item, limits)?;
+        let item = item(member, &mut tar, limits, extractor)?;
+        usage.add(&item, limits)?;
         items.push(item);
     }
     items.shrink_to_fit();
@@ -114,19 +114,20 @@ fn item(
     member: Member,
     tar: &mut TarReader<&mut TarStream<'_>>,
     limits: &UnpackLimits,
-    notes: &Notes,
-) -> Result<Item, Fault> {
-    let path = normalise(&member.name, limits)?;
+    extractor: &Extractor,
+) -> Result<Item, EntryError> {
+    let path = normalize(&member.name, limits)?;
     let link = match member.kind {
-        Kind::HardLink => normalise(&member.link, limits)?,
+        Kind::HardLink => normalize(&member.link, limits)?,
         _ => member.link,
     };
-    let noted = member.kind == Kind::File && member.size <= MAX_NOTE_BYTES && (notes.wanted)(&path);
+    let is_selected =
+        member.kind == Kind::File && member.size <= MAX_EXTRACT_BYTES && (extractor.selects)(&path);
     let mut pyc = (member.kind == Kind::File && is_pyc(&path)).then(PycReader::new);
-    let (content, note) = match noted {
+    let (content, extract) = match is_selected {
         true => {
-            let bytes = tar.content(MAX_NOTE_BYTES)?;
-            (Digest::of(&bytes), (notes.note)(&path, &bytes))
+            let bytes = tar.content(MAX_EXTRACT_BYTES)?;
+            (Digest::of(&bytes), (extractor.extract)(&path, &bytes))
         }
         false => (hash(tar, pyc.as_mut())?, None),
     };
@@ -141,12 +142,15 @@ fn item(
         size: member.size,
         content,
         records: records.collect(),
-        note,
+        extract,
         pyc: pyc.and_then(PycReader::finish).map(Box::new),
     })
 }
 
-fn hash(tar: &mut TarReader<&mut TarStream<'_>>, mut pyc: Option<&mut PycReader>) -> Result<Digest, Fault> {
+fn hash(
+    tar: &mut TarReader<&mut TarStream<'_>>,
+    mut pyc: Option<&mut PycReader>,
+) -> Result<Digest, EntryError> {
     let mut hashing = Hashing::new(io::sink());
     loop {
         let chunk = tar.chunk()?;
@@ -155,22 +159,22 @@ fn hash(tar: &mut TarReader<&mut TarStream<'_>>, mut pyc: Option<&mut PycReader>
         }
         hashing.write_all(chunk)?;
         if let Some(pyc) = &mut pyc {
-            pyc.take(chunk)?;
+            pyc.add(chunk)?;
         }
         let length = chunk.len();
         tar.consume(length);
     }
 }
 
-impl Tally {
-    fn count(&mut self, item: &Item, limits: &UnpackLimits) -> Result<(), Fault> {
+impl Usage {
+    fn add(&mut self, item: &Item, limits: &UnpackLimits) -> Result<(), EntryError> {
         self.entries += 1;
         within("entries", self.entries, limits.entries)?;
         let record = |(key, _): &(Box<[u8]>, Digest)| key.len() + size_of::<(Box<[u8]>, Digest)>();
         let records: usize = item.records.iter().map(record).sum();
-        let note = item.note.as_ref().map_or(0, |note| note.len());
+        let extract = item.extract.as_ref().map_or(0, |extract| extract.len());
         let pyc = item.pyc.as_ref().map_or(0, |_| size_of::<Pyc>());
-        self.path_bytes += (item.path.len() + item.link.len() + records + note + pyc) as u64;
+        self.path_bytes += (item.path.len() + item.link.len() + records + extract + pyc) as u64;
         within("bytes of all paths", self.path_bytes, limits.all_path_bytes)
     }
 }
@@ -180,8 +184,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_takes_this_much_memory() {
-        // With its path, its place in the tree and the allocator's share about 250 bytes.
+    fn limits_the_memory_of_an_entry() {
+        // About 250 bytes with its path, its node in the tree and the overhead of the allocator.
         assert!(size_of::<Item>() <= 144, "{}", size_of::<Item>());
     }
 }

@@ -1,4 +1,4 @@
-//! Compiled Python: a header that says what it was compiled from, and the code.
+//! Compiled Python: a header that identifies the source file, and the code.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -6,26 +6,26 @@ use std::io::{self, Write};
 use crate::digest::{Digest, Hashing};
 
 /// The header's length in bytes: PEP 552.
-const HEADER: usize = 16;
-/// The flag of a header that holds the source's hash in the place of its time.
-const BY_HASH: u32 = 1;
+const HEADER_BYTES: usize = 16;
+/// The flag of a header with the hash of the source instead of its mtime and size.
+const HASH_BASED: u32 = 1;
 /// The flag of a hash that Python compares with the source.
 const CHECKED: u32 = 2;
 
-/// A `.pyc`, header and code apart.
+/// A `.pyc` file: its header, and the digest of its code.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pyc {
-    header: [u8; HEADER],
+    header: [u8; HEADER_BYTES],
     code: Digest,
 }
 
-/// Whether the file at this path is one.
+/// Whether the file at this path is compiled Python.
 pub(super) fn is_pyc(path: &[u8]) -> bool {
     path.ends_with(b".pyc")
 }
 
 impl Pyc {
-    /// Whether both have the same code, under whatever headers.
+    /// Whether both have the same code, independent of the headers.
     pub(super) fn same_code(&self, other: &Self) -> bool {
         self.code == other.code
     }
@@ -39,7 +39,7 @@ impl fmt::Display for Pyc {
         };
         let (magic, flags) = (word(0), word(4));
         write!(f, "magic {magic:08x}, ")?;
-        if flags & BY_HASH == 0 {
+        if flags & HASH_BASED == 0 {
             return write!(f, "source of {} bytes with mtime {}", word(12), word(8));
         }
         let checked = if flags & CHECKED == 0 { "unchecked" } else { "checked" };
@@ -48,7 +48,7 @@ impl fmt::Display for Pyc {
     }
 }
 
-/// Takes a `.pyc`'s bytes as they come.
+/// Reads the content of a `.pyc` file in pieces.
 pub(super) struct PycReader {
     header: Vec<u8>,
     code: Hashing<io::Sink>,
@@ -56,16 +56,16 @@ pub(super) struct PycReader {
 
 impl PycReader {
     pub(super) fn new() -> Self {
-        Self { header: Vec::with_capacity(HEADER), code: Hashing::new(io::sink()) }
+        Self { header: Vec::with_capacity(HEADER_BYTES), code: Hashing::new(io::sink()) }
     }
 
-    pub(super) fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let (header, code) = bytes.split_at(bytes.len().min(HEADER - self.header.len()));
+    pub(super) fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let (header, code) = bytes.split_at(bytes.len().min(HEADER_BYTES - self.header.len()));
         self.header.extend_from_slice(header);
         self.code.write_all(code)
     }
 
-    /// None if it was too short.
+    /// `None` if the content is shorter than the header.
     pub(super) fn finish(self) -> Option<Pyc> {
         let header = self.header.try_into().ok()?;
         Some(Pyc { header, code: self.code.finish().1 })
@@ -78,12 +78,12 @@ mod tests {
 
     fn read(chunks: &[&[u8]]) -> Option<Pyc> {
         let mut reader = PycReader::new();
-        chunks.iter().for_each(|chunk| reader.take(chunk).unwrap());
+        chunks.iter().for_each(|chunk| reader.add(chunk).unwrap());
         reader.finish()
     }
 
     #[test]
-    fn header_and_code_are_apart_however_they_come() {
+    fn separates_header_and_code_for_all_pieces() {
         let timed = b"\xa7\x0d\x0d\x0a\0\0\0\0\x01\0\0\0\x02\0\0\0code";
         let hashed = b"\xa7\x0d\x0d\x0a\x01\0\0\0\x01\x02\x03\x04\x05\x06\x07\x08code";
         let one = read(&[timed]).unwrap();

@@ -1,6 +1,7 @@
-//! A graph of documents that lie in memory.
+//! Graphs of documents in memory.
 
 use super::*;
+use crate::oci::media_type;
 use std::io::{Cursor, Read};
 
 /// Documents and blobs in memory; the one added last is the root.
@@ -20,7 +21,7 @@ impl Memory {
     }
 
     fn image(&mut self, kind: &str, layers: &[Descriptor]) -> Descriptor {
-        let config = Descriptor::of("application/x-unheard-of", kind.as_bytes());
+        let config = Descriptor::of("application/x-unknown", kind.as_bytes());
         let text = serde_json::json!({"schemaVersion": 2, "config": config, "layers": layers});
         self.add(media_type::MANIFEST, text.to_string().as_bytes())
     }
@@ -60,35 +61,35 @@ fn blob(name: &str) -> Descriptor {
 }
 
 #[test]
-fn children_come_before_parents_and_everything_once() {
+fn stores_children_before_parents_and_everything_once() {
     let mut memory = Memory::default();
     let one = memory.image("a", &[blob("shared"), blob("one")]);
     let two = memory.image("b", &[blob("shared")]);
     let inner = memory.index(&[one.clone(), two.clone()]);
-    // What is no manifest is a blob, as in build caches.
+    // An entry of an index that is not a manifest is a blob, as in build caches.
     let root = memory.index(&[two.clone(), inner.clone(), one.clone(), blob("loose")]);
     let graph = Graph::read(&memory).unwrap();
     let order: Vec<Digest> = graph.documents().map(|document| document.descriptor.digest).collect();
     assert_eq!(order, [two.digest, one.digest, inner.digest, root.digest]);
-    let config = |kind: &str| Descriptor::of("application/x-unheard-of", kind.as_bytes());
+    let config = |kind: &str| Descriptor::of("application/x-unknown", kind.as_bytes());
     assert_eq!(graph.layers, [blob("shared"), blob("one"), blob("loose")]);
     assert_eq!(graph.configs, [config("b"), config("a")]);
     assert_eq!(Graph::at(&memory, &inner).unwrap().root.descriptor, inner);
 }
 
 #[test]
-fn parts_under_a_new_root_are_the_whole() {
+fn graphs_of_all_parts_under_their_root_are_the_complete_graph() {
     let mut memory = Memory::default();
     let one = memory.image("a", &[blob("shared")]);
     let two = memory.image("b", &[blob("shared")]);
     memory.index(&[one.clone(), two.clone()]);
-    let whole = Graph::read(&memory).unwrap();
+    let complete = Graph::read(&memory).unwrap();
     let parts = [one, two].map(|part| Graph::at(&memory, &part).unwrap());
-    assert_eq!(Graph::above(whole.root.clone(), parts), whole);
+    assert_eq!(Graph::with_root(complete.root.clone(), parts), complete);
 }
 
 #[test]
-fn a_document_is_verified_and_is_one_thing() {
+fn rejects_a_wrong_digest_and_an_ambiguous_document() {
     let mut memory = Memory::default();
     let one = memory.image("a", &[]);
     memory.index(std::slice::from_ref(&one));
@@ -101,7 +102,7 @@ fn a_document_is_verified_and_is_one_thing() {
 }
 
 #[test]
-fn indexes_in_indexes_and_manifests_have_limits() {
+fn limits_the_depth_of_indexes_and_the_number_of_manifests() {
     let mut memory = Memory::default();
     let mut entry = memory.image("a", &[]);
     for _ in 1..MAX_DEPTH {
@@ -119,32 +120,32 @@ fn indexes_in_indexes_and_manifests_have_limits() {
 }
 
 #[test]
-fn what_refers_to_a_part_comes_along_and_what_refers_to_that() {
+fn adds_referrers_of_every_document_and_their_referrers() {
     let mut memory = Memory::default();
     let image = memory.image("a", &[blob("layer")]);
     let root = memory.index(std::slice::from_ref(&image));
     let sbom = memory.image("sbom", &[blob("spdx")]);
     let signature = memory.image("signature", &[blob("bytes")]);
     memory.referrers.insert(image.digest, vec![sbom.clone()]);
-    // A liar's list may name the subject itself, and go in circles.
+    // A false list may name the subject itself, and form a circle.
     memory.referrers.insert(sbom.digest, vec![signature.clone(), image.clone()]);
     memory.referrers.insert(signature.digest, vec![sbom.clone()]);
     memory.root = Some(root.clone());
     let mut graph = Graph::read(&memory).unwrap();
-    graph.attach(&memory).unwrap();
-    let attached: Vec<_> = graph.attached.iter().map(|document| &document.descriptor).collect();
-    assert_eq!(attached, [&sbom, &signature]);
+    graph.add_referrers(&memory).unwrap();
+    let referrers: Vec<_> = graph.referrers.iter().map(|document| &document.descriptor).collect();
+    assert_eq!(referrers, [&sbom, &signature]);
     assert_eq!(graph.layers, [blob("layer"), blob("spdx"), blob("bytes")]);
     assert_eq!(graph.root.descriptor, root);
 }
 
 #[test]
-fn layers_that_may_not_be_passed_on_stay_where_they_are() {
+fn omits_non_distributable_layers_that_have_urls() {
     let mut memory = Memory::default();
     let mut layer = blob("windows");
     layer.media_type = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip".to_owned();
     layer.extra.insert("urls".to_owned(), serde_json::json!(["https://example.com/layer"]));
-    let without_address = Descriptor::new(&layer.media_type, blob("other").digest, 5);
-    memory.image("a", &[layer, without_address.clone()]);
-    assert_eq!(Graph::read(&memory).unwrap().layers, [without_address]);
+    let without_urls = Descriptor::new(&layer.media_type, blob("other").digest, 5);
+    memory.image("a", &[layer, without_urls.clone()]);
+    assert_eq!(Graph::read(&memory).unwrap().layers, [without_urls]);
 }

@@ -1,47 +1,42 @@
-//! The way through a manifest or an index, to all that it names.
+//! Finds everything that a manifest or an index references.
 
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::{
-    Document, Graph, MAX_DEPTH, MAX_DOCUMENTS, MAX_DOCUMENTS_BYTES, MAX_LAYERS, check_limit, is_document,
-};
+use super::limits::{MAX_DEPTH, MAX_DOCUMENTS, MAX_DOCUMENTS_BYTES, MAX_LAYERS, check_limit};
 use crate::digest::Digest;
-use crate::oci::Descriptor;
-use crate::source::{ImageSource, SourceError, check, parse, two_things};
+use crate::oci::{Descriptor, Document, media_type};
+use crate::source::{ImageSource, SourceError, ambiguous, check, parse};
 
-/// All that hangs on a document of `source`.
-pub(super) fn walk(
-    source: &dyn ImageSource,
-    descriptor: Descriptor,
-    bytes: Vec<u8>,
-) -> Result<Graph, SourceError> {
-    let mut walk = Walk::new(source);
-    let root = Document { descriptor, bytes };
-    walk.visit(&root, 1)?;
-    Ok(Graph {
-        layers: walk.layers.items,
-        configs: walk.configs.items,
-        below: walk.documents.items,
-        root,
-        attached: Vec::new(),
-    })
+/// Everything below a document, each once, in the order in which it was found.
+pub(super) struct Found {
+    pub layers: Vec<Descriptor>,
+    pub configs: Vec<Descriptor>,
+    pub documents: Vec<Document>,
 }
 
-/// Things in the order in which they were found, each once.
-struct Found<T> {
+/// Everything that `root`, a document of `source`, references.
+pub(super) fn walk(source: &dyn ImageSource, root: &Document) -> Result<Found, SourceError> {
+    let mut walk = Walk::new(source);
+    walk.visit(root, 1)?;
+    let Walk { layers, configs, documents, .. } = walk;
+    Ok(Found { layers: layers.items, configs: configs.items, documents: documents.items })
+}
+
+/// Items in the order in which they were added, each once.
+struct Unique<T> {
     items: Vec<T>,
     seen: BTreeSet<Digest>,
 }
 
-impl<T> Default for Found<T> {
+impl<T> Default for Unique<T> {
     fn default() -> Self {
         Self { items: Vec::new(), seen: BTreeSet::new() }
     }
 }
 
-impl<T> Found<T> {
+impl<T> Unique<T> {
     fn add(&mut self, digest: Digest, item: impl FnOnce() -> T) {
         if self.seen.insert(digest) {
             self.items.push(item());
@@ -49,8 +44,8 @@ impl<T> Found<T> {
     }
 }
 
-/// What a manifest or an index may name. Both at once is refused: two readers would see two
-/// images.
+/// The references of a manifest or an index. A document with the members of both is rejected: two
+/// readers would see two images.
 #[derive(Deserialize)]
 struct Links {
     #[serde(default)]
@@ -63,31 +58,32 @@ struct Links {
 
 struct Walk<'a> {
     source: &'a dyn ImageSource,
-    layers: Found<Descriptor>,
-    configs: Found<Descriptor>,
-    documents: Found<Document>,
+    layers: Unique<Descriptor>,
+    configs: Unique<Descriptor>,
+    documents: Unique<Document>,
+    /// Total size of the documents.
     bytes: u64,
 }
 
 impl<'a> Walk<'a> {
     fn new(source: &'a dyn ImageSource) -> Self {
-        let (layers, configs, documents) = (Found::default(), Found::default(), Found::default());
+        let (layers, configs, documents) = (Unique::default(), Unique::default(), Unique::default());
         Self { source, layers, configs, documents, bytes: 0 }
     }
 
-    /// Notes all that a document names. The document itself is noted by who named it.
+    /// Adds everything that `document` references. Its caller adds the document itself.
     fn visit(&mut self, document: &Document, depth: usize) -> Result<(), SourceError> {
         check(self.source, "manifest", &document.descriptor, &document.bytes)?;
         self.bytes += document.bytes.len() as u64;
-        self.limit("documents' bytes", self.bytes, MAX_DOCUMENTS_BYTES)?;
-        self.limit("depth of indexes", depth as u64, MAX_DEPTH as u64)?;
+        self.limit("total bytes of the manifests", self.bytes, MAX_DOCUMENTS_BYTES)?;
+        self.limit("depth of the indexes", depth as u64, MAX_DEPTH as u64)?;
         let links: Links = parse(self.source, "manifest", &document.bytes)?;
         let (manifests, layers) = (links.manifests, links.layers);
         if manifests.is_some() && (layers.is_some() || links.config.is_some()) {
-            return Err(two_things(self.source, &document.descriptor));
+            return Err(ambiguous(self.source, &document.descriptor));
         }
         for child in manifests.into_iter().flatten() {
-            match is_document(&child.media_type) {
+            match media_type::is_document(&child.media_type) {
                 true => self.descend(child, depth + 1)?,
                 false => self.layer(child)?,
             }
@@ -103,7 +99,7 @@ impl<'a> Walk<'a> {
         if self.documents.seen.contains(&child.digest) {
             return Ok(());
         }
-        self.limit("manifests", self.documents.items.len() as u64 + 1, MAX_DOCUMENTS as u64)?;
+        self.limit("number of manifests", self.documents.items.len() as u64 + 1, MAX_DOCUMENTS as u64)?;
         let bytes = self.source.manifest(&child)?;
         let document = Document { descriptor: child, bytes };
         self.visit(&document, depth)?;
@@ -112,10 +108,10 @@ impl<'a> Walk<'a> {
     }
 
     fn layer(&mut self, layer: Descriptor) -> Result<(), SourceError> {
-        if !is_elsewhere(&layer) {
+        if !is_external(&layer) {
             self.layers.add(layer.digest, || layer);
         }
-        self.limit("layers", self.layers.items.len() as u64, MAX_LAYERS as u64)
+        self.limit("number of layers", self.layers.items.len() as u64, MAX_LAYERS as u64)
     }
 
     fn limit(&self, what: &'static str, size: u64, limit: u64) -> Result<(), SourceError> {
@@ -123,8 +119,9 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Windows' base layers: their licence forbids to pass them on, and who needs them follows `urls`.
-fn is_elsewhere(layer: &Descriptor) -> bool {
+/// Whether it is a non-distributable layer with URLs (base layers of Windows): its license forbids
+/// redistribution, and runtimes fetch it from its `urls`.
+fn is_external(layer: &Descriptor) -> bool {
     let is_restricted = ["nondistributable", "foreign"].iter().any(|word| layer.media_type.contains(word));
     is_restricted
         && layer.extra.get("urls").and_then(|urls| urls.as_array()).is_some_and(|urls| !urls.is_empty())

@@ -1,14 +1,14 @@
-//! Reading an image from an OCI layout, whoever wrote it.
+//! Reading an image from an OCI layout, which may be untrusted.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::{BLOBS, INDEX, REF_NAME, open_below, read_document};
+use super::files::{BLOBS, INDEX, open_below, read_document};
 use crate::digest::Digest;
-use crate::oci::{Descriptor, Index};
-use crate::path::printable;
+use crate::oci::{Descriptor, Index, REF_NAME};
 use crate::referrers;
 use crate::source::{self, ImageSource, SourceError};
+use crate::text::{escape, escape_path};
 
 /// One image of an OCI layout.
 #[derive(Debug)]
@@ -19,14 +19,14 @@ pub struct LayoutSource {
 }
 
 impl LayoutSource {
-    /// The image that `index.json` calls `reference` (its `org.opencontainers.image.ref.name`, or
-    /// a digest), or the only one there is. An image may be a manifest or an index of manifests.
+    /// Opens the image that `index.json` names `reference` (its `org.opencontainers.image.ref.name`,
+    /// or a digest), or the only image. An image may be a manifest or an index of manifests.
     pub fn open(path: impl Into<PathBuf>, reference: Option<&str>) -> Result<Self, SourceError> {
         let path = path.into();
-        let folder = printable(path.as_os_str().as_encoded_bytes());
-        let name = reference.map_or(format!("oci:{folder}"), |reference| {
-            format!("oci:{folder}:{}", printable(reference.as_bytes()))
-        });
+        let mut name = format!("oci:{}", escape_path(&path));
+        if let Some(reference) = reference {
+            name.extend([":", &escape(reference)]);
+        }
         let root = choose(read_index(&path, &name)?, reference, &name)?;
         Ok(Self { path, root, name })
     }
@@ -90,22 +90,22 @@ fn choose(index: Index, reference: Option<&str>, name: &str) -> Result<Descripto
             None => entry.annotations.get(REF_NAME).is_some_and(|name| name == reference),
         });
         if found.is_empty() {
-            let what = printable(reference.as_bytes());
-            return Err(SourceError::NotFound { what: format!("`{what}`"), image: name.to_owned() });
+            let what = format!("`{}`", escape(reference));
+            return Err(SourceError::NotFound { what, image: name.to_owned() });
         }
     }
-    // One image may have several names.
+    // An image may have several names.
     found.sort_by_key(|entry| entry.digest);
     found.dedup_by(|one, other| one.digest == other.digest);
     if found.len() > 1 {
         let names =
             found.iter().map(|entry| entry.annotations.get(REF_NAME).map_or("(no name)", String::as_str));
-        let names = printable(names.collect::<Vec<_>>().join(", ").as_bytes());
-        return Err(invalid(format!("it holds {} images, and one must be named: {names}", found.len())));
+        let names = escape(&names.collect::<Vec<_>>().join(", "));
+        return Err(invalid(format!("it contains {} images, so one must be named: {names}", found.len())));
     }
-    found.pop().ok_or_else(|| invalid("its index is empty".to_owned()))
+    found.pop().ok_or_else(|| invalid("the index is empty".to_owned()))
 }
 
 fn io_error(path: &Path, error: io::Error) -> SourceError {
-    SourceError::Io { path: printable(path.as_os_str().as_encoded_bytes()), source: error }
+    SourceError::Io { path: escape_path(path), source: error }
 }

@@ -1,12 +1,12 @@
-//! What an image is for.
+//! The platform of an image.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::path::{excerpt, printable};
+use crate::text::escape;
 
-/// Operating system and architecture in Go's names, such as `linux/amd64` or `linux/arm64/v8`.
+/// Operating system and architecture with Go's names, such as `linux/amd64` or `linux/arm64/v8`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Platform {
     /// `GOARCH`.
@@ -16,12 +16,12 @@ pub struct Platform {
     /// CPU variant, such as `v8`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
-    /// Everything else, kept.
+    /// All other members, kept as they are.
     #[serde(flatten)]
     pub extra: BTreeMap<String, PlatformExtra>,
 }
 
-/// A member of a platform that we do not interpret (`os.version`, `os.features`).
+/// A member of a platform that Carafe does not interpret (`os.version`, `os.features`).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum PlatformExtra {
@@ -32,7 +32,7 @@ pub enum PlatformExtra {
 }
 
 impl Platform {
-    /// `linux` on this architecture, as this program was compiled.
+    /// `linux` on the architecture for which this program was compiled.
     pub fn host() -> Self {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => "amd64",
@@ -47,8 +47,8 @@ impl Platform {
         }
     }
 
-    /// Whether an image for `self` runs on `wanted`: the same os and architecture, and the same
-    /// variant where `wanted` names one.
+    /// Whether an image for `self` runs on `wanted`: the same OS and architecture, and the same
+    /// variant if `wanted` names one.
     pub fn satisfies(&self, wanted: &Platform) -> bool {
         self.os == wanted.os
             && self.architecture == wanted.architecture
@@ -56,9 +56,9 @@ impl Platform {
     }
 }
 
-/// A string that names no platform.
+/// A string that is not a platform.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("failed to parse platform `{text}`: it is no `os/architecture` or `os/architecture/variant`")]
+#[error("failed to parse platform `{text}`: expected `os/architecture` or `os/architecture/variant`")]
 #[diagnostic(help("write it as `linux/amd64` or `linux/arm64/v8`"))]
 pub struct ParsePlatformError {
     text: String,
@@ -78,17 +78,17 @@ impl std::str::FromStr for Platform {
             [_, _, variant] => Ok(Some((*variant).to_owned())),
             _ => Err(()),
         };
-        let variant = variant.map_err(|()| ParsePlatformError { text: excerpt(text) })?;
+        let variant = variant.map_err(|()| ParsePlatformError { text: escape(text) })?;
         let (os, architecture) = (parts[0].to_owned(), parts[1].to_owned());
         Ok(Self { architecture, os, variant, extra: BTreeMap::new() })
     }
 }
 
-/// What is in a stranger's index may be anything: it is made [`printable`].
+/// For messages: an untrusted index may contain anything, so see [`escape`].
 impl std::fmt::Display for Platform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let parts = [&self.os, &self.architecture].into_iter().chain(&self.variant);
-        let parts: Vec<_> = parts.map(|part| printable(part.as_bytes())).collect();
+        let parts: Vec<_> = parts.map(|part| escape(part)).collect();
         f.write_str(&parts.join("/"))
     }
 }
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_platform_is_read_as_it_is_shown() {
+    fn parses_its_own_display_form() {
         for text in ["linux/amd64", "linux/arm64/v8"] {
             assert_eq!(text.parse::<Platform>().unwrap().to_string(), text);
         }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_platform_without_variant_takes_any() {
+    fn a_platform_without_a_variant_accepts_every_variant() {
         let any = Platform::host();
         let v8 = Platform { variant: Some("v8".into()), ..Platform::host() };
         assert!(v8.satisfies(&any));

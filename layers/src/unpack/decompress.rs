@@ -1,5 +1,6 @@
-//! From a layer's blob to its tar, by media type.
+//! Decompresses a layer's blob, according to its media type.
 
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
@@ -8,15 +9,15 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use crate::oci::media_type;
 
-/// Docker's layer: tar and zstd (containerd writes it; no specification has it).
+/// Docker's layer: tar and zstd (containerd writes it; it is not specified).
 const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
 
-/// A zstd frame may ask for a window of this many bytes, as in the zstd command itself.
-const MAX_ZSTD_WINDOW: u64 = 128 << 20;
+/// Maximum window of a zstd frame, as in the zstd command.
+const MAX_ZSTD_WINDOW_BYTES: u64 = 128 << 20;
 
-const BUFFER: usize = 64 << 10;
+const BUFFER_BYTES: usize = 64 << 10;
 
-/// How a layer's tar is stored.
+/// The compression of a layer's tar.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Compression {
     None,
@@ -25,7 +26,7 @@ pub(crate) enum Compression {
 }
 
 impl Compression {
-    /// What a layer's media type says; `None` for what is no layer that we read.
+    /// The compression of a layer's media type; `None` for unsupported media types.
     pub(crate) fn of(media_type: &str) -> Option<Self> {
         match media_type {
             media_type::LAYER_TAR | media_type::DOCKER_LAYER_TAR => Some(Self::None),
@@ -35,8 +36,8 @@ impl Compression {
         }
     }
 
-    /// What a blob's first bytes say.
-    pub(crate) fn sniff(beginning: &[u8]) -> Self {
+    /// The compression that a blob's first bytes indicate.
+    pub(crate) fn detect(beginning: &[u8]) -> Self {
         match beginning {
             [0x1f, 0x8b, ..] => Self::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
@@ -44,7 +45,7 @@ impl Compression {
         }
     }
 
-    /// The OCI media type of a layer stored so.
+    /// The OCI media type of a layer with this compression.
     pub(crate) fn media_type(self) -> &'static str {
         match self {
             Self::None => media_type::LAYER_TAR,
@@ -53,10 +54,10 @@ impl Compression {
         }
     }
 
-    /// Reads `blob` to its end, all gzip members or zstd frames of it. Bytes after them that are
-    /// neither are an error.
+    /// Decompresses `blob` to its end, with all its gzip members or zstd frames. Other bytes after them
+    /// are an error.
     pub(crate) fn reader<'a>(self, blob: impl Read + 'a) -> Box<dyn Read + 'a> {
-        let blob = BufReader::with_capacity(BUFFER, blob);
+        let blob = BufReader::with_capacity(BUFFER_BYTES, blob);
         match self {
             Self::None => Box::new(blob),
             Self::Gzip => Box::new(MultiGzDecoder::new(blob)),
@@ -65,8 +66,17 @@ impl Compression {
     }
 }
 
-/// All frames of a zstd stream, one after the other; skippable ones (zstd:chunked writes them)
-/// are skipped.
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "no compression",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        })
+    }
+}
+
+/// All frames of a zstd stream, without skippable frames (zstd:chunked writes them).
 struct ZstdFrames<R> {
     source: R,
     decoder: FrameDecoder,
@@ -75,11 +85,11 @@ struct ZstdFrames<R> {
 impl<R: BufRead> ZstdFrames<R> {
     fn new(source: R) -> Self {
         let mut decoder = FrameDecoder::new();
-        decoder.set_max_window_size(MAX_ZSTD_WINDOW);
+        decoder.set_max_window_size(MAX_ZSTD_WINDOW_BYTES);
         Self { source, decoder }
     }
 
-    /// Decodes until there is something to take; false at the stream's end.
+    /// Decodes until there are bytes to collect; false at the end of the stream.
     fn fill(&mut self) -> io::Result<bool> {
         while self.decoder.can_collect() == 0 {
             if !self.decoder.is_finished() {

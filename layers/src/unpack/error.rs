@@ -3,137 +3,139 @@
 use std::io;
 
 use crate::digest::{DiffId, Digest};
-use crate::path::printable;
 use crate::source::SourceError;
-use crate::untar::ReadTarError;
+use crate::tar_reader::ReadTarError;
+use crate::text::escape_bytes;
 
-/// Why an image could not be unpacked. What was laid down until then stays: the caller removes it.
+/// Why an image could not be unpacked. The incomplete tree remains; the caller removes it.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum UnpackError {
-    /// A layer could not be read, or its blob does not agree with its descriptor.
+    /// A layer could not be read, or its blob does not match its descriptor.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Source(#[from] SourceError),
-    /// The kernel has no openat2, or what filters system calls here forbids it.
-    #[error("failed to unpack beneath `{root}`: no openat2 here")]
+    /// The kernel does not support openat2, or a system call filter blocks it.
+    #[error("failed to unpack into `{root}`: the system call openat2 is not available")]
     #[diagnostic(help(
-        "it takes linux 5.6 or later; gVisor and old container run-times lack it, so run carafe \
-         on another node or with a newer run-time"
+        "openat2 requires Linux 5.6; gVisor and old container runtimes do not support it, so run \
+         carafe on another node or with a newer runtime"
     ))]
     NoOpenat2 {
-        /// The root folder.
+        /// The root directory.
         root: String,
-        /// The kernel's answer.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
-    /// The root folder cannot be used.
-    #[error("failed to unpack beneath `{root}`")]
-    #[diagnostic(help("check that the folder is yours, and that its disk has room"))]
+    /// The root directory cannot be used.
+    #[error("failed to unpack into `{root}`")]
+    #[diagnostic(help("check the permissions of the directory and the free space of its disk"))]
     Root {
-        /// The root folder.
+        /// The root directory.
         root: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// A layer in a form that we do not read.
-    #[error("failed to unpack layer {layer}: unknown media type `{media_type}`")]
-    #[diagnostic(help("layers may be tar, tar+gzip or tar+zstd"))]
+    /// A layer of an unsupported media type.
+    #[error("failed to unpack layer {layer}: unsupported media type `{media_type}`")]
+    #[diagnostic(help("supported layers are tar, tar+gzip and tar+zstd"))]
     MediaType {
         /// The layer's digest.
         layer: Digest,
         /// Its media type.
         media_type: String,
     },
-    /// A layer is not as compressed as its media type says, or is cut short.
+    /// A layer's compression does not match its media type, or it is incomplete.
     #[error("failed to decompress layer {layer}")]
-    #[diagnostic(help("the blob has the digest it should have, so it was made so: build the image again"))]
+    #[diagnostic(help(
+        "the blob has the expected digest, so its builder is at fault: build the image again"
+    ))]
     Decompress {
         /// The layer's digest.
         layer: Digest,
-        /// The decoder's word.
+        /// The decoder's error.
         #[source]
         source: io::Error,
     },
     /// A layer's tar is not the one that the image config names.
-    #[error("failed to verify layer {layer}: its tar should have the digest {wanted}, and has {got}")]
-    #[diagnostic(help("manifest and config do not belong together: build the image again"))]
+    #[error("failed to verify layer {layer}: expected the diff id {wanted}, got {got}")]
+    #[diagnostic(help("the manifest and the config do not match: build the image again"))]
     DiffId {
         /// The layer's digest.
         layer: Digest,
         /// The config's diff id.
         wanted: DiffId,
-        /// The diff id of what came.
+        /// The digest of the tar that was read.
         got: DiffId,
     },
-    /// A layer holds what no honest layer does.
+    /// A layer contains an entry that no correct tool writes.
     #[error("failed to unpack layer {layer} at `{path}`: {reason}")]
     Malformed {
         /// The layer's digest.
         layer: Digest,
         /// The entry, or the last one before the damage.
         path: String,
-        /// What is wrong.
+        /// The fact.
         reason: String,
     },
-    /// One of [`super::UnpackLimits`] was reached.
-    #[error("failed to unpack layer {layer} at `{path}`: {what} over the limit of {limit}")]
-    #[diagnostic(help("this looks like an archive bomb; no image of a bench comes near this limit"))]
+    /// A limit of [`UnpackLimits`](super::UnpackLimits) is exceeded.
+    #[error("failed to unpack layer {layer} at `{path}`: the limit of {limit} {what} is exceeded")]
+    #[diagnostic(help("this may be an archive bomb: images of a bench are far below this limit"))]
     Limit {
         /// The layer's digest.
         layer: Digest,
         /// The entry.
         path: String,
-        /// What there is too much of.
+        /// What the limit counts, such as `entries`.
         what: &'static str,
-        /// The limit.
+        /// Its value.
         limit: u64,
     },
-    /// An entry could not be laid down.
-    #[error("failed to unpack layer {layer} at `{path}`: could not {action}")]
-    #[diagnostic(help("check that the folder is yours, and that its disk has room"))]
+    /// An entry could not be created.
+    #[error("failed to {action} `{path}` of layer {layer}")]
+    #[diagnostic(help("check the permissions of the directory and the free space of its disk"))]
     Entry {
         /// The layer's digest.
         layer: Digest,
         /// The entry.
         path: String,
-        /// What was tried.
+        /// The operation, as it precedes the path: `create the file`.
         action: &'static str,
-        /// Why not.
+        /// The cause.
         #[source]
         source: io::Error,
     },
 }
 
-/// What went wrong with an entry, before it is known of which layer.
+/// An [`UnpackError`] without its layer and entry, which [`Self::at`] adds.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub(crate) enum EntryError {
     Malformed(String),
     Limit { what: &'static str, limit: u64 },
     Io { action: &'static str, source: io::Error },
 }
 
-/// A limit reached while reading, on its way through [`io::Error`].
+/// A limit that a reader exceeded, to be wrapped in an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
-#[error("{what} over the limit of {limit}")]
-pub(super) struct Exceeded {
+#[error("the limit of {limit} {what} is exceeded")]
+pub(super) struct LimitExceeded {
     pub what: &'static str,
     pub limit: u64,
 }
 
-impl Fault {
+impl EntryError {
     pub(crate) fn malformed<T>(reason: impl Into<String>) -> Result<T, Self> {
         Err(Self::Malformed(reason.into()))
     }
 
-    /// Whether a damaged blob may be the cause, which only the blob's digest can tell.
+    /// Whether a damaged blob may be the cause, which only its digest shows.
     pub(crate) fn may_be_damage(&self) -> bool {
         matches!(self, Self::Malformed(_))
     }
 
     pub(crate) fn at(self, layer: Digest, path: &[u8]) -> UnpackError {
-        let path = printable(path);
+        let path = escape_bytes(path);
         match self {
             Self::Malformed(reason) => UnpackError::Malformed { layer, path, reason },
             Self::Limit { what, limit } => UnpackError::Limit { layer, path, what, limit },
@@ -142,7 +144,7 @@ impl Fault {
     }
 }
 
-impl From<ReadTarError> for Fault {
+impl From<ReadTarError> for EntryError {
     fn from(error: ReadTarError) -> Self {
         match error {
             ReadTarError::Malformed(reason) => Self::Malformed(reason),
@@ -151,17 +153,17 @@ impl From<ReadTarError> for Fault {
     }
 }
 
-/// An error of the stream itself: one of its limits, or its end.
-impl From<io::Error> for Fault {
+/// An error of the tar stream: an exceeded limit, or an unexpected end.
+impl From<io::Error> for EntryError {
     fn from(error: io::Error) -> Self {
-        match error.downcast::<Exceeded>() {
-            Ok(Exceeded { what, limit }) => Self::Limit { what, limit },
+        match error.downcast::<LimitExceeded>() {
+            Ok(LimitExceeded { what, limit }) => Self::Limit { what, limit },
             Err(error) => Self::Malformed(error.to_string()),
         }
     }
 }
 
-/// Names an action that failed: `.map_err(doing("create the file"))`.
-pub(super) fn doing<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> Fault {
-    move |error| Fault::Io { action, source: error.into() }
+/// Adds the failed operation to an error: `.map_err(failed_to("create the file"))`.
+pub(super) fn failed_to<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> EntryError {
+    move |error| EntryError::Io { action, source: error.into() }
 }

@@ -1,30 +1,33 @@
-//! A layer's blob as a verified stream of tar bytes, decompressed on a thread of its own so that
-//! inflating and hashing do not wait for the file system.
+//! A layer's blob as a verified stream of tar bytes. A separate thread decompresses and hashes it, so that
+//! this does not wait for the file system.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, Read};
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 
-use super::UnpackLimits;
 use super::decompress::Compression;
-use super::error::{Exceeded, UnpackError};
-use crate::digest::{DiffId, Digest, Hashing};
+use super::error::{LimitExceeded, UnpackError};
+use super::limits::UnpackLimits;
+use crate::digest::{DiffId, Hashing};
 use crate::oci::Descriptor;
-use crate::source::SourceError;
+use crate::source::{ImageSource, SourceError};
+use crate::text::escape;
+use crate::verified::{VerifiedReader, VerifyError};
 
-/// Tar bytes handed over at a time.
+/// Length of a chunk of tar bytes.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// Chunks decompressed ahead of the file system: 2 MiB with [`CHUNK_BYTES`].
-pub(super) const CHUNKS_AHEAD: usize = 8;
+/// Maximum number of decompressed chunks that wait for the file system: 2 MiB with [`CHUNK_BYTES`].
+const MAX_WAITING_CHUNKS: usize = 8;
 
-/// Some tar bytes, and how many compressed ones were read up to them.
-pub(super) struct Chunk {
+/// Tar bytes, and the number of blob bytes that were read up to their end.
+struct Chunk {
     bytes: Vec<u8>,
     compressed: u64,
 }
 
-/// A layer: how it is stored, and what its tar must be.
+/// A layer: its blob, and the diff id that its tar must have.
 pub(crate) struct Layer<'a> {
     pub image: &'a str,
     pub descriptor: &'a Descriptor,
@@ -32,23 +35,21 @@ pub(crate) struct Layer<'a> {
 }
 
 impl Layer<'_> {
-    /// The compression that the media type names.
+    /// The compression of the media type.
     pub(crate) fn compression(&self) -> Result<Compression, UnpackError> {
         Compression::of(&self.descriptor.media_type).ok_or_else(|| UnpackError::MediaType {
             layer: self.descriptor.digest,
-            media_type: self.descriptor.media_type.chars().take(100).collect(),
+            media_type: escape(&self.descriptor.media_type),
         })
     }
 
-    /// Sends the blob's tar chunk by chunk, and verifies at the end: the blob's length and
-    /// digest first, since a damaged copy explains everything else, then what the decoder said,
-    /// then the diff id.
-    pub(super) fn send(&self, blob: impl Read, chunks: &SyncSender<Chunk>) -> Result<(), UnpackError> {
+    /// Sends the tar of the blob chunk by chunk, and verifies at the end: first the blob's length and
+    /// digest, because a damaged blob explains every other error, then the decoder's result, then the
+    /// diff id.
+    fn send(&self, blob: impl Read, chunks: &SyncSender<Chunk>) -> Result<(), UnpackError> {
         let compression = self.compression()?;
         let meter = Meter::default();
-        // One byte more than there should be is enough to tell that there is more.
-        let metered = Metered { inner: blob, meter: &meter }.take(self.descriptor.size + 1);
-        let mut blob = Hashing::new(metered);
+        let mut blob = VerifiedReader::new(Metered { inner: blob, meter: &meter }, self.descriptor);
         let mut tar = Hashing::new(compression.reader(&mut blob));
         let sent = pump(&mut tar, &meter, chunks);
         let (_, diff_id, _) = tar.finish();
@@ -57,31 +58,15 @@ impl Layer<'_> {
             Err(error) if meter.failed.get() => return Err(self.read_error(error).into()),
             sent => sent,
         };
-        io::copy(&mut blob, &mut io::sink()).map_err(|error| self.read_error(error))?;
-        let (_, digest, size) = blob.finish();
-        self.check_blob(digest, size)?;
+        blob.finish().map_err(|error| self.read_error(error))?;
         sent.map_err(|error| self.decompress_error(error))?;
         self.check_diff_id(DiffId(diff_id))
     }
 
-    /// Reads the blob and verifies its length and digest, and nothing of what is in it.
+    /// Verifies the blob's length and digest without decompressing it.
     pub(crate) fn check(&self, blob: impl Read) -> Result<(), UnpackError> {
-        let mut blob = Hashing::new(blob.take(self.descriptor.size + 1));
-        io::copy(&mut blob, &mut io::sink()).map_err(|error| self.read_error(error))?;
-        let (_, digest, size) = blob.finish();
-        Ok(self.check_blob(digest, size)?)
-    }
-
-    fn check_blob(&self, got: Digest, size: u64) -> Result<(), SourceError> {
-        let (what, image, wanted) = ("layer", self.image.to_owned(), self.descriptor.digest);
-        if size != self.descriptor.size {
-            let (digest, wanted) = (wanted, self.descriptor.size);
-            return Err(SourceError::SizeMismatch { what, image, digest, wanted, got: size });
-        }
-        if got != wanted {
-            return Err(SourceError::DigestMismatch { what, image, wanted, got });
-        }
-        Ok(())
+        let verified = VerifiedReader::new(blob, self.descriptor).finish();
+        Ok(verified.map_err(|error| self.read_error(error))?)
     }
 
     fn check_diff_id(&self, got: DiffId) -> Result<(), UnpackError> {
@@ -96,10 +81,50 @@ impl Layer<'_> {
     }
 
     fn read_error(&self, source: io::Error) -> SourceError {
-        SourceError::Io { path: format!("{} layer {}", self.image, self.descriptor.digest), source }
+        let (what, image) = ("layer", self.image.to_owned());
+        match VerifyError::of(&source).copied() {
+            Some(VerifyError { expected, expected_size, actual_size, .. })
+                if actual_size != expected_size =>
+            {
+                let (digest, wanted, got) = (expected, expected_size, actual_size);
+                SourceError::SizeMismatch { what, image, digest, wanted, got }
+            }
+            Some(VerifyError { expected: wanted, actual: got, .. }) => {
+                SourceError::DigestMismatch { what, image, wanted, got }
+            }
+            None => SourceError::Io { path: format!("{image} layer {}", self.descriptor.digest), source },
+        }
     }
 }
 
+/// Passes the tar of a layer to `read`, which must read all of it, and verifies the blob and the tar.
+/// `before` is the number of tar bytes of the layers before this one, for the limits.
+pub(crate) fn read_layer<T>(
+    source: &dyn ImageSource,
+    layer: &Layer<'_>,
+    limits: &UnpackLimits,
+    before: u64,
+    progress: &dyn Fn(u64),
+    read: impl FnOnce(&mut TarStream<'_>) -> Result<T, UnpackError>,
+) -> Result<T, UnpackError> {
+    layer.compression()?;
+    let blob = source.blob(layer.descriptor)?;
+    let (sender, receiver) = sync_channel(MAX_WAITING_CHUNKS);
+    thread::scope(|scope| {
+        let verified = scope.spawn(move || layer.send(blob, &sender));
+        let mut tar = TarStream::new(receiver, limits, before, progress);
+        let done = read(&mut tar);
+        drop(tar);
+        let verified = verified.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        match done {
+            // A damaged blob explains a malformed tar.
+            Err(UnpackError::Malformed { .. }) | Ok(_) => verified.and(done),
+            failed => failed,
+        }
+    })
+}
+
+/// How sending the chunks ended.
 enum Pumped {
     All,
     HungUp,
@@ -118,12 +143,12 @@ fn pump(tar: &mut impl Read, meter: &Meter, chunks: &SyncSender<Chunk>) -> io::R
     }
 }
 
-/// What became of a reader that a decoder has taken.
+/// The state of a reader that a decoder owns.
 #[derive(Default)]
 struct Meter {
-    /// Bytes read.
+    /// Number of bytes that were read.
     read: Cell<u64>,
-    /// Whether the reader itself failed, so that its error explains the decoder's.
+    /// Whether the reader itself failed, which explains the decoder's error.
     failed: Cell<bool>,
 }
 
@@ -143,10 +168,11 @@ impl<R: Read> Read for Metered<'_, R> {
     }
 }
 
-/// The other end: a layer's tar, within the limits on bytes and on how much it was compressed.
+/// The receiving end: the tar of a layer, within the limits on its size and compression ratio.
 pub(crate) struct TarStream<'a> {
     chunks: Receiver<Chunk>,
     chunk: Vec<u8>,
+    /// The position in the chunk.
     at: usize,
     limits: &'a UnpackLimits,
     /// Tar bytes of the layers before this one.
@@ -157,8 +183,8 @@ pub(crate) struct TarStream<'a> {
 }
 
 impl<'a> TarStream<'a> {
-    /// `progress` hears how many of the layer's compressed bytes are done.
-    pub(super) fn new(
+    /// Calls `progress` with the number of the blob's bytes that were processed.
+    fn new(
         chunks: Receiver<Chunk>,
         limits: &'a UnpackLimits,
         before: u64,
@@ -172,7 +198,7 @@ impl<'a> TarStream<'a> {
         self.bytes
     }
 
-    /// Reads and drops the rest, within the limits: it belongs to the digests.
+    /// Reads and drops the rest, within the limits, because it is part of the digests.
     pub(crate) fn drain(&mut self) -> io::Result<()> {
         loop {
             let length = self.fill_buf()?.len();
@@ -183,15 +209,15 @@ impl<'a> TarStream<'a> {
         }
     }
 
-    fn take_in(&mut self, chunk: Chunk) -> Result<(), Exceeded> {
+    fn receive(&mut self, chunk: Chunk) -> Result<(), LimitExceeded> {
         (self.chunk, self.at) = (chunk.bytes, 0);
         self.bytes += self.chunk.len() as u64;
         if self.before + self.bytes > self.limits.bytes {
-            return Err(Exceeded { what: "unpacked bytes", limit: self.limits.bytes });
+            return Err(LimitExceeded { what: "unpacked bytes", limit: self.limits.bytes });
         }
         let ratio = self.bytes / chunk.compressed.max(1);
         if self.bytes > self.limits.ratio_floor && ratio >= self.limits.ratio {
-            return Err(Exceeded { what: "compression ratio", limit: self.limits.ratio });
+            return Err(LimitExceeded { what: "for the compression ratio", limit: self.limits.ratio });
         }
         (self.progress)(chunk.compressed);
         Ok(())
@@ -203,7 +229,7 @@ impl BufRead for TarStream<'_> {
         if self.at == self.chunk.len()
             && let Ok(chunk) = self.chunks.recv()
         {
-            self.take_in(chunk).map_err(io::Error::other)?;
+            self.receive(chunk).map_err(io::Error::other)?;
         }
         Ok(&self.chunk[self.at..])
     }

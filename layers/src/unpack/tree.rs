@@ -1,9 +1,9 @@
-//! A root folder and what is laid down in it: every path through openat2, beneath the root.
+//! The root directory and its content. Every path is opened with openat2, below the root.
 //!
-//! A layer's names go through the links that lower layers made (`/var/run -> /run`). They are
-//! resolved here, link by link, into the one path without links (*canonical*), because whiteouts
-//! must know which entries are the same; each step, and the result, is opened with
-//! `RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS`, so a mistake here could not leave the root.
+//! A layer's names may pass through symbolic links of lower layers (`/var/run -> /run`). They are
+//! resolved here, link by link, to the one path without links (the *canonical* path), because
+//! whiteouts must detect which entries are the same. Each step, and the result, is opened with
+//! `RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS`, so that an error in this module cannot leave the root.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -17,51 +17,40 @@ use rustix::fs::{UTIME_OMIT, fchmod, futimens, linkat, mkdirat, openat, openat2,
 use rustix::fs::{symlinkat, unlinkat, utimensat};
 use rustix::io::Errno;
 
-/// Links followed on the way to one entry, as in the kernel.
+use super::paths::{join, names_reversed, split};
+
+/// Maximum number of links followed for one path, as in the kernel.
 const MAX_LINKS: usize = 40;
 
-/// Mode of a folder that no entry describes, because only what is inside was named.
-const IMPLIED_FOLDER: Mode = Mode::from_raw_mode(0o755);
+/// Mode of an implicit directory, one without its own entry.
+const IMPLICIT_MODE: Mode = Mode::from_raw_mode(0o755);
 
-/// Paths that are as they are seen from the root: no leading slash, no `.`, `..`, no links.
+/// A path relative to the root: no leading slash, no `.`, no `..`, no links.
 pub(super) type Canonical = Vec<u8>;
 
-/// `folder/name`.
-pub(super) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
-    if folder.is_empty() { name.to_vec() } else { [folder, b"/", name].concat() }
-}
-
-/// A path's folder and last name.
-pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (b"", path),
-    }
-}
-
-/// A folder beneath the root.
-pub(super) struct Folder {
+/// An open directory below the root.
+pub(super) struct Directory {
     pub path: Canonical,
     fd: OwnedFd,
 }
 
-/// How far a path may go.
+/// Limits on canonical paths.
 #[derive(Clone, Copy)]
 pub(super) struct PathLimits {
     pub bytes: usize,
     pub depth: usize,
 }
 
-/// The root, and the folder that was asked for last.
+/// The root, and the directory that was opened last.
 pub(super) struct Tree {
     root: OwnedFd,
     limits: PathLimits,
-    last: Option<(Vec<u8>, Rc<Folder>)>,
-    /// Folders that were made because something in them was named.
-    implied: Vec<Canonical>,
+    last: Option<(Vec<u8>, Rc<Directory>)>,
+    /// Implicit directories that were created.
+    implicit: Vec<Canonical>,
 }
 
-/// What to do about a folder that is not there.
+/// What to do if a directory does not exist.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
     Create,
@@ -69,11 +58,11 @@ pub(super) enum Missing {
 }
 
 impl Tree {
-    /// `root` must be an empty folder. `Unsupported` where there is no openat2.
-    pub(super) fn open(root: &Path, limits: PathLimits) -> io::Result<Self> {
+    /// `root` must be an empty directory. The error is `Unsupported` if openat2 is not available.
+    pub(super) fn new(root: &Path, limits: PathLimits) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, root, flags, Mode::empty())?;
-        // Filters of system calls answer EPERM for those that they have never heard of.
+        // System call filters return EPERM for unknown system calls.
         let listing = open_beneath(&root, b".", OFlags::RDONLY).map_err(|error| match error {
             Errno::NOSYS | Errno::PERM => io::Error::new(io::ErrorKind::Unsupported, error),
             _ => error.into(),
@@ -81,70 +70,70 @@ impl Tree {
         if !names_in(&listing)?.is_empty() {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
         }
-        Ok(Self { root, limits, last: None, implied: Vec::new() })
+        Ok(Self { root, limits, last: None, implicit: Vec::new() })
     }
 
-    /// The folder at `path`, through links; with [`Missing::Create`] also those above it, and
-    /// what a dangling link points at.
-    pub(super) fn folder(&mut self, path: &[u8], missing: Missing) -> io::Result<Rc<Folder>> {
-        if let Some((last, folder)) = &self.last
+    /// Opens the directory at `path`, following links. With [`Missing::Create`], creates it, its
+    /// parents, and the targets of dangling links.
+    pub(super) fn open(&mut self, path: &[u8], missing: Missing) -> io::Result<Rc<Directory>> {
+        if let Some((last, directory)) = &self.last
             && last == path
         {
-            return Ok(Rc::clone(folder));
+            return Ok(Rc::clone(directory));
         }
-        let folder = match open_beneath(&self.root, path, OFlags::PATH) {
-            Ok(fd) => Folder { path: path.to_vec(), fd },
-            Err(Errno::NOENT | Errno::LOOP) => self.walk(path, missing)?,
+        let directory = match open_beneath(&self.root, path, OFlags::PATH) {
+            Ok(fd) => Directory { path: path.to_vec(), fd },
+            Err(Errno::NOENT | Errno::LOOP) => self.resolve(path, missing)?,
             Err(error) => return Err(error.into()),
         };
-        let folder = Rc::new(folder);
-        self.last = Some((path.to_vec(), Rc::clone(&folder)));
-        Ok(folder)
+        let directory = Rc::new(directory);
+        self.last = Some((path.to_vec(), Rc::clone(&directory)));
+        Ok(directory)
     }
 
-    /// The folders that [`Self::folder`] made since the last call.
-    pub(super) fn take_implied(&mut self) -> Vec<Canonical> {
-        std::mem::take(&mut self.implied)
+    /// The directories that [`Self::open`] created since the last call.
+    pub(super) fn take_implicit(&mut self) -> Vec<Canonical> {
+        std::mem::take(&mut self.implicit)
     }
 
-    /// Goes to `path` name by name, following links as a process with this root would.
-    fn walk(&mut self, path: &[u8], missing: Missing) -> io::Result<Folder> {
-        let mut pending: Vec<Vec<u8>> = names_reversed(path);
-        let mut folder = Folder { path: Canonical::new(), fd: self.root.try_clone()? };
+    /// Opens `path` name by name, following links as a process with this root would.
+    fn resolve(&mut self, path: &[u8], missing: Missing) -> io::Result<Directory> {
+        let mut pending: Vec<Vec<u8>> = names_reversed(path).map(<[u8]>::to_vec).collect();
+        let mut directory = Directory { path: Canonical::new(), fd: self.root.try_clone()? };
         let mut links = 0;
         while let Some(name) = pending.pop() {
             if name == b".." {
-                folder = self.folder_without_links(split(&folder.path).0.to_vec())?;
+                directory = self.open_canonical(split(&directory.path).0.to_vec())?;
                 continue;
             }
-            let path = join(&folder.path, &name);
+            let path = join(&directory.path, &name);
             self.check(&path)?;
-            folder = match open_beneath(&self.root, &path, OFlags::PATH) {
-                Ok(fd) => Folder { path, fd },
+            directory = match open_beneath(&self.root, &path, OFlags::PATH) {
+                Ok(fd) => Directory { path, fd },
                 Err(Errno::NOENT) if missing == Missing::Create => {
-                    mkdirat(&folder.fd, name.as_slice(), IMPLIED_FOLDER)?;
-                    self.implied.push(path.clone());
-                    self.folder_without_links(path)?
+                    mkdirat(&directory.fd, name.as_slice(), IMPLICIT_MODE)?;
+                    self.implicit.push(path.clone());
+                    self.open_canonical(path)?
                 }
                 Err(Errno::LOOP) if links < MAX_LINKS => {
                     links += 1;
-                    let target = readlinkat(&folder.fd, name.as_slice(), Vec::new())?.into_bytes();
-                    pending.extend(names_reversed(&target));
-                    let absolute = target.starts_with(b"/");
-                    if absolute { self.folder_without_links(Canonical::new())? } else { folder }
+                    let target = readlinkat(&directory.fd, name.as_slice(), Vec::new())?.into_bytes();
+                    pending.extend(names_reversed(&target).map(<[u8]>::to_vec));
+                    let is_absolute = target.starts_with(b"/");
+                    if is_absolute { self.open_canonical(Canonical::new())? } else { directory }
                 }
                 Err(error) => return Err(error.into()),
             };
         }
-        Ok(folder)
+        Ok(directory)
     }
 
-    fn folder_without_links(&self, path: Canonical) -> io::Result<Folder> {
+    fn open_canonical(&self, path: Canonical) -> io::Result<Directory> {
         let fd = open_beneath(&self.root, &path, OFlags::PATH)?;
-        Ok(Folder { path, fd })
+        Ok(Directory { path, fd })
     }
 
-    /// Links can lead deeper than any entry's own name.
+    /// Checks the limits: links can make a path longer than the name of any entry.
     fn check(&self, path: &[u8]) -> io::Result<()> {
         let depth = path.iter().filter(|byte| **byte == b'/').count() + 1;
         if path.len() > self.limits.bytes || depth > self.limits.depth {
@@ -153,38 +142,50 @@ impl Tree {
         Ok(())
     }
 
-    /// A new, empty file in place of whatever has this name, writable to its owner alone.
-    pub(super) fn file(&mut self, folder: &Folder, name: &[u8]) -> io::Result<File> {
+    /// Creates an empty file, writable only by its owner. Replaces what has this name.
+    pub(super) fn create_file(&mut self, parent: &Directory, name: &[u8]) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
-        self.replacing(folder, name, || openat(&folder.fd, name, flags, mode)).map(File::from)
+        self.replace(parent, name, || openat(&parent.fd, name, flags, mode)).map(File::from)
     }
 
-    /// A symbolic link in place of whatever has this name.
-    pub(super) fn symlink(&mut self, folder: &Folder, name: &[u8], target: &[u8]) -> io::Result<()> {
-        self.replacing(folder, name, || symlinkat(target, &folder.fd, name))
+    /// Creates a symbolic link. Replaces what has this name.
+    pub(super) fn create_symlink(
+        &mut self,
+        parent: &Directory,
+        name: &[u8],
+        target: &[u8],
+    ) -> io::Result<()> {
+        self.replace(parent, name, || symlinkat(target, &parent.fd, name))
     }
 
-    /// Another name of what is at `target`, which is not followed when it is a link itself.
-    pub(super) fn hard_link(&mut self, folder: &Folder, name: &[u8], target: &[u8]) -> io::Result<()> {
+    /// Creates a hard link to `target`, or to the link itself if `target` is a symbolic link. Replaces
+    /// what has this name.
+    pub(super) fn create_hard_link(
+        &mut self,
+        parent: &Directory,
+        name: &[u8],
+        target: &[u8],
+    ) -> io::Result<()> {
         let (above, target) = split(target);
-        let above = self.folder(above, Missing::Fail)?;
+        let above = self.open(above, Missing::Fail)?;
         let existing = statat(&above.fd, target, AtFlags::SYMLINK_NOFOLLOW)?;
-        if let Ok(there) = statat(&folder.fd, name, AtFlags::SYMLINK_NOFOLLOW)
-            && (there.st_dev, there.st_ino) == (existing.st_dev, existing.st_ino)
+        if let Ok(replaced) = statat(&parent.fd, name, AtFlags::SYMLINK_NOFOLLOW)
+            && (replaced.st_dev, replaced.st_ino) == (existing.st_dev, existing.st_ino)
         {
             return Ok(());
         }
-        self.replacing(folder, name, || linkat(&above.fd, target, &folder.fd, name, AtFlags::empty()))
+        self.replace(parent, name, || linkat(&above.fd, target, &parent.fd, name, AtFlags::empty()))
     }
 
-    /// A folder of this name: the one that is there, or a new one in place of what is no folder.
-    pub(super) fn directory(&mut self, folder: &Folder, name: &[u8], mode: Mode) -> io::Result<()> {
-        if mkdirat(&folder.fd, name, IMPLIED_FOLDER) == Err(Errno::EXIST) && !is_directory(folder, name)? {
-            self.remove(folder, name)?;
-            mkdirat(&folder.fd, name, IMPLIED_FOLDER)?;
+    /// Creates a directory, or sets the mode of the existing one. Replaces what has this name and is
+    /// not a directory.
+    pub(super) fn create_directory(&mut self, parent: &Directory, name: &[u8], mode: Mode) -> io::Result<()> {
+        if mkdirat(&parent.fd, name, IMPLICIT_MODE) == Err(Errno::EXIST) && !is_directory(parent, name)? {
+            self.remove(parent, name)?;
+            mkdirat(&parent.fd, name, IMPLICIT_MODE)?;
         }
-        Ok(fchmod(open_child(folder, name)?, mode)?)
+        Ok(fchmod(open_child(parent, name)?, mode)?)
     }
 
     /// Sets the root's own mode.
@@ -192,8 +193,8 @@ impl Tree {
         Ok(fchmod(open_beneath(&self.root, b".", OFlags::RDONLY)?, mode)?)
     }
 
-    /// Sets the mtime of the folder at a canonical path, if it still is one.
-    pub(super) fn set_folder_mtime(&self, path: &[u8], mtime: i64) -> io::Result<()> {
+    /// Sets the mtime of the directory at a canonical path, unless it was removed or replaced.
+    pub(super) fn set_directory_mtime(&self, path: &[u8], mtime: i64) -> io::Result<()> {
         match open_beneath(&self.root, path, OFlags::RDONLY) {
             Ok(fd) => Ok(futimens(fd, &mtime_only(mtime))?),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
@@ -201,44 +202,54 @@ impl Tree {
         }
     }
 
-    /// Removes what has this name, with all that is in it.
-    pub(super) fn remove(&mut self, folder: &Folder, name: &[u8]) -> io::Result<()> {
-        // Whatever leads somewhere may be on the way to the folder that we remember.
-        if is_regular(folder, name)? {
-            return Ok(unlinkat(&folder.fd, name, AtFlags::empty())?);
+    /// Removes what has this name, with its content.
+    pub(super) fn remove(&mut self, parent: &Directory, name: &[u8]) -> io::Result<()> {
+        // A directory or a link may be part of the path in `last`; a regular file cannot.
+        if is_regular(parent, name)? {
+            return Ok(unlinkat(&parent.fd, name, AtFlags::empty())?);
         }
         self.last = None;
-        remove_all(folder, name)
+        remove_all(parent, name)
     }
 
-    /// Removes what has this name and all that is in it, but not what is in `kept` nor the
-    /// folders on the way there. Nothing of that name is fine.
-    pub(super) fn hide(&mut self, folder: &Folder, name: &[u8], kept: &HashSet<Canonical>) -> io::Result<()> {
-        let path = join(&folder.path, name);
+    /// Removes what has this name, with its content, except the paths in `kept`, which include the
+    /// parents of all kept paths. Does nothing if the name does not exist.
+    pub(super) fn hide(
+        &mut self,
+        parent: &Directory,
+        name: &[u8],
+        kept: &HashSet<Canonical>,
+    ) -> io::Result<()> {
+        let path = join(&parent.path, name);
         if !kept.contains(&path) {
-            return ignore_missing(self.remove(folder, name));
+            return ignore_missing(self.remove(parent, name));
         }
-        if is_directory(folder, name)? {
-            self.hide_children(&self.folder_without_links(path)?, kept)?;
+        if is_directory(parent, name)? {
+            self.hide_children(&self.open_canonical(path)?, kept)?;
         }
         Ok(())
     }
 
-    /// [`Self::hide`] for everything in `folder`.
-    pub(super) fn hide_children(&mut self, folder: &Folder, kept: &HashSet<Canonical>) -> io::Result<()> {
-        let listing = open_beneath(&self.root, &folder.path, OFlags::RDONLY)?;
-        names_in(&listing)?.iter().try_for_each(|name| self.hide(folder, name, kept))
+    /// [`Self::hide`] for everything in `directory`.
+    pub(super) fn hide_children(
+        &mut self,
+        directory: &Directory,
+        kept: &HashSet<Canonical>,
+    ) -> io::Result<()> {
+        let listing = open_beneath(&self.root, &directory.path, OFlags::RDONLY)?;
+        names_in(&listing)?.iter().try_for_each(|name| self.hide(directory, name, kept))
     }
 
-    fn replacing<T>(
+    /// Calls `create`, and again after it has removed what has this name.
+    fn replace<T>(
         &mut self,
-        folder: &Folder,
+        parent: &Directory,
         name: &[u8],
         create: impl Fn() -> Result<T, Errno>,
     ) -> io::Result<T> {
         match create() {
             Err(Errno::EXIST) => {
-                self.remove(folder, name)?;
+                self.remove(parent, name)?;
                 Ok(create()?)
             }
             outcome => Ok(outcome?),
@@ -253,8 +264,8 @@ pub(super) fn finish_file(file: &File, mode: Mode, mtime: i64) -> io::Result<()>
 }
 
 /// Sets a link's own mtime.
-pub(super) fn set_link_mtime(folder: &Folder, name: &[u8], mtime: i64) -> io::Result<()> {
-    Ok(utimensat(&folder.fd, name, &mtime_only(mtime), AtFlags::SYMLINK_NOFOLLOW)?)
+pub(super) fn set_link_mtime(parent: &Directory, name: &[u8], mtime: i64) -> io::Result<()> {
+    Ok(utimensat(&parent.fd, name, &mtime_only(mtime), AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 fn mtime_only(seconds: i64) -> Timestamps {
@@ -264,45 +275,45 @@ fn mtime_only(seconds: i64) -> Timestamps {
     }
 }
 
-/// Opens a folder by its canonical path; a link anywhere on the way is `LOOP`.
+/// Opens a directory by its canonical path. The error is `LOOP` if the path contains a link.
 fn open_beneath(root: &OwnedFd, path: &[u8], access: OFlags) -> Result<OwnedFd, Errno> {
     let path = if path.is_empty() { b"." } else { path };
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     openat2(root, path, access | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), resolve)
 }
 
-fn open_child(folder: &Folder, name: &[u8]) -> Result<OwnedFd, Errno> {
+fn open_child(parent: &Directory, name: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(&folder.fd, name, flags, Mode::empty())
+    openat(&parent.fd, name, flags, Mode::empty())
 }
 
-fn file_type(folder: &Folder, name: &[u8]) -> Result<FileType, Errno> {
-    let stat = statat(&folder.fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
+fn file_type(parent: &Directory, name: &[u8]) -> Result<FileType, Errno> {
+    let stat = statat(&parent.fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(FileType::from_raw_mode(stat.st_mode))
 }
 
-fn is_directory(folder: &Folder, name: &[u8]) -> Result<bool, Errno> {
-    Ok(file_type(folder, name)? == FileType::Directory)
+fn is_directory(parent: &Directory, name: &[u8]) -> Result<bool, Errno> {
+    Ok(file_type(parent, name)? == FileType::Directory)
 }
 
-fn is_regular(folder: &Folder, name: &[u8]) -> Result<bool, Errno> {
-    Ok(file_type(folder, name)? == FileType::RegularFile)
+fn is_regular(parent: &Directory, name: &[u8]) -> Result<bool, Errno> {
+    Ok(file_type(parent, name)? == FileType::RegularFile)
 }
 
-fn remove_all(folder: &Folder, name: &[u8]) -> io::Result<()> {
-    if !is_directory(folder, name)? {
-        return Ok(unlinkat(&folder.fd, name, AtFlags::empty())?);
+fn remove_all(parent: &Directory, name: &[u8]) -> io::Result<()> {
+    if !is_directory(parent, name)? {
+        return Ok(unlinkat(&parent.fd, name, AtFlags::empty())?);
     }
-    let inner = Folder { path: Canonical::new(), fd: open_child(folder, name)? };
-    for name in names_in(&inner.fd)? {
-        remove_all(&inner, &name)?;
+    let directory = Directory { path: Canonical::new(), fd: open_child(parent, name)? };
+    for name in names_in(&directory.fd)? {
+        remove_all(&directory, &name)?;
     }
-    Ok(unlinkat(&folder.fd, name, AtFlags::REMOVEDIR)?)
+    Ok(unlinkat(&parent.fd, name, AtFlags::REMOVEDIR)?)
 }
 
-fn names_in(folder: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
+fn names_in(directory: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
     let mut names = Vec::new();
-    for entry in Dir::read_from(folder)? {
+    for entry in Dir::read_from(directory)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
@@ -310,11 +321,6 @@ fn names_in(folder: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
         }
     }
     Ok(names)
-}
-
-fn names_reversed(path: &[u8]) -> Vec<Vec<u8>> {
-    let names = path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
-    names.rev().map(<[u8]>::to_vec).collect()
 }
 
 fn ignore_missing(outcome: io::Result<()>) -> io::Result<()> {

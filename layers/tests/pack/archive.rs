@@ -1,4 +1,4 @@
-//! Others read what we write: GNU tar, the tar crate, flate2.
+//! Other programs read the layers: GNU tar, the tar crate, flate2.
 
 use std::io::Read;
 use std::process::Command;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use carafe_layers::layout::LayoutWriter;
 use carafe_layers::path::ImagePath;
-use carafe_layers::tarball::TarWriter;
-use carafe_layers::tree::{Entry, EntryKind, Graft, Owner};
+use carafe_layers::tar_writer::TarWriter;
+use carafe_layers::tree::{Entry, EntryKind, Owner, SourceMapping};
 use flate2::read::MultiGzDecoder;
 use proptest::prelude::*;
 
@@ -35,14 +35,14 @@ fn gnu_tar_lists_every_layer_without_a_warning() {
             let lines: Vec<String> = listing.lines().map(columns).collect();
             assert_eq!(lines.len() as u64, layer.entries, "{listing}");
             assert!(lines.iter().all(|line| line.contains(" 1000/1000 ")), "{listing}");
-            let folder = "drwxr-xr-x 1000/1000 0 1980-01-01 00:00:00 home/frappe/frappe-bench/";
-            assert_eq!(lines[0], folder);
+            let directory = "drwxr-xr-x 1000/1000 0 1980-01-01 00:00:00 home/frappe/frappe-bench/";
+            assert_eq!(lines[0], directory);
         }
     }
 }
 
 #[test]
-fn layers_hold_the_files() {
+fn layers_contain_the_files() {
     let dir = tempfile::tempdir().unwrap();
     fixture::write_tree(dir.path(), USUAL);
     let image = tempfile::tempdir().unwrap();
@@ -66,7 +66,7 @@ fn layers_hold_the_files() {
 }
 
 /// A path as a list of names: bytes other than slash and NUL, not `.` or `..`. Without newlines,
-/// at which the tar crate (and no other reader we know) ends a record of an extended header.
+/// because the tar crate (unlike all other readers) ends a record of an extended header there.
 fn path() -> impl Strategy<Value = ImagePath> {
     let byte =
         prop_oneof![4 => b'a'..=b'z', 1 => 1u8..=255].prop_filter("slash", |byte| !b"/\n".contains(byte));
@@ -97,8 +97,8 @@ proptest! {
         let mut tar = TarWriter::new(Vec::new());
         let mut written = Vec::new();
         for (path, (kind, content), mtime, uid) in items {
-            let graft = Graft { host: "/h".into(), image: ImagePath::root(), owner: Owner { uid, gid: 7 } };
-            let entry = Entry { path, kind, mtime, graft: Arc::new(graft) };
+            let mapping = SourceMapping { host: "/h".into(), image: ImagePath::root(), owner: Owner { uid, gid: 7 } };
+            let entry = Entry { path, kind, mtime, mapping: Arc::new(mapping) };
             tar.entry(&entry).unwrap();
             tar.content(&content).unwrap();
             written.push((entry, content));

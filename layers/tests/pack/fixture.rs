@@ -1,4 +1,4 @@
-//! A small bench with everything that is awkward in an archive, and the way to an image from it.
+//! A small bench with everything that is difficult in an archive, and the steps to an image of it.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -21,25 +21,25 @@ use carafe_layers::path::ImagePath;
 use carafe_layers::pattern::{Pattern, Rule};
 use carafe_layers::plan::{Group, LayerName, plan};
 use carafe_layers::source::{ResolvedImage, resolve};
-use carafe_layers::tree::{Graft, Owner};
+use carafe_layers::tree::{Owner, SourceMapping};
 use carafe_layers::walk::walk;
 
 pub const COMMIT_TIME: i64 = 1_700_000_000;
 
-/// How the tree is written. None of it may show in the image.
+/// How the tree is written. It must not affect the image.
 #[derive(Clone, Copy)]
 pub struct Manner {
     pub reversed: bool,
     pub plain_mode: u32,
     pub executable_mode: u32,
-    pub folder_mode: u32,
+    pub directory_mode: u32,
 }
 
 pub const USUAL: Manner =
-    Manner { reversed: false, plain_mode: 0o644, executable_mode: 0o755, folder_mode: 0o755 };
+    Manner { reversed: false, plain_mode: 0o644, executable_mode: 0o755, directory_mode: 0o755 };
 
 enum What {
-    Folder,
+    Directory,
     Plain(Vec<u8>),
     Executable(&'static [u8]),
     Link(String),
@@ -69,12 +69,12 @@ fn tree() -> Vec<(PathBuf, What)> {
         ("apps/shop/split".repeat(8).replace("splitapps", "split/apps").into(), plain("in two fields\n")),
         ("apps/shop/long-link".into(), What::Link(format!("../../{long}"))),
         ("apps/shop/link-ü".into(), What::Link("grüße-日本.txt".into())),
-        ("logs".into(), What::Folder),
+        ("logs".into(), What::Directory),
         ("sites/apps.txt".into(), plain("frappe\nshop\n")),
     ]
 }
 
-/// Bytes that neither compress well nor are all noise, always the same.
+/// The same bytes on each call; they compress moderately.
 pub fn noise(length: usize) -> Vec<u8> {
     let mut state = 7u64;
     let mut next = || {
@@ -94,9 +94,9 @@ pub fn write_tree(root: &Path, manner: Manner) {
         items.into_iter().partition(|(_, what)| matches!(what, What::HardLink(_)));
     for (path, what) in items.into_iter().chain(hard_links) {
         let path = root.join(path);
-        make_folders(root, path.parent().unwrap(), manner);
+        make_directories(root, path.parent().unwrap(), manner);
         match what {
-            What::Folder => make_folders(root, &path, manner),
+            What::Directory => make_directories(root, &path, manner),
             What::Link(target) => symlink(target, &path).unwrap(),
             What::HardLink(other) => fs::hard_link(root.join(other), &path).unwrap(),
             What::Plain(bytes) => write_file(&path, &bytes, manner.plain_mode),
@@ -110,10 +110,10 @@ fn write_file(path: &Path, bytes: &[u8], mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-fn make_folders(root: &Path, path: &Path, manner: Manner) {
+fn make_directories(root: &Path, path: &Path, manner: Manner) {
     fs::create_dir_all(path).unwrap();
-    for folder in path.ancestors().take_while(|folder| *folder != root) {
-        fs::set_permissions(folder, Permissions::from_mode(manner.folder_mode)).unwrap();
+    for directory in path.ancestors().take_while(|directory| *directory != root) {
+        fs::set_permissions(directory, Permissions::from_mode(manner.directory_mode)).unwrap();
     }
 }
 
@@ -123,9 +123,9 @@ pub fn image_path(text: &str) -> ImagePath {
 
 pub const BENCH: &str = "home/frappe/frappe-bench";
 
-pub fn graft(host: &Path) -> Graft {
+pub fn mapping(host: &Path) -> SourceMapping {
     let owner = Owner { uid: 1000, gid: 1000 };
-    Graft { host: host.to_owned(), image: image_path(BENCH), owner }
+    SourceMapping { host: host.to_owned(), image: image_path(BENCH), owner }
 }
 
 pub fn groups(host: &Path) -> Vec<Group> {
@@ -146,7 +146,7 @@ pub fn groups(host: &Path) -> Vec<Group> {
         layer(under("apps/frappe"), "frappe"),
         layer(under("apps"), "apps"),
     ];
-    plan(&walk(&[graft(host)], &mtimes).unwrap(), &rules, NonZeroUsize::new(20).unwrap())
+    plan(&walk(&[mapping(host)], &mtimes).unwrap(), &rules, NonZeroUsize::new(20).unwrap())
 }
 
 pub fn options(threads: usize) -> PackOptions<'static> {
@@ -167,9 +167,9 @@ pub fn pack_all(
     groups.iter().map(|group| pack(group, layout, &options(threads))).collect()
 }
 
-/// A base image of one layer, in a layout of its own.
-pub fn base(folder: &Path) -> ResolvedImage {
-    let layout = LayoutWriter::create(folder).unwrap();
+/// A base image of one layer, in its own layout.
+pub fn base(directory: &Path) -> ResolvedImage {
+    let layout = LayoutWriter::create(directory).unwrap();
     let tar = vec![0; 1024];
     let layer = layout.put_bytes(media_type::LAYER_TAR, &tar).unwrap();
     let config = ImageConfig {
@@ -193,7 +193,7 @@ pub fn base(folder: &Path) -> ResolvedImage {
     let image = layout.put_bytes(media_type::MANIFEST, &canonical_json(&manifest)).unwrap();
     layout.finish(&image, &[]).unwrap();
     let platform = Platform { architecture: "amd64".into(), ..Platform::host() };
-    resolve(&LayoutSource::open(folder, None).unwrap(), &platform).unwrap()
+    resolve(&LayoutSource::open(directory, None).unwrap(), &platform).unwrap()
 }
 
 pub fn derive_image(base: &ResolvedImage, layers: &[PackedLayer]) -> Image {

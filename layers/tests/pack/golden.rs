@@ -1,7 +1,7 @@
-//! Digests that must not move within a format-version: whoever rebuilds an image with a later
-//! Carafe must get the same one. If a test here fails, either the change is a mistake, or it needs
-//! a new format-version and an entry under 'Image bytes' in the changelog. Then `make goldens`
-//! writes the file.
+//! Digests that must not change within a format-version: a rebuild with a later version of Carafe must
+//! give the same image. If a test here fails, either the change is an error, or it needs a new
+//! format-version and an entry under 'Image bytes' in the changelog. Then `make goldens` writes the
+//! file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,9 +13,9 @@ use std::sync::Arc;
 use carafe_layers::digest::Digest;
 use carafe_layers::layout::LayoutWriter;
 use carafe_layers::pack::{PackedLayer, pack};
-use carafe_layers::tarball::TarWriter;
-use carafe_layers::tree::{Entry, EntryKind, Graft, Owner};
-use carafe_layers::untar::TarReader;
+use carafe_layers::tar_reader::TarReader;
+use carafe_layers::tar_writer::TarWriter;
+use carafe_layers::tree::{Entry, EntryKind, Owner, SourceMapping};
 
 use crate::fixture::{self, Manner, USUAL};
 
@@ -47,17 +47,18 @@ fn digests(manner: Manner, threads: usize) -> String {
 const GIB: u64 = 1 << 30;
 
 fn entry(path: &str, kind: EntryKind, mtime: i64, id: u32) -> Entry {
-    let graft = Graft { owner: Owner { uid: id, gid: id }, ..fixture::graft(Path::new("/nowhere")) };
-    Entry { path: fixture::image_path(path), kind, mtime, graft: Arc::new(graft) }
+    let mapping =
+        SourceMapping { owner: Owner { uid: id, gid: id }, ..fixture::mapping(Path::new("/nowhere")) };
+    Entry { path: fixture::image_path(path), kind, mtime, mapping: Arc::new(mapping) }
 }
 
-/// What no tree of a test can hold: the sizes, owners and times at which a field is full, and the
-/// lengths at which a name is split or recorded. Without the contents: only headers are written.
+/// Entries that a tree of a test cannot contain: the sizes, owners and times that exceed a field, and
+/// the lengths at which a name is split or becomes a record. Only their headers are written.
 fn extremes() -> Vec<(&'static str, Entry)> {
     let file = |size| EntryKind::File { size, executable: false };
     let link = |length| EntryKind::Symlink { target: "t".repeat(length).into_bytes().into() };
     let (now, id) = (fixture::COMMIT_TIME, 1000);
-    let path = |folder: usize, name: usize| format!("{}/{}", "f".repeat(folder), "n".repeat(name));
+    let path = |directory: usize, name: usize| format!("{}/{}", "f".repeat(directory), "n".repeat(name));
     let max = u32::MAX;
     vec![
         ("size-8GiB-1", entry("a", file(8 * GIB - 1), now, id)),
@@ -103,17 +104,17 @@ fn golden_digests_of_format_1() {
 }
 
 #[test]
-fn the_machine_does_not_show() {
+fn digests_are_independent_of_the_machine() {
     let usual = digests(USUAL, 1);
-    let other = Manner { reversed: true, plain_mode: 0o600, executable_mode: 0o6711, folder_mode: 0o3775 };
+    let other = Manner { reversed: true, plain_mode: 0o600, executable_mode: 0o6711, directory_mode: 0o3775 };
     for (manner, threads) in [(other, 1), (USUAL, 3), (other, 7)] {
         assert_eq!(digests(manner, threads), usual, "{threads} threads");
     }
 }
 
-/// Of a file that only seems to be there: its zeros go into a sink that counts.
+/// The file does not exist: its zeros are written into a sink that counts them.
 #[test]
-fn a_file_beyond_8_gib_has_its_length_everywhere() {
+fn writes_and_reads_the_size_of_a_file_above_8_gib() {
     #[derive(Default)]
     struct Counter(u64);
     impl io::Write for Counter {
@@ -144,7 +145,7 @@ fn a_file_beyond_8_gib_has_its_length_everywhere() {
 }
 
 #[test]
-fn the_document_names_the_version_that_decides_bytes() {
+fn the_format_documentation_names_the_version_of_zlib_rs() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
     let (lock, document) = (read("Cargo.lock"), read("docs/format.md"));
@@ -156,25 +157,25 @@ fn the_document_names_the_version_that_decides_bytes() {
 }
 
 #[test]
-fn layers_packed_side_by_side_are_the_same() {
+fn layers_that_are_packed_concurrently_are_equal() {
     let dir = tempfile::tempdir().unwrap();
     fixture::write_tree(dir.path(), USUAL);
     let groups = fixture::groups(dir.path());
     let image = tempfile::tempdir().unwrap();
     let layout = LayoutWriter::create(image.path().join("image")).unwrap();
     let one_by_one = fixture::pack_all(&groups, &layout, 1).unwrap();
-    let at_once: Vec<PackedLayer> = thread::scope(|scope| {
+    let concurrently: Vec<PackedLayer> = thread::scope(|scope| {
         let layout = &layout;
         let start = |group| scope.spawn(move || pack(group, layout, &fixture::options(2)).unwrap());
         let running: Vec<_> = groups.iter().map(start).collect();
         running.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    assert_eq!(at_once, one_by_one);
+    assert_eq!(concurrently, one_by_one);
     assert_eq!(fs::read_dir(layout.path()).unwrap().count(), 3, "no unfinished file is left");
 }
 
 #[test]
-fn a_changed_app_moves_its_own_layer_only() {
+fn a_changed_app_changes_only_its_own_layer() {
     let dir = tempfile::tempdir().unwrap();
     fixture::write_tree(dir.path(), USUAL);
     let image = tempfile::tempdir().unwrap();
@@ -182,6 +183,6 @@ fn a_changed_app_moves_its_own_layer_only() {
     let before = fixture::pack_all(&fixture::groups(dir.path()), &layout, 2).unwrap();
     fs::write(dir.path().join("apps/frappe/new.py"), "x = 1\n").unwrap();
     let after = fixture::pack_all(&fixture::groups(dir.path()), &layout, 2).unwrap();
-    let moved = before.iter().zip(&after).filter(|(before, after)| before != after);
-    assert_eq!(moved.map(|(before, _)| before.name.as_str()).collect::<Vec<_>>(), ["frappe"]);
+    let changed = before.iter().zip(&after).filter(|(before, after)| before != after);
+    assert_eq!(changed.map(|(before, _)| before.name.as_str()).collect::<Vec<_>>(), ["frappe"]);
 }

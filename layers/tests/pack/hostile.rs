@@ -1,4 +1,4 @@
-//! What must not get into a layer, and what is left behind when something does not.
+//! What must not be in a layer, and what a rejected layer leaves in the layout.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -24,7 +24,7 @@ fn pack_with(tree: &Path, change: impl FnOnce()) -> (Result<Vec<PackedLayer>, Pa
     (packed, left)
 }
 
-fn refusal(prepare: impl FnOnce(&Path), change: impl FnOnce(&Path)) -> String {
+fn rejection(prepare: impl FnOnce(&Path), change: impl FnOnce(&Path)) -> String {
     let dir = tempfile::tempdir().unwrap();
     fixture::write_tree(dir.path(), USUAL);
     prepare(dir.path());
@@ -36,53 +36,61 @@ fn refusal(prepare: impl FnOnce(&Path), change: impl FnOnce(&Path)) -> String {
 }
 
 #[test]
-fn a_secret_is_found_in_files_small_and_large() {
-    let small =
-        refusal(|tree| fs::write(tree.join("sites/c.json"), [b"{", SECRET, b"}"].concat()).unwrap(), |_| {});
+fn finds_a_secret_in_small_and_large_files() {
+    let small = rejection(
+        |tree| fs::write(tree.join("sites/c.json"), [b"{", SECRET, b"}"].concat()).unwrap(),
+        |_| {},
+    );
     assert_eq!(
         small,
-        "failed to pack `home/frappe/frappe-bench/sites/c.json`: it holds a secret of this build"
+        "failed to pack `home/frappe/frappe-bench/sites/c.json`: it contains a secret of this build"
     );
-    // Across the border between two reads of a streamed file.
+    // Across the boundary between two reads of a streamed file.
     let mut content = fixture::noise(3 << 20);
     content[(1 << 20) - 5..][..SECRET.len()].copy_from_slice(SECRET);
-    let large = refusal(|tree| fs::write(tree.join("sites/dump"), content).unwrap(), |_| {});
+    let large = rejection(|tree| fs::write(tree.join("sites/dump"), content).unwrap(), |_| {});
     assert_eq!(
         large,
-        "failed to pack `home/frappe/frappe-bench/sites/dump`: it holds a secret of this build"
+        "failed to pack `home/frappe/frappe-bench/sites/dump`: it contains a secret of this build"
     );
 }
 
 #[test]
-fn a_secret_is_found_in_names_and_links_and_never_shown() {
+fn finds_a_secret_in_names_and_links_without_printing_it() {
     let name = String::from_utf8(SECRET.to_vec()).unwrap();
-    let named = refusal(|tree| fs::write(tree.join(format!("sites/x-{name}")), "").unwrap(), |_| {});
+    let named = rejection(|tree| fs::write(tree.join(format!("sites/x-{name}")), "").unwrap(), |_| {});
     assert_eq!(
         named,
-        "failed to pack `home/frappe/frappe-bench/sites/x-***`: it holds a secret of this build"
+        "failed to pack `home/frappe/frappe-bench/sites/x-***`: it contains a secret of this build"
     );
-    let linked = refusal(|tree| symlink(format!("/x/{name}"), tree.join("sites/link")).unwrap(), |_| {});
+    let linked = rejection(|tree| symlink(format!("/x/{name}"), tree.join("sites/link")).unwrap(), |_| {});
     assert_eq!(
         linked,
-        "failed to pack `home/frappe/frappe-bench/sites/link`: it holds a secret of this build"
+        "failed to pack `home/frappe/frappe-bench/sites/link`: it contains a secret of this build"
     );
 }
 
 #[test]
-fn a_file_that_changes_is_refused() {
-    let changed = "failed to pack `TREE/sites/apps.txt`: its size changed while it was being packed";
+fn rejects_a_file_that_changes() {
+    let changed = "failed to pack `TREE/sites/apps.txt`: the size of the file changed while it was packed";
     for content in ["", "frappe\nshop\nmore\n"] {
-        assert_eq!(refusal(|_| {}, |tree| fs::write(tree.join("sites/apps.txt"), content).unwrap()), changed);
+        assert_eq!(
+            rejection(|_| {}, |tree| fs::write(tree.join("sites/apps.txt"), content).unwrap()),
+            changed
+        );
     }
     for length in [3_400_000, 3_600_000] {
-        let big = refusal(|_| {}, |tree| fs::write(tree.join("env/lib/big.bin"), vec![0; length]).unwrap());
-        assert_eq!(big, "failed to pack `TREE/env/lib/big.bin`: its size changed while it was being packed");
+        let big = rejection(|_| {}, |tree| fs::write(tree.join("env/lib/big.bin"), vec![0; length]).unwrap());
+        assert_eq!(
+            big,
+            "failed to pack `TREE/env/lib/big.bin`: the size of the file changed while it was packed"
+        );
     }
 }
 
 #[test]
-fn a_link_in_a_files_place_is_not_followed() {
-    let swapped = refusal(
+fn does_not_follow_a_link_that_replaced_a_file() {
+    let swapped = rejection(
         |_| {},
         |tree| {
             fs::remove_file(tree.join("sites/apps.txt")).unwrap();
@@ -90,23 +98,23 @@ fn a_link_in_a_files_place_is_not_followed() {
         },
     );
     assert!(swapped.starts_with("failed to pack `TREE/sites/apps.txt`: Too many levels"), "{swapped}");
-    let gone = refusal(|_| {}, |tree| fs::remove_file(tree.join("sites/apps.txt")).unwrap());
+    let gone = rejection(|_| {}, |tree| fs::remove_file(tree.join("sites/apps.txt")).unwrap());
     assert!(gone.starts_with("failed to pack `TREE/sites/apps.txt`: No such file"), "{gone}");
 }
 
 #[test]
-fn progress_counts_every_byte() {
+fn progress_reports_every_byte() {
     let dir = tempfile::tempdir().unwrap();
     fixture::write_tree(dir.path(), USUAL);
     let image = tempfile::tempdir().unwrap();
     let layout = LayoutWriter::create(image.path().join("image")).unwrap();
     let packed = AtomicU64::new(0);
-    let note = |bytes| {
+    let count = |bytes| {
         packed.fetch_add(bytes, Ordering::Relaxed);
     };
     let groups = fixture::groups(dir.path());
     for group in &groups {
-        pack(group, &layout, &PackOptions { progress: &note, ..fixture::options(1) }).unwrap();
+        pack(group, &layout, &PackOptions { progress: &count, ..fixture::options(1) }).unwrap();
     }
     let content: u64 = groups.iter().map(|group| group.content_bytes()).sum();
     assert_eq!(packed.into_inner(), content);

@@ -1,4 +1,4 @@
-//! From a tree on disk to an image in a layout, through the public interface.
+//! Packs a tree on disk into an image in a layout, through the public interface.
 
 mod archive;
 mod fixture;

@@ -1,5 +1,5 @@
-//! Layers that want out of the root, more than their share, or are not what they say: each
-//! refused, by name.
+//! Layers that try to leave the root, exceed a limit, or are false: each is rejected with its
+//! cause.
 
 mod damage;
 mod limits;
@@ -14,7 +14,7 @@ use carafe_layers::unpack::{UnpackError, UnpackLimits};
 use tempfile::{TempDir, tempdir};
 use unpack_support::{Memory, Tar};
 
-/// A folder with a file beside the root, which nothing may touch.
+/// A directory with the root and a file that must not change.
 struct Jail {
     around: TempDir,
 }
@@ -37,17 +37,17 @@ impl Jail {
 
     fn assert_intact(&self) {
         let names = fs::read_dir(self.around.path()).unwrap().count();
-        assert_eq!(names, 2, "something appeared beside the root");
+        assert_eq!(names, 2, "there is a new file beside the root");
         assert_eq!(fs::read_to_string(self.around.path().join("secret")).unwrap(), "untouched");
     }
 }
 
-/// Unpacks, expects a refusal, and gives its words.
-fn refused(image: &Memory) -> String {
-    refused_within(image, &UnpackLimits::default())
+/// Unpacks, expects an error, and returns its text.
+fn rejected(image: &Memory) -> String {
+    rejected_within(image, &UnpackLimits::default())
 }
 
-fn refused_within(image: &Memory, limits: &UnpackLimits) -> String {
+fn rejected_within(image: &Memory, limits: &UnpackLimits) -> String {
     let jail = Jail::new();
     let error = image.unpack_within(&jail.root(), limits).unwrap_err();
     jail.assert_intact();
@@ -55,19 +55,19 @@ fn refused_within(image: &Memory, limits: &UnpackLimits) -> String {
 }
 
 fn described(error: &UnpackError) -> String {
-    let mut words = error.to_string();
+    let mut message = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(source) = cause {
-        words += &format!(": {source}");
+        message += &format!(": {source}");
         cause = source.source();
     }
-    words
+    message
 }
 
-fn assert_refused(layers: &[Tar], reason: &str) {
+fn assert_rejected(layers: &[Tar], reason: &str) {
     let image = Memory::of(layers);
-    let words = refused(&image);
-    assert!(words.contains(reason), "{words}");
+    let message = rejected(&image);
+    assert!(message.contains(reason), "{message}");
     let layer = image.resolve().manifest.layers.last().unwrap().digest.to_string();
-    assert!(words.contains(&layer), "{words}");
+    assert!(message.contains(&layer), "{message}");
 }

@@ -1,22 +1,22 @@
-//! Names, links and whiteouts that lead out, or nowhere.
+//! Invalid names, links and whiteouts, and those that lead out of the root.
 
 use std::fs;
 
 use tar::EntryType;
 
 use crate::unpack_support::{Memory, Tar};
-use crate::{Jail, assert_refused, described, refused};
+use crate::{Jail, assert_rejected, described, rejected};
 
 #[test]
-fn dots_in_names_are_refused() {
+fn rejects_parent_directories_in_names() {
     for name in ["../secret", "a/../../secret", "..", "a/.."] {
-        assert_refused(&[Tar::new().file(name, "evil")], "a path with `..`");
+        assert_rejected(&[Tar::new().file(name, "evil")], "the path contains `..`");
     }
-    assert_refused(&[Tar::new().file("a", "").hard_link("b", "../secret")], "a path with `..`");
+    assert_rejected(&[Tar::new().file("a", "").hard_link("b", "../secret")], "the path contains `..`");
 }
 
 #[test]
-fn absolute_names_begin_at_the_root() {
+fn absolute_names_start_at_the_root() {
     let jail = Jail::new();
     let secret = format!("{}/secret", jail.outside());
     Memory::of(&[Tar::new().file(&secret, "evil")]).unpack(&jail.root()).unwrap();
@@ -25,7 +25,7 @@ fn absolute_names_begin_at_the_root() {
 }
 
 #[test]
-fn links_do_not_lead_out() {
+fn links_do_not_lead_out_of_the_root() {
     let jail = Jail::new();
     let (outside, above) = (jail.outside(), "../".repeat(40));
     let layer = Tar::new()
@@ -35,8 +35,8 @@ fn links_do_not_lead_out() {
         .file("above/secret", "evil")
         .symlink("file", &format!("{outside}/secret"))
         .file("file", "evil")
-        .symlink("folder", &outside)
-        .dir("folder/secret")
+        .symlink("directory", &outside)
+        .dir("directory/secret")
         .symlink("magic", "/proc/self/root")
         .file(&format!("magic{outside}/secret"), "evil");
     let upper = Tar::new()
@@ -49,43 +49,43 @@ fn links_do_not_lead_out() {
 }
 
 #[test]
-fn hard_links_stay_inside() {
+fn hard_links_stay_inside_of_the_root() {
     let jail = Jail::new();
     let secret = format!("{}/secret", jail.outside());
     let missing = Memory::of(&[Tar::new().hard_link("link", &secret)]).unpack(&jail.root());
-    assert!(described(&missing.unwrap_err()).contains("could not create the hard link"));
+    assert!(described(&missing.unwrap_err()).contains("failed to create the hard link"));
 
     let jail = Jail::new();
     let layer = Tar::new().symlink("out", &jail.outside()).hard_link("link", "out/secret");
     Memory::of(&[layer]).unpack(&jail.root()).unwrap_err();
     jail.assert_intact();
-    assert_refused(&[Tar::new().dir("folder").hard_link("link", "folder")], "create the hard link");
-    assert_refused(&[Tar::new().hard_link("link", "/")], "a hard link to the root");
-    assert_refused(&[Tar::new().hard_link("link", "")], "a path that is empty");
+    assert_rejected(&[Tar::new().dir("directory").hard_link("link", "directory")], "create the hard link");
+    assert_rejected(&[Tar::new().hard_link("link", "/")], "the target of the hard link is the root");
+    assert_rejected(&[Tar::new().hard_link("link", "")], "the path is empty");
 }
 
 #[test]
-fn links_in_a_circle_are_refused() {
+fn rejects_circular_links() {
     let circle = Tar::new().symlink("a", "b").symlink("b", "a").file("a/x", "");
-    assert_refused(&[circle], "could not open its folder");
+    assert_rejected(&[circle], "open the parent directory of");
 }
 
 #[test]
-fn links_may_not_build_paths_without_end() {
+fn rejects_links_that_build_long_paths() {
     let deep = vec!["d"; 200].join("/");
     let layer = Tar::new().dir(&deep).symlink("s", &deep).file(&format!("s/{deep}/x"), "");
-    assert_refused(&[layer], "could not open its folder");
+    assert_rejected(&[layer], "open the parent directory of");
 }
 
 #[test]
-fn odd_whiteouts_are_refused() {
+fn rejects_invalid_whiteouts() {
     let lower = || Tar::new().file("a", "");
     for name in [".wh.", ".wh..", ".wh...", "a/.wh..."] {
-        assert_refused(&[lower(), Tar::new().file(name, "")], "a whiteout of no name");
+        assert_rejected(&[lower(), Tar::new().file(name, "")], "the whiteout has no name");
     }
-    assert_refused(&[lower(), Tar::new().file(".wh.x/inside", "")], "something inside a whiteout");
-    assert_refused(&[lower(), Tar::new().file(".wh../../secret", "")], "a path with `..`");
-    assert_refused(&[lower(), Tar::new().file("../.wh.secret", "")], "a path with `..`");
+    assert_rejected(&[lower(), Tar::new().file(".wh.x/inside", "")], "an entry is inside a whiteout");
+    assert_rejected(&[lower(), Tar::new().file(".wh../../secret", "")], "the path contains `..`");
+    assert_rejected(&[lower(), Tar::new().file("../.wh.secret", "")], "the path contains `..`");
 }
 
 #[test]
@@ -99,23 +99,27 @@ fn a_whiteout_of_a_link_removes_the_link() {
 }
 
 #[test]
-fn a_file_where_a_folder_is_needed_is_refused() {
-    assert_refused(&[Tar::new().file("a", "").file("a/b", "")], "could not open its folder");
+fn rejects_a_file_as_parent_directory() {
+    assert_rejected(&[Tar::new().file("a", "").file("a/b", "")], "open the parent directory of");
 }
 
 #[test]
-fn names_of_nothing_are_refused() {
+fn rejects_empty_names_and_targets() {
     let named = |name: &[u8]| Tar::new().entry(EntryType::Regular, name, b"", 0o644, b"");
-    assert_refused(&[named(b"")], "a path that is empty or holds NUL");
-    assert_refused(&[Tar::new().pax("path", b"a\0b").file("x", "")], "a path that is empty or holds NUL");
-    assert_refused(&[Tar::new().symlink("/", "x")], "the root is no folder");
-    assert_refused(&[Tar::new().symlink("link", "")], "a symbolic link to no path");
-    assert_refused(&[Tar::new().pax("linkpath", b"a\0b").symlink("link", "x")], "a symbolic link to no path");
+    assert_rejected(&[named(b"")], "the path is empty or contains NUL");
+    assert_rejected(&[Tar::new().pax("path", b"a\0b").file("x", "")], "the path is empty or contains NUL");
+    assert_rejected(&[Tar::new().symlink("/", "x")], "the root is not a directory");
+    assert_rejected(&[Tar::new().symlink("link", "")], "the target of the symbolic link is not a path");
+    assert_rejected(
+        &[Tar::new().pax("linkpath", b"a\0b").symlink("link", "x")],
+        "the target of the symbolic link is not a path",
+    );
 }
 
 #[test]
-fn hostile_names_are_shown_escaped_and_short() {
+fn error_messages_escape_and_shorten_hostile_names() {
     let name = format!("\x1b[31m{}", "x".repeat(3000));
-    let words = refused(&Memory::of(&[Tar::new().entry(EntryType::GNUSparse, name.as_bytes(), b"", 0, b"")]));
-    assert!(!words.contains('\x1b') && words.len() < 600, "{words}");
+    let message =
+        rejected(&Memory::of(&[Tar::new().entry(EntryType::GNUSparse, name.as_bytes(), b"", 0, b"")]));
+    assert!(!message.contains('\x1b') && message.len() < 600, "{message}");
 }

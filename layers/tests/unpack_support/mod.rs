@@ -1,5 +1,5 @@
-//! Images made by hand, entry by entry, as hostile as wanted.
-#![allow(dead_code)] // each test binary uses its part
+//! Builds images entry by entry, also invalid ones.
+#![allow(dead_code)] // each test binary uses a part
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,11 +10,11 @@ use std::path::Path;
 use carafe_layers::digest::{DiffId, Digest};
 use carafe_layers::oci::{Descriptor, ImageConfig, Manifest, Platform, media_type};
 use carafe_layers::source::{ImageSource, ResolvedImage, SourceError, resolve};
-use carafe_layers::unpack::{UnpackError, UnpackLimits, Unpacked, unpack_image};
+use carafe_layers::unpack::{UnpackError, UnpackLimits, UnpackStats, unpack_image};
 use serde_json::json;
 use tar::{EntryType, Header};
 
-/// A tar under construction. Nothing is checked: names, links and types go in as they are.
+/// A tar that is being built. Names, links and types are written without checks.
 #[derive(Default, Clone)]
 pub struct Tar(Vec<u8>);
 
@@ -99,7 +99,7 @@ impl Tar {
         self.0
     }
 
-    /// The bytes as they are.
+    /// The bytes without an end mark.
     pub fn unfinished(self) -> Vec<u8> {
         self.0
     }
@@ -130,13 +130,13 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// An image whose layers are stored as they are.
+    /// An image with uncompressed layers.
     pub fn of(layers: &[Tar]) -> Self {
         let tars = layers.iter().map(|tar| (media_type::LAYER_TAR, tar.clone().bytes()));
         Self::stored(tars.map(|(kind, tar)| (kind, tar.clone(), Digest::of(&tar))).collect())
     }
 
-    /// An image of blobs: each with its media type and the diff id that the config claims.
+    /// An image of these blobs: each with its media type and its diff id in the config.
     pub fn stored(layers: Vec<(&str, Vec<u8>, Digest)>) -> Self {
         let diff_ids: Vec<DiffId> = layers.iter().map(|(_, _, diff_id)| DiffId(*diff_id)).collect();
         let host = Platform::host();
@@ -146,21 +146,21 @@ impl Memory {
         }))
         .unwrap();
         let mut blobs = BTreeMap::new();
-        let mut keep = |media_type: &str, bytes: Vec<u8>| {
+        let mut add = |media_type: &str, bytes: Vec<u8>| {
             let descriptor = Descriptor::of(media_type, &bytes);
             blobs.insert(descriptor.digest, bytes);
             descriptor
         };
-        let config = keep(media_type::CONFIG, serde_json::to_vec(&config).unwrap());
+        let config = add(media_type::CONFIG, serde_json::to_vec(&config).unwrap());
         let layers: Vec<Descriptor> =
-            layers.into_iter().map(|(media_type, bytes, _)| keep(media_type, bytes)).collect();
+            layers.into_iter().map(|(media_type, bytes, _)| add(media_type, bytes)).collect();
         let manifest: Manifest =
             serde_json::from_value(json!({"schemaVersion": 2, "config": config, "layers": layers})).unwrap();
         let bytes = serde_json::to_vec(&manifest).unwrap();
         Self { root: (Descriptor::of(media_type::MANIFEST, &bytes), bytes), blobs }
     }
 
-    /// Puts a member into the manifest, whose descriptor gets this media type.
+    /// Adds a member to the manifest, and changes the media type of its descriptor.
     pub fn with_member(mut self, name: &str, value: serde_json::Value, media_type: &str) -> Self {
         let mut manifest: serde_json::Value = serde_json::from_slice(&self.root.1).unwrap();
         manifest[name] = value;
@@ -173,11 +173,11 @@ impl Memory {
         resolve(self, &Platform::host()).unwrap()
     }
 
-    pub fn unpack(&self, root: &Path) -> Result<Unpacked, UnpackError> {
+    pub fn unpack(&self, root: &Path) -> Result<UnpackStats, UnpackError> {
         self.unpack_within(root, &UnpackLimits::default())
     }
 
-    pub fn unpack_within(&self, root: &Path, limits: &UnpackLimits) -> Result<Unpacked, UnpackError> {
+    pub fn unpack_within(&self, root: &Path, limits: &UnpackLimits) -> Result<UnpackStats, UnpackError> {
         unpack_image(self, &self.resolve(), root, limits, &|_| ())
     }
 }
@@ -208,8 +208,8 @@ pub fn listing(root: &Path) -> String {
     lines.join("\n")
 }
 
-fn list(root: &Path, folder: &Path, lines: &mut Vec<String>) {
-    for entry in fs::read_dir(folder).unwrap() {
+fn list(root: &Path, directory: &Path, lines: &mut Vec<String>) {
+    for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let metadata = path.symlink_metadata().unwrap();
         let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();

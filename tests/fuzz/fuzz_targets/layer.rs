@@ -1,7 +1,7 @@
 //! A tar as it comes from a registry: every member and all of its content is read.
 #![no_main]
 
-use carafe_layers::untar::TarReader;
+use carafe_layers::tar_reader::TarReader;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let mut tar = TarReader::new(bytes);

@@ -1,12 +1,13 @@
-//! Reads tar: one member after another, from a stream or from a file that can be searched.
+//! Reads tar: one member after another, from a stream or from a seekable file.
 //!
-//! Headers are parsed by the `tar` crate. The extensions (PAX records, GNU long names) are ours,
+//! The `tar` crate parses the headers. The extensions (PAX records, GNU long names) are parsed here,
 //! because the crate reads them into memory without a limit and splits PAX records at newlines,
-//! which binary values (`security.capability`) may hold.
+//! which binary values (`security.capability`) may contain.
 //!
-//! What two readers could understand differently is refused rather than guessed: content behind a
-//! member that has none by its type, sparse files, types that we do not know.
+//! Rejects what two readers could interpret differently: content of a member whose type has none,
+//! sparse files, unknown types.
 
+mod error;
 mod extensions;
 
 use std::collections::BTreeMap;
@@ -14,28 +15,31 @@ use std::io::{self, BufRead, Seek};
 
 use tar::{EntryType, Header};
 
+use self::error::malformed;
 use self::extensions::Extensions;
 use crate::digest::Digest;
 
-const BLOCK: u64 = 512;
+pub use self::error::ReadTarError;
+pub use self::extensions::MAX_EXTENSION_BYTES;
 
-/// PAX records or a GNU long name larger than this are refused: they are held in memory.
-pub const MAX_EXTENSION_BYTES: u64 = 1 << 20;
+const BLOCK_BYTES: u64 = 512;
 
-/// The newest mtime that is kept, in seconds since 1970 (2106): later ones, and those before
-/// 1970, are moved to the nearest end. Every file system can hold what lies between.
+const SPARSE: &str = "sparse files are not supported";
+
+/// Maximum mtime in seconds since 1970 (in 2106): later times, and those before 1970, are clamped.
+/// Every file system can store the times in between.
 pub const MAX_MTIME: i64 = u32::MAX as i64;
 
-/// What a member is.
+/// The type of a member.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// A regular file.
     File,
     /// Another name of a file; [`Member::link`] is a path from the archive's root.
     HardLink,
-    /// A symbolic link; [`Member::link`] is what it holds.
+    /// A symbolic link; [`Member::link`] is its target.
     Symlink,
-    /// A folder.
+    /// A directory.
     Directory,
     /// A block or character device.
     Device,
@@ -43,62 +47,47 @@ pub enum Kind {
     Fifo,
 }
 
-/// One member of an archive: what its header and its extensions say.
+/// One member of an archive, from its header and its extensions.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Member {
     /// The name as written: any bytes, absolute, with `..`, or empty.
     pub name: Vec<u8>,
-    /// Where a link points, as written; which one a device is (`c 1:3`, `b 8:0`: what it is read
-    /// by, major and minor number); empty for all else.
+    /// The target of a link, as written; for a device its type, major and minor number (`c 1:3`,
+    /// `b 8:0`); empty for all others.
     pub link: Vec<u8>,
-    /// What it is.
+    /// Its type.
     pub kind: Kind,
     /// The mode's low twelve bits.
     pub mode: u32,
-    /// Whole seconds since 1970, within 0 and [`MAX_MTIME`].
+    /// Whole seconds since 1970, between 0 and [`MAX_MTIME`].
     pub mtime: i64,
     /// Owner and group.
     pub owner: (u64, u64),
-    /// Whether extended attributes come with it.
+    /// Whether it has extended attributes.
     pub xattrs: bool,
-    /// The other PAX records: each key, and the digest of its value. Among them are extended
+    /// The other PAX records: each key, and the digest of its value. They include extended
     /// attributes, and an mtime with a fraction.
     pub records: BTreeMap<Vec<u8>, Digest>,
-    /// Length of the content in bytes: 0 for all but files.
+    /// Length of the content in bytes: 0 for all types except files.
     pub size: u64,
-    /// Where the content begins, in bytes from the archive's beginning.
+    /// The offset of the content in bytes from the archive's beginning.
     pub offset: u64,
-}
-
-/// Why an archive could not be read on.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadTarError {
-    /// What the archive comes from failed.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// It is no tar, it is cut short, or it holds what we refuse.
-    #[error("{0}")]
-    Malformed(String),
-}
-
-fn malformed<T>(reason: impl Into<String>) -> Result<T, ReadTarError> {
-    Err(ReadTarError::Malformed(reason.into()))
 }
 
 /// Reads an archive's members in order. Memory does not grow with the archive.
 pub struct TarReader<R> {
     reader: R,
-    /// Bytes taken from the reader.
+    /// Bytes consumed from the reader.
     position: u64,
-    /// Bytes of the current member's content not yet taken.
+    /// Bytes of the current member's content that are not yet consumed.
     content: u64,
-    /// Bytes between the content's end and the next header.
+    /// Bytes between the end of the content and the next header.
     padding: u64,
     skip: fn(&mut R, u64) -> io::Result<()>,
 }
 
 impl<R: BufRead> TarReader<R> {
-    /// Reads a stream: what is not wanted is read and dropped.
+    /// Reads a stream; skipped content is read and dropped.
     pub fn new(reader: R) -> Self {
         Self::with_skip(reader, skip_reading)
     }
@@ -107,15 +96,16 @@ impl<R: BufRead> TarReader<R> {
         Self { reader, position: 0, content: 0, padding: 0, skip }
     }
 
-    /// The next member, past what is left of the current one; `None` at the end, which is an
-    /// empty block or the stream's end at a block's edge. What follows is left unread.
+    /// Skips the rest of the current member and reads the next one; `None` at the end of the archive,
+    /// which is an empty block or the end of the stream after a complete block. Bytes after an empty
+    /// block are not read.
     pub fn next_member(&mut self) -> Result<Option<Member>, ReadTarError> {
         let mut extensions = Extensions::default();
         loop {
             let Some(header) = self.next_header()? else {
                 return match extensions.is_empty() {
                     true => Ok(None),
-                    false => malformed("it ends after the extension of a member that does not follow"),
+                    false => malformed("the archive ends after an extension without its member"),
                 };
             };
             let size = header.entry_size().map_err(|error| ReadTarError::Malformed(error.to_string()))?;
@@ -123,21 +113,21 @@ impl<R: BufRead> TarReader<R> {
                 EntryType::XHeader => extensions.add_pax(&self.extension(size)?)?,
                 EntryType::GNULongName => extensions.path = Some(until_nul(self.extension(size)?)),
                 EntryType::GNULongLink => extensions.link = Some(until_nul(self.extension(size)?)),
-                // Comments, such as the commit in what `git archive` writes.
+                // Comments, such as the commit in the output of `git archive`.
                 EntryType::XGlobalHeader => self.begin(size)?,
                 _ => return self.member(&header, size, extensions).map(Some),
             }
         }
     }
 
-    /// The next bytes of the current member's content; none at its end.
+    /// The next bytes of the current member's content; empty at its end.
     pub fn chunk(&mut self) -> Result<&[u8], ReadTarError> {
         if self.content == 0 {
             return Ok(&[]);
         }
         let bytes = self.reader.fill_buf()?;
         if bytes.is_empty() {
-            return malformed("it ends within a member");
+            return malformed("the archive ends within a member");
         }
         Ok(&bytes[..clamp(bytes.len(), self.content)])
     }
@@ -149,10 +139,10 @@ impl<R: BufRead> TarReader<R> {
         self.position += length as u64;
     }
 
-    /// The whole content of the current member, which may be `limit` bytes long.
+    /// The complete content of the current member, of at most `limit` bytes.
     pub fn content(&mut self, limit: u64) -> Result<Vec<u8>, ReadTarError> {
         if self.content > limit {
-            return malformed(format!("{} bytes are over the limit of {limit}", self.content));
+            return malformed(format!("{} bytes exceed the limit of {limit}", self.content));
         }
         let mut content = Vec::new();
         loop {
@@ -166,7 +156,7 @@ impl<R: BufRead> TarReader<R> {
         }
     }
 
-    /// The reader, wherever it stands.
+    /// The reader, at its current position.
     pub fn into_inner(self) -> R {
         self.reader
     }
@@ -183,29 +173,31 @@ impl<R: BufRead> TarReader<R> {
         }
         match header.cksum() {
             Ok(sum) if sum == checksum(header.as_bytes()) => Ok(Some(header)),
-            _ => malformed(format!("no tar header at byte {}", self.position - BLOCK)),
+            _ => malformed(format!("byte {} is not a tar header", self.position - BLOCK_BYTES)),
         }
     }
 
-    /// Reads a header's block; false at the stream's end.
+    /// Reads the block of a header; false at the end of the stream.
     fn read_block(&mut self, block: &mut [u8]) -> Result<bool, ReadTarError> {
         if self.reader.fill_buf()?.is_empty() {
             return Ok(false);
         }
         self.reader.read_exact(block).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => ReadTarError::Malformed("it ends within a header".into()),
+            io::ErrorKind::UnexpectedEof => {
+                ReadTarError::Malformed("the archive ends within a header".into())
+            }
             _ => error.into(),
         })?;
-        self.position += BLOCK;
+        self.position += BLOCK_BYTES;
         Ok(true)
     }
 
     fn begin(&mut self, size: u64) -> Result<(), ReadTarError> {
         if size.checked_add(self.position).is_none_or(|end| end > i64::MAX as u64) {
-            return malformed(format!("a member of {size} bytes"));
+            return malformed(format!("a member has {size} bytes"));
         }
         self.content = size;
-        self.padding = size.next_multiple_of(BLOCK) - size;
+        self.padding = size.next_multiple_of(BLOCK_BYTES) - size;
         Ok(())
     }
 
@@ -219,10 +211,10 @@ impl<R: BufRead> TarReader<R> {
         let name = extensions.path.unwrap_or_else(|| header.path_bytes().into_owned());
         let kind = kind_of(header.entry_type(), &name)?;
         if extensions.sparse {
-            return malformed("a sparse file, which no image builder writes");
+            return malformed(SPARSE);
         }
         if size != 0 && kind != Kind::File {
-            return malformed("content behind a member that has none");
+            return malformed("a member whose type has no content has content");
         }
         self.begin(size)?;
         let link = match kind {
@@ -250,8 +242,8 @@ impl<R: BufRead> TarReader<R> {
 }
 
 impl<R: BufRead + Seek> TarReader<R> {
-    /// Reads a file: what is not wanted is jumped over, also beyond the file's end, so whoever
-    /// asks compares [`Member::offset`] and [`Member::size`] with the file's length.
+    /// Reads a file; skipped content is passed by seeking, possibly beyond the end of the file. So the
+    /// caller must compare [`Member::offset`] and [`Member::size`] with the file's length.
     pub fn seeking(reader: R) -> Self {
         Self::with_skip(reader, |reader, length| reader.seek_relative(length as i64))
     }
@@ -261,7 +253,8 @@ fn skip_reading<R: BufRead>(reader: &mut R, mut length: u64) -> io::Result<()> {
     while length > 0 {
         let available = clamp(reader.fill_buf()?.len(), length);
         if available == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ends within a member"));
+            let reason = "the archive ends within a member";
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason));
         }
         reader.consume(available);
         length -= available as u64;
@@ -273,15 +266,15 @@ fn clamp(available: usize, wanted: u64) -> usize {
     usize::try_from(wanted).map_or(available, |wanted| available.min(wanted))
 }
 
-/// The sum of a header's bytes, its checksum field counted as blanks.
-fn checksum(header: &[u8; BLOCK as usize]) -> u32 {
+/// The sum of a header's bytes, with blanks in place of its checksum field.
+fn checksum(header: &[u8; BLOCK_BYTES as usize]) -> u32 {
     let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
     sum(&header[..148]) + 8 * u32::from(b' ') + sum(&header[156..])
 }
 
 fn kind_of(entry_type: EntryType, name: &[u8]) -> Result<Kind, ReadTarError> {
     match entry_type {
-        // Before ustar a folder was a file whose name ends in a slash.
+        // Before ustar, a directory was a file whose name ends with a slash.
         EntryType::Regular | EntryType::Continuous if name.ends_with(b"/") => Ok(Kind::Directory),
         EntryType::Regular | EntryType::Continuous => Ok(Kind::File),
         EntryType::Link => Ok(Kind::HardLink),
@@ -289,8 +282,8 @@ fn kind_of(entry_type: EntryType, name: &[u8]) -> Result<Kind, ReadTarError> {
         EntryType::Directory => Ok(Kind::Directory),
         EntryType::Char | EntryType::Block => Ok(Kind::Device),
         EntryType::Fifo => Ok(Kind::Fifo),
-        EntryType::GNUSparse => malformed("a sparse file, which no image builder writes"),
-        other => malformed(format!("a member of unknown type {:?}", char::from(other.as_byte()))),
+        EntryType::GNUSparse => malformed(SPARSE),
+        other => malformed(format!("a member has the unknown type {:?}", char::from(other.as_byte()))),
     }
 }
 
@@ -298,9 +291,9 @@ fn link_name(header: &Header) -> Vec<u8> {
     header.link_name_bytes().map(|name| name.into_owned()).unwrap_or_default()
 }
 
-/// Which device it is. A header of the oldest form has no numbers.
+/// A device's type and numbers. Headers before ustar have no numbers.
 fn device(header: &Header) -> Result<String, ReadTarError> {
-    /// Where headers that have numbers keep them, eight bytes each.
+    /// The fields of major and minor number.
     const NUMBERS: [std::ops::Range<usize>; 2] = [329..337, 337..345];
     let is_blank = |field: &[u8]| field.iter().all(|byte| matches!(byte, 0 | b' '));
     let number = |number: io::Result<Option<u32>>, field: std::ops::Range<usize>| match number {

@@ -1,8 +1,7 @@
-//! Canonical tar: the same entries always give the same bytes. `docs/format.md` states them.
+//! Writes canonical tar: the same entries always give the same bytes. `docs/format.md` specifies them.
 //!
-//! Headers are filled here, field by field, because what the `tar` crate fills by itself depends
-//! on the machine (mode bits, times, sparse files), and contents are written by the caller, in
-//! pieces as large as it reads them.
+//! Headers are filled here field by field, because the defaults of the `tar` crate depend on the
+//! machine (mode bits, times, sparse files). The caller writes the contents, in pieces of any size.
 
 use std::io::{self, Write};
 
@@ -11,46 +10,46 @@ use tar::{EntryType, Header, UstarHeader};
 use crate::format::{MODE_EXECUTABLE, MODE_PLAIN, MODE_SYMLINK};
 use crate::tree::{Entry, EntryKind};
 
-const BLOCK: usize = 512;
-const ZEROS: [u8; BLOCK] = [0; BLOCK];
+const BLOCK_BYTES: usize = 512;
+const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
 
-/// What seven octal digits hold (uid, gid).
+/// Maximum of a field with seven octal digits (uid, gid).
 const MAX_SHORT: u64 = 0o777_7777;
-/// What eleven octal digits hold (size, mtime): 8 GiB less one byte.
+/// Maximum of a field with eleven octal digits (size, mtime): 8 GiB less one byte.
 const MAX_LONG: u64 = 0o777_7777_7777;
 
-/// The name of every extended header. It is never unpacked; a constant keeps it out of the way.
+/// The name of every extended header. Readers that know extended headers never unpack it.
 const PAX_NAME: &[u8] = b"././@PaxHeader";
 
 /// Writes one archive.
 pub struct TarWriter<W> {
     inner: W,
-    /// Bytes of the current file that must still come.
+    /// Bytes of the current file that are not yet written.
     remaining: u64,
     padding: usize,
 }
 
 impl<W: Write> TarWriter<W> {
-    /// An empty archive on `inner`.
+    /// Begins an archive on `inner`.
     pub fn new(inner: W) -> Self {
         Self { inner, remaining: 0, padding: 0 }
     }
 
-    /// Begins the next entry; exactly [`Entry::size`] bytes of [`Self::content`] must follow.
+    /// Writes the next entry's header; exactly [`Entry::size`] bytes of [`Self::content`] must follow.
     pub fn entry(&mut self, entry: &Entry) -> io::Result<()> {
         self.check_complete()?;
         self.inner.write_all(&headers(entry))?;
         self.remaining = entry.size();
-        self.padding = (BLOCK - (self.remaining % BLOCK as u64) as usize) % BLOCK;
+        self.padding = (BLOCK_BYTES - (self.remaining % BLOCK_BYTES as u64) as usize) % BLOCK_BYTES;
         Ok(())
     }
 
-    /// The next bytes of the current file.
+    /// Writes the next bytes of the current file.
     pub fn content(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.remaining = self
             .remaining
             .checked_sub(bytes.len() as u64)
-            .ok_or_else(|| io::Error::other("more content than the entry's header says"))?;
+            .ok_or_else(|| io::Error::other("the content is longer than the size in the entry's header"))?;
         self.inner.write_all(bytes)?;
         if self.remaining == 0 {
             self.inner.write_all(&ZEROS[..std::mem::take(&mut self.padding)])?;
@@ -58,7 +57,8 @@ impl<W: Write> TarWriter<W> {
         Ok(())
     }
 
-    /// Ends the archive with two blocks of zeros. An archive that is merely dropped has no end.
+    /// Ends the archive with two blocks of zeros and returns the writer. An archive that is dropped
+    /// without it is incomplete.
     pub fn finish(mut self) -> io::Result<W> {
         self.check_complete()?;
         self.inner.write_all(&ZEROS)?;
@@ -68,18 +68,18 @@ impl<W: Write> TarWriter<W> {
 
     fn check_complete(&self) -> io::Result<()> {
         if self.remaining > 0 {
-            return Err(io::Error::other("less content than the entry's header says"));
+            return Err(io::Error::other("the content is shorter than the size in the entry's header"));
         }
         Ok(())
     }
 }
 
-/// The bytes before an entry's content: an extended header where something does not fit, and the
-/// ustar header.
+/// The bytes before an entry's content: an extended header if a field does not fit, and the ustar
+/// header.
 fn headers(entry: &Entry) -> Vec<u8> {
     let mut pax = Pax::default();
     let mut header = Header::new_ustar();
-    let owner = entry.graft.owner;
+    let owner = entry.mapping.owner;
     let mut path = entry.path.as_bytes().to_vec();
     let (kind, mode) = match &entry.kind {
         EntryKind::Directory => (EntryType::Directory, MODE_EXECUTABLE),
@@ -108,14 +108,14 @@ fn headers(entry: &Entry) -> Vec<u8> {
     bytes
 }
 
-/// What does not fit into a ustar header, as records `length key=value`.
+/// The fields that do not fit into a ustar header, as records `length key=value`.
 #[derive(Default)]
 struct Pax {
     records: Vec<(&'static str, Vec<u8>)>,
 }
 
 impl Pax {
-    /// A number that is too large for its field is recorded, and the field holds zero.
+    /// A number that is too large for its field becomes a record, and the field is zero.
     fn number(&mut self, key: &'static str, value: u64, max: u64) -> u64 {
         if value <= max {
             return value;
@@ -134,8 +134,8 @@ impl Pax {
         }
     }
 
-    /// ASCII paths go into `name`, or are split at the first slash that leaves `name` and
-    /// `prefix` room; all others are recorded, with a stand-in in `name`.
+    /// An ASCII path is stored in `name`, or split at the first slash with which both parts fit into
+    /// `prefix` and `name`. All other paths become a record, with a placeholder in `name`.
     fn path(&mut self, path: &[u8], fields: &mut UstarHeader) {
         if path.is_ascii() {
             if path.len() <= fields.name.len() {
@@ -147,7 +147,7 @@ impl Pax {
             }
         }
         self.records.push(("path", path.to_vec()));
-        let name = stand_in(path, fields.name.len());
+        let name = placeholder(path, fields.name.len());
         fill(&mut fields.name, &name);
     }
 
@@ -156,12 +156,11 @@ impl Pax {
             return fill(&mut fields.linkname, target);
         }
         self.records.push(("linkpath", target.to_vec()));
-        let name = stand_in(target, fields.linkname.len());
+        let name = placeholder(target, fields.linkname.len());
         fill(&mut fields.linkname, &name);
     }
 
-    /// The extended header, its content and padding; empty without records. Records are sorted by
-    /// their key.
+    /// The extended header, its content and padding; empty without records. Records are sorted by key.
     fn into_bytes(mut self) -> Vec<u8> {
         if self.records.is_empty() {
             return Vec::new();
@@ -178,12 +177,12 @@ impl Pax {
         fill(&mut header.as_old_mut().name, PAX_NAME);
         header.set_cksum();
         let mut bytes = [header.as_bytes(), content.as_slice()].concat();
-        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+        bytes.resize(bytes.len().next_multiple_of(BLOCK_BYTES), 0);
         bytes
     }
 }
 
-/// The first slash with at most 100 bytes and at least one after it, and 1 to 155 before it.
+/// The position of the first slash with 1 to 155 bytes before it and 1 to 100 bytes after it.
 fn split(path: &[u8], fields: &UstarHeader) -> Option<usize> {
     let fits = |&slash: &usize| {
         let (prefix, name) = (slash, path.len() - slash - 1);
@@ -192,8 +191,8 @@ fn split(path: &[u8], fields: &UstarHeader) -> Option<usize> {
     (0..path.len()).filter(|&at| path[at] == b'/').find(fits)
 }
 
-/// For readers that know no extended headers: the beginning, what is not ASCII as `_`.
-fn stand_in(bytes: &[u8], length: usize) -> Vec<u8> {
+/// The name for readers that ignore extended headers: the beginning, with `_` for bytes outside ASCII.
+fn placeholder(bytes: &[u8], length: usize) -> Vec<u8> {
     bytes.iter().take(length).map(|&byte| if byte.is_ascii() { byte } else { b'_' }).collect()
 }
 
@@ -218,14 +217,14 @@ fn record(key: &str, value: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::path::ImagePath;
-    use crate::tree::{Graft, Owner};
+    use crate::tree::{Owner, SourceMapping};
     use std::io::Read;
     use std::sync::Arc;
 
     fn entry(path: &str, kind: EntryKind) -> Entry {
         let owner = Owner { uid: 1000, gid: 1000 };
-        let graft = Graft { host: "/h".into(), image: ImagePath::root(), owner };
-        Entry { path: ImagePath::new(path).unwrap(), kind, mtime: 1_700_000_000, graft: Arc::new(graft) }
+        let mapping = SourceMapping { host: "/h".into(), image: ImagePath::root(), owner };
+        Entry { path: ImagePath::new(path).unwrap(), kind, mtime: 1_700_000_000, mapping: Arc::new(mapping) }
     }
 
     fn file(path: &str, size: u64) -> Entry {
@@ -233,15 +232,15 @@ mod tests {
     }
 
     fn with_owner(mut entry: Entry, uid: u32, gid: u32) -> Entry {
-        let graft = Arc::make_mut(&mut entry.graft);
-        graft.owner = Owner { uid, gid };
+        let mapping = Arc::make_mut(&mut entry.mapping);
+        mapping.owner = Owner { uid, gid };
         entry
     }
 
     #[test]
-    fn a_plain_file_is_one_header() {
+    fn a_plain_file_has_one_header() {
         let bytes = headers(&with_owner(file("a", 5), 1000, 33));
-        assert_eq!(bytes.len(), BLOCK);
+        assert_eq!(bytes.len(), BLOCK_BYTES);
         assert_eq!(&bytes[..2], b"a\0");
         assert_eq!(&bytes[100..148], b"0000644\x000001750\x000000041\x0000000000005\x0014524770400\x00");
         assert_eq!((bytes[156], &bytes[257..265]), (b'0', &b"ustar\x0000"[..]));
@@ -249,28 +248,28 @@ mod tests {
     }
 
     #[test]
-    fn long_ascii_paths_are_split_and_longer_ones_recorded() {
+    fn splits_long_ascii_paths_and_records_longer_ones() {
         let split = format!("{}/{}", "d".repeat(60), "f".repeat(80));
-        assert_eq!(headers(&file(&split, 0)).len(), BLOCK);
+        assert_eq!(headers(&file(&split, 0)).len(), BLOCK_BYTES);
         assert_eq!(&headers(&file(&split, 0))[345..346], b"d");
         let long = format!("{}/{}", "d".repeat(160), "f".repeat(80));
         let bytes = headers(&file(&long, 0));
-        assert_eq!(bytes.len(), 3 * BLOCK);
-        assert_eq!(&bytes[BLOCK..BLOCK + 10], b"251 path=d");
+        assert_eq!(bytes.len(), 3 * BLOCK_BYTES);
+        assert_eq!(&bytes[BLOCK_BYTES..BLOCK_BYTES + 10], b"251 path=d");
     }
 
     #[test]
-    fn numbers_beyond_their_fields_are_recorded() {
+    fn records_numbers_that_exceed_their_fields() {
         let mut huge = with_owner(file("a", MAX_LONG + 1), 3_000_000, 5);
         huge.mtime = -1;
         let bytes = headers(&huge);
         let records = b"12 mtime=-1\n19 size=8589934592\n15 uid=3000000\n";
-        assert_eq!(&bytes[BLOCK..BLOCK + records.len()], records);
-        assert_eq!(headers(&file("a", MAX_LONG)).len(), BLOCK);
+        assert_eq!(&bytes[BLOCK_BYTES..BLOCK_BYTES + records.len()], records);
+        assert_eq!(headers(&file("a", MAX_LONG)).len(), BLOCK_BYTES);
     }
 
     #[test]
-    fn a_records_length_counts_itself() {
+    fn the_length_of_a_record_includes_its_own_digits() {
         for length in 0..2000 {
             let record = record("path", &vec![b'x'; length]);
             assert!(record.starts_with(format!("{} path=", record.len()).as_bytes()));
@@ -278,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn content_must_have_the_length_of_its_header() {
+    fn rejects_content_that_differs_from_the_size_in_the_header() {
         let mut tar = TarWriter::new(Vec::new());
         tar.entry(&file("a", 3)).unwrap();
         assert!(tar.content(b"1234").is_err());
@@ -287,12 +286,12 @@ mod tests {
         tar.content(b"3").unwrap();
         tar.entry(&file("b", 0)).unwrap();
         let bytes = tar.finish().unwrap();
-        assert_eq!(bytes.len(), 5 * BLOCK);
-        assert!(bytes[515..1024].iter().chain(&bytes[3 * BLOCK..]).all(|&byte| byte == 0));
+        assert_eq!(bytes.len(), 5 * BLOCK_BYTES);
+        assert!(bytes[515..1024].iter().chain(&bytes[3 * BLOCK_BYTES..]).all(|&byte| byte == 0));
     }
 
     #[test]
-    fn an_entry_of_every_kind_reads_back() {
+    fn the_tar_crate_reads_back_every_kind_of_entry() {
         let target: Arc<[u8]> = Arc::from("é/".repeat(80).as_bytes());
         let directory = entry("d/ü", EntryKind::Directory);
         let link = entry("d/ü/link", EntryKind::Symlink { target: target.clone() });

@@ -1,11 +1,14 @@
-//! What stands before a member's own header: PAX records and GNU's long names.
+//! The extensions before a member's own header: PAX records and GNU long names.
 
 use std::collections::BTreeMap;
 
-use super::{MAX_EXTENSION_BYTES, ReadTarError, malformed};
+use super::error::{ReadTarError, malformed};
 use crate::digest::Digest;
 
-/// What the headers before a member's own say about it.
+/// Maximum length of a member's PAX records, or of a GNU long name, in bytes: they are held in memory.
+pub const MAX_EXTENSION_BYTES: u64 = 1 << 20;
+
+/// The fields of a member from the headers before its own.
 #[derive(Default, PartialEq)]
 pub(super) struct Extensions {
     pub path: Option<Vec<u8>>,
@@ -17,7 +20,7 @@ pub(super) struct Extensions {
     pub xattrs: bool,
     pub sparse: bool,
     pub records: BTreeMap<Vec<u8>, Digest>,
-    /// Bytes of the records' keys.
+    /// Memory of the records' keys and digests in bytes.
     record_bytes: u64,
 }
 
@@ -26,7 +29,7 @@ impl Extensions {
         *self == Self::default()
     }
 
-    /// Takes an extended header's records.
+    /// Adds the records of an extended header.
     pub fn add_pax(&mut self, mut records: &[u8]) -> Result<(), ReadTarError> {
         while !records.is_empty() {
             let Some((key, value, rest)) = split_record(records) else {
@@ -45,7 +48,7 @@ impl Extensions {
             b"size" => self.size = Some(number(value)?),
             b"uid" => self.uid = Some(number(value)?),
             b"gid" => self.gid = Some(number(value)?),
-            // A fraction is dropped, and what is no number is as absurd as year 10000.
+            // Fractions are dropped from the mtime, and values that are not numbers are ignored.
             b"mtime" => {
                 self.mtime = whole_seconds(value);
                 if value.contains(&b'.') {
@@ -62,12 +65,12 @@ impl Extensions {
         Ok(())
     }
 
-    /// A member may have any number of extensions before it: what is kept of them is limited.
+    /// Keeps a record, within a limit: a member may have any number of extensions.
     fn keep(&mut self, key: &[u8], value: &[u8]) -> Result<(), ReadTarError> {
         self.record_bytes += (key.len() + size_of::<Digest>()) as u64;
         if self.record_bytes > MAX_EXTENSION_BYTES {
             return malformed(format!(
-                "the keys of its PAX records are over the limit of {MAX_EXTENSION_BYTES} bytes"
+                "the keys of the PAX records exceed the limit of {MAX_EXTENSION_BYTES} bytes"
             ));
         }
         self.records.insert(key.to_vec(), Digest::of(value));
@@ -75,8 +78,8 @@ impl Extensions {
     }
 }
 
-/// The first record's key and value, and what follows it: `LENGTH key=value\n`, where the length
-/// counts the whole record.
+/// The key and value of the first record, and the remaining records. A record is `LENGTH key=value\n`,
+/// where the length is that of the complete record.
 fn split_record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let blank = records.iter().take(20).position(|byte| *byte == b' ')?;
     let length: usize = std::str::from_utf8(&records[..blank]).ok()?.parse().ok()?;
@@ -88,7 +91,7 @@ fn split_record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 fn number(value: &[u8]) -> Result<u64, ReadTarError> {
     match std::str::from_utf8(value).map(str::parse) {
         Ok(Ok(number)) => Ok(number),
-        _ => malformed("a PAX record whose value is no number"),
+        _ => malformed("a PAX record whose value is not a number"),
     }
 }
 

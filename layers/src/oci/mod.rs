@@ -1,8 +1,8 @@
-//! The OCI image-spec's documents: descriptor, manifest, index, config.
+//! The documents of the OCI image-spec: descriptor, manifest, index, config.
 //!
-//! Own structs and not a crate's, because what a document holds must survive being read and
+//! These are our own types instead of those of a crate, because a document must survive being read and
 //! written: unknown members are kept (`extra`), and every map is ordered, so that the same values
-//! always serialise to the same bytes.
+//! always serialize to the same bytes.
 
 mod platform;
 
@@ -17,7 +17,7 @@ pub use platform::{ParsePlatformError, Platform, PlatformExtra};
 
 /// Annotations and labels.
 pub type StringMap = BTreeMap<String, String>;
-/// Members that we do not interpret.
+/// Members that Carafe does not interpret.
 pub type Extra = BTreeMap<String, Value>;
 
 /// Media types of the OCI image-spec and of Docker's image manifest v2.2, which registries still hold.
@@ -44,25 +44,38 @@ pub mod media_type {
     pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
     /// Docker's layer: tar.
     pub const DOCKER_LAYER_TAR: &str = "application/vnd.docker.image.rootfs.diff.tar";
+
+    /// Whether it is a manifest or an index, which registries serve apart from blobs.
+    pub fn is_document(media_type: &str) -> bool {
+        is_index(media_type) || matches!(media_type, MANIFEST | DOCKER_MANIFEST)
+    }
+
+    /// Whether it is an index.
+    pub fn is_index(media_type: &str) -> bool {
+        matches!(media_type, INDEX | DOCKER_INDEX)
+    }
 }
 
-/// What names a blob: its media type, digest and size in bytes.
+/// The annotation of an index entry that names an image, for example with a tag.
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// Names a blob by its media type, digest and size in bytes.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// One of [`media_type`], or another's.
+    /// One of [`media_type`], or any other.
     pub media_type: String,
     /// Digest of the bytes.
     pub digest: Digest,
     /// Length in bytes.
     pub size: u64,
-    /// For which platform, in an index.
+    /// The platform of the image, in an index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
     /// Free-form annotations.
     #[serde(default, skip_serializing_if = "StringMap::is_empty")]
     pub annotations: StringMap,
-    /// Everything else, kept.
+    /// All other members, kept as they are.
     #[serde(flatten)]
     pub extra: Extra,
 }
@@ -86,8 +99,23 @@ impl Descriptor {
     }
 }
 
-/// The bytes of these blobs together. A stranger's document may claim any size: what no number
-/// can hold is the largest one.
+/// A manifest or an index in its exact bytes.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Document {
+    /// Its media type, digest and size.
+    pub descriptor: Descriptor,
+    /// Its bytes. Code that reads them from an untrusted source verifies them first.
+    pub bytes: Vec<u8>,
+}
+
+impl Document {
+    /// A document of these bytes.
+    pub fn new(media_type: &str, bytes: Vec<u8>) -> Self {
+        Self { descriptor: Descriptor::of(media_type, &bytes), bytes }
+    }
+}
+
+/// The sum of the blobs' sizes in bytes. Saturates, because an untrusted document may state any size.
 pub fn total_size<'a>(blobs: impl IntoIterator<Item = &'a Descriptor>) -> u64 {
     blobs.into_iter().fold(0, |sum, blob| sum.saturating_add(blob.size))
 }
@@ -103,12 +131,12 @@ pub struct Manifest {
     pub media_type: Option<String>,
     /// The image config's descriptor.
     pub config: Descriptor,
-    /// Layers, the base first.
+    /// Layers, the lowest first.
     pub layers: Vec<Descriptor>,
     /// Free-form annotations.
     #[serde(default, skip_serializing_if = "StringMap::is_empty")]
     pub annotations: StringMap,
-    /// Everything else, kept.
+    /// All other members, kept as they are.
     #[serde(flatten)]
     pub extra: Extra,
 }
@@ -127,12 +155,25 @@ pub struct Index {
     /// Free-form annotations.
     #[serde(default, skip_serializing_if = "StringMap::is_empty")]
     pub annotations: StringMap,
-    /// Everything else, kept.
+    /// All other members, kept as they are.
     #[serde(flatten)]
     pub extra: Extra,
 }
 
-/// An image config: what to run, and the layers' diff ids.
+impl Index {
+    /// An OCI index of these entries.
+    pub fn of(manifests: Vec<Descriptor>) -> Self {
+        Self {
+            schema_version: 2,
+            media_type: Some(media_type::INDEX.to_owned()),
+            manifests,
+            annotations: StringMap::new(),
+            extra: Extra::new(),
+        }
+    }
+}
+
+/// An image config: how to run the image, and the layers' diff ids.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ImageConfig {
     /// RFC 3339 time of creation.
@@ -142,7 +183,7 @@ pub struct ImageConfig {
     pub architecture: String,
     /// `GOOS`.
     pub os: String,
-    /// How to run it.
+    /// How to run the image.
     #[serde(default)]
     pub config: RuntimeConfig,
     /// The layers' diff ids.
@@ -150,13 +191,13 @@ pub struct ImageConfig {
     /// One entry for each layer, and for each step without one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<History>,
-    /// Everything else, kept.
+    /// All other members, kept as they are.
     #[serde(flatten)]
     pub extra: Extra,
 }
 
 impl ImageConfig {
-    /// What the image is for. `variant` and Windows' `os.version` and `os.features` are optional.
+    /// The image's platform. `variant` and the `os.version` and `os.features` of Windows are optional.
     pub fn platform(&self) -> Platform {
         let member = |name: &str| serde_json::from_value(self.extra.get(name)?.clone()).ok();
         let others = ["os.version", "os.features"];
@@ -169,8 +210,8 @@ impl ImageConfig {
     }
 }
 
-/// The `config` member of an image config. `Healthcheck`, `Shell`, `OnBuild` and whatever else a
-/// base image brings stay in `extra`.
+/// The `config` member of an image config. `Healthcheck`, `Shell`, `OnBuild` and all other members of
+/// a base image stay in `extra`.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct RuntimeConfig {
@@ -180,25 +221,25 @@ pub struct RuntimeConfig {
     /// `NAME=value`, in the order given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
-    /// What is run, before [`Self::cmd`].
+    /// The command, before [`Self::cmd`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entrypoint: Option<Vec<String>>,
     /// Default arguments.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cmd: Option<Vec<String>>,
-    /// Folders that are volumes, each with an empty object.
+    /// Directories that are volumes, each with an empty object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volumes: Option<BTreeMap<String, Value>>,
     /// Ports such as `8000/tcp`, each with an empty object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exposed_ports: Option<BTreeMap<String, Value>>,
-    /// Where it starts.
+    /// The working directory of the command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,
     /// Labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<StringMap>,
-    /// Everything else, kept.
+    /// All other members, kept as they are.
     #[serde(flatten)]
     pub extra: Extra,
 }
@@ -209,7 +250,7 @@ pub struct RootFs {
     /// Always `layers`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Diff ids, the base first.
+    /// Diff ids, the lowest first.
     pub diff_ids: Vec<DiffId>,
 }
 
@@ -219,16 +260,16 @@ pub struct History {
     /// RFC 3339 time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    /// What made the layer.
+    /// The command that created the layer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
-    /// A remark.
+    /// A comment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
     /// True for a step that made no layer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub empty_layer: bool,
-    /// Everything else, kept.
+    /// All other members, kept as they are.
     #[serde(flatten)]
     pub extra: Extra,
 }
@@ -238,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_config_keeps_what_it_does_not_know() {
+    fn a_config_keeps_unknown_members() {
         let text = r#"{"architecture":"amd64","os":"linux","config":{"Shell":["/bin/bash"],"Healthcheck":{"Test":["NONE"]}},"rootfs":{"type":"layers","diff_ids":[]},"moby.buildkit":"x"}"#;
         let config: ImageConfig = serde_json::from_str(text).unwrap();
         let value: Value = serde_json::to_value(&config).unwrap();
@@ -246,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_that_are_lies_add_up() {
+    fn the_total_of_false_sizes_saturates() {
         let blob = |size| Descriptor::new("x", Digest::of(b""), size);
         assert_eq!(total_size(&[blob(1), blob(2)]), 3);
         assert_eq!(total_size(&[blob(u64::MAX), blob(1)]), u64::MAX);

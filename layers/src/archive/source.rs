@@ -1,16 +1,4 @@
-//! Images in one tar file, read and written: `docker save`'s archive, and an OCI layout in a tar.
-//!
-//! The archive is not extracted: its index is read once, and blobs are streamed from where they
-//! lie. What `docker save` writes since version 25 is both; the OCI layout in it is preferred.
-//!
-//! A docker archive has no manifest. One is made up: its layers are those of the archive, as
-//! they are stored, in the order of its `manifest.json`; a plain tar's digest is its diff id from
-//! the config, a compressed one's (kaniko, ko and bazel write those) is computed. The config's
-//! bytes are the archive's own, so the config digest is the image id that Docker shows.
-
-mod file;
-mod index;
-mod writer;
+//! Reading an image from an archive.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,48 +8,40 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::index::{Archive, Extent};
+use super::names::{BLOBS, CONTAINERD_NAME, DOCKER_MANIFEST};
 use crate::digest::{DiffId, Digest, Hashing};
-use crate::layout::REF_NAME;
-use crate::oci::{Descriptor, Extra, ImageConfig, Index, Manifest, StringMap, media_type};
-use crate::path::printable;
+use crate::layout::{INDEX, MARKER};
+use crate::oci::{Descriptor, Extra, ImageConfig, Index, Manifest, REF_NAME, StringMap, media_type};
 use crate::referrers;
-use crate::source::{ImageSource, MAX_LAYERS, SourceError};
+use crate::source::{ImageSource, MAX_LAYERS, SourceError, read_document};
+use crate::text::{escape, escape_path};
 use crate::unpack::Compression;
 
-pub use file::{ArchiveFile, DockerName};
-pub use index::MAX_ARCHIVE_MEMBERS;
-use index::{Archive, Extent};
-pub use writer::ArchiveWriter;
-
-const BLOBS: &str = "blobs/sha256/";
-
-/// The annotation in which Docker and containerd keep an image's full name.
-const CONTAINERD_NAME: &str = "io.containerd.image.name";
-
-/// One image in a tar file.
+/// One image in an archive.
 pub struct ArchiveSource {
     name: String,
     file: Arc<File>,
     root: (Descriptor, Vec<u8>),
     blobs: BTreeMap<Digest, Extent>,
-    /// Lists of referrers, by their tags.
-    lists: BTreeMap<String, Descriptor>,
+    /// Referrers lists by their tags.
+    referrers: BTreeMap<String, Descriptor>,
 }
 
 impl ArchiveSource {
     /// Opens the archive at `path` and finds an image in it: the one named `reference` (a tag
-    /// such as `15`, or a full name such as `docker.io/library/erp:15`), or the only one. Fails
-    /// when there are several and none is named, listing them.
+    /// such as `15`, or a full name such as `docker.io/library/erp:15`), or the only one. If there are
+    /// several images and `reference` is `None`, the error lists them.
     ///
-    /// Reads the archive's headers and documents, and the whole of those layers of a docker
-    /// archive that are compressed.
+    /// Reads the archive's headers and documents, and the compressed layers of a docker archive
+    /// completely.
     pub fn open(path: &Path, reference: Option<&str>) -> Result<Self, SourceError> {
-        let name = match reference {
-            Some(reference) => format!("docker-archive:{}:{reference}", path.display()),
-            None => format!("docker-archive:{}", path.display()),
-        };
+        let mut name = format!("docker-archive:{}", escape_path(path));
+        if let Some(reference) = reference {
+            name.extend([":", &escape(reference)]);
+        }
         let archive = Archive::open(path, name)?;
-        if archive.find("oci-layout").is_some() && archive.find("index.json").is_some() {
+        if archive.find(MARKER).is_some() && archive.find(INDEX).is_some() {
             archive.into_oci(reference)
         } else {
             archive.into_docker(reference)
@@ -79,7 +59,7 @@ impl ImageSource for ArchiveSource {
     }
 
     fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
-        crate::source::read_document(self, "manifest", descriptor)
+        read_document(self, "manifest", descriptor)
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, SourceError> {
@@ -91,12 +71,12 @@ impl ImageSource for ArchiveSource {
     }
 
     fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, SourceError> {
-        let list = self.lists.get(&referrers::tag(subject));
+        let list = self.referrers.get(&referrers::tag(subject));
         list.map_or(Ok(Vec::new()), |list| referrers::read(self, list))
     }
 }
 
-/// `manifest.json` of a docker archive: one of these for each image.
+/// An image in the `manifest.json` of a docker archive.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct SavedImage {
@@ -108,12 +88,12 @@ struct SavedImage {
 
 impl Archive {
     fn into_oci(self, reference: Option<&str>) -> Result<ArchiveSource, SourceError> {
-        let index: Index = self.parse("index", &self.document("index", "index.json")?)?;
+        let index: Index = self.parse("index", &self.document("index", INDEX)?)?;
         let mut images: Vec<(Vec<String>, Descriptor)> = Vec::new();
-        let mut lists = BTreeMap::new();
+        let mut referrers = BTreeMap::new();
         for descriptor in index.manifests {
             if let Some(name) = descriptor.annotations.get(REF_NAME).filter(|name| referrers::is_tag(name)) {
-                lists.insert(name.clone(), descriptor);
+                referrers.insert(name.clone(), descriptor);
                 continue;
             }
             let names = [CONTAINERD_NAME, REF_NAME]
@@ -130,15 +110,15 @@ impl Archive {
             let digest = format!("sha256:{}", name.strip_prefix(BLOBS)?).parse().ok()?;
             Some((digest, self.find(name)?))
         });
-        let blobs = blobs.collect();
-        Ok(ArchiveSource { name: self.name, file: self.file, root: (descriptor, manifest), blobs, lists })
+        let (root, blobs) = ((descriptor, manifest), blobs.collect());
+        Ok(ArchiveSource { name: self.name, file: self.file, root, blobs, referrers })
     }
 
     fn into_docker(self, reference: Option<&str>) -> Result<ArchiveSource, SourceError> {
-        if self.find("manifest.json").is_none() {
+        if self.find(DOCKER_MANIFEST).is_none() {
             return self.invalid("it is neither a docker archive (no manifest.json) nor an OCI layout");
         }
-        let saved: Vec<SavedImage> = self.parse("manifest", &self.document("manifest", "manifest.json")?)?;
+        let saved: Vec<SavedImage> = self.parse("manifest", &self.document("manifest", DOCKER_MANIFEST)?)?;
         let images = saved.into_iter().map(|image| (image.repo_tags.clone().unwrap_or_default(), image));
         let image = self.choose(images.collect(), reference)?;
         let config_bytes = self.document("config", &image.config)?;
@@ -146,7 +126,7 @@ impl Archive {
         let mut blobs = BTreeMap::from([(config.digest, self.file(&image.config)?)]);
         let layers = self.layers(&image, &self.parse("config", &config_bytes)?, &mut blobs)?;
         let root = self.manifest(config, layers)?;
-        Ok(ArchiveSource { name: self.name, file: self.file, root, blobs, lists: BTreeMap::new() })
+        Ok(ArchiveSource { name: self.name, file: self.file, root, blobs, referrers: BTreeMap::new() })
     }
 
     /// The descriptors of a docker archive's layers.
@@ -157,9 +137,10 @@ impl Archive {
         blobs: &mut BTreeMap<Digest, Extent>,
     ) -> Result<Vec<Descriptor>, SourceError> {
         let diff_ids = &config.rootfs.diff_ids;
-        let (layers, wanted) = (image.layers.len(), diff_ids.len());
-        if layers != wanted || layers > MAX_LAYERS {
-            return self.invalid(format!("it has {layers} layers, and its config {wanted} diff ids"));
+        let layers = image.layers.len();
+        if layers != diff_ids.len() || layers > MAX_LAYERS {
+            let reason = format!("it has {layers} layers, its config {} diff ids", diff_ids.len());
+            return self.invalid(reason);
         }
         let mut descriptors = Vec::new();
         for (name, diff_id) in image.layers.iter().zip(diff_ids) {
@@ -207,29 +188,30 @@ impl Archive {
         Ok((Descriptor::of(media_type::MANIFEST, &bytes), bytes))
     }
 
-    /// The image that `reference` names, or the only one.
+    /// The image that `reference` names, or the only image.
     fn choose<T>(&self, images: Vec<(Vec<String>, T)>, reference: Option<&str>) -> Result<T, SourceError> {
         let all: Vec<&str> = images.iter().flat_map(|(names, _)| names).map(String::as_str).collect();
-        let (all, count) = (printable(all.join(", ").as_bytes()), images.len());
+        let (all, count) = (escape(&all.join(", ")), images.len());
         let mut matching = images.into_iter().filter(|(names, _)| match reference {
             Some(reference) => names.iter().any(|name| is_named(name, reference)),
             None => true,
         });
         match (matching.next(), matching.next(), reference) {
             (Some((_, image)), None, _) => Ok(image),
-            (None, ..) => self.invalid(format!("no such image; there is: {all}")),
+            (None, ..) if count == 0 => self.invalid("it contains no image"),
+            (None, ..) => self.invalid(format!("it does not contain this image, but: {all}")),
             (Some(_), Some(_), Some(reference)) => {
-                self.invalid(format!("`{reference}` names several of its images: {all}"))
+                self.invalid(format!("`{}` names several of its images: {all}", escape(reference)))
             }
             (Some(_), Some(_), None) => {
-                self.invalid(format!("it holds {count} images, and one must be named: {all}"))
+                self.invalid(format!("it contains {count} images, so one must be named: {all}"))
             }
         }
     }
 }
 
-/// Whether an image of this name is meant by `reference`: all of it, its tag alone, or the name
-/// without what Docker puts before short ones.
+/// Whether `reference` names the image `name`: by the complete name, by its tag alone, or by the
+/// name without the host and repository prefix that Docker adds to short names.
 fn is_named(name: &str, reference: &str) -> bool {
     let short = |name: &str| -> String {
         let name = name.strip_prefix("docker.io/").unwrap_or(name);
@@ -244,7 +226,7 @@ mod tests {
     use super::is_named;
 
     #[test]
-    fn an_image_has_several_names() {
+    fn matches_full_names_short_names_and_tags() {
         for reference in ["docker.io/demo/build:1", "demo/build:1", "1"] {
             assert!(is_named("docker.io/demo/build:1", reference), "{reference}");
         }
