@@ -138,9 +138,9 @@ pub fn deliver(
     attach_record: bool,
     context: &Context,
 ) -> miette::Result<Vec<PushReport>> {
-    let mut parcel = transfer::push::parcel(&built.image, &built.layout, &built.sources, context)?;
+    let mut parcel = transfer::push::built_image(&built.image, &built.layout, &built.sources, context)?;
     if attach_record {
-        parcel = transfer::referrers::attach(
+        parcel = transfer::referrers::attach_recording(
             parcel,
             built.traffic.as_ref().map(|traffic| &traffic.record),
             context,

@@ -15,8 +15,8 @@ use carafe_layers::plan::{Group, plan};
 use carafe_layers::walk::walk;
 
 use crate::context::Context;
+use crate::images::send_layer;
 use crate::registry::PendingPush;
-use crate::transfer::push::send_layer;
 
 /// Layers that we put on top of the base at most. The base has its own, and 127 is the end.
 const MAX_OWN_LAYERS: NonZeroUsize = NonZeroUsize::new(60).unwrap();

@@ -39,7 +39,7 @@ pub fn run(arguments: &CopyArguments) -> miette::Result<u8> {
     let selection =
         Selection { platform: arguments.platform.clone().or(own), referrers: arguments.referrers };
     let parcel = Transfer::open(&arguments.source, &selection, &context)?;
-    let settled = DeliveryOutcome::of(parcel.deliver(&targets, &context))?;
+    let settled = DeliveryOutcome::of(parcel.run(&targets, &context))?;
     settled.show(parcel.graph.root.descriptor.digest, &targets, arguments.run.json);
     settled.end(exit::DONE)
 }

@@ -38,7 +38,7 @@ pub fn run(arguments: &IndexArguments) -> miette::Result<u8> {
     let targets = delivery::targets(std::slice::from_ref(&arguments.target))?;
     let context = arguments.run.context(None, &delivery::references(&targets), Isolation::Namespaces)?;
     let parcel = index::create(&arguments.images, &context)?;
-    let settled = DeliveryOutcome::of(parcel.deliver(&targets, &context))?;
+    let settled = DeliveryOutcome::of(parcel.run(&targets, &context))?;
     settled.show(parcel.graph.root.descriptor.digest, &targets, arguments.run.json);
     settled.end(exit::DONE)
 }

@@ -32,7 +32,7 @@ pub fn run(arguments: &PushArguments) -> miette::Result<u8> {
     let source = arguments.image.open(&context.registry, None)?;
     let image = resolve(&*source, &context.platform)?;
     let parcel = Transfer::of_image(Arc::clone(&source), &image);
-    let settled = DeliveryOutcome::of(parcel.deliver(&targets, &context))?;
+    let settled = DeliveryOutcome::of(parcel.run(&targets, &context))?;
     if !arguments.run.json && !arguments.run.quiet {
         let rows = output::image_rows(&image, &settled.pushed);
         let table = output::layer_table(&rows, &output::sent(&settled.pushed));

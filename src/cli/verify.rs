@@ -116,7 +116,7 @@ fn bring_record(
     }
     let is_there = match (claims.lock.record, &arguments.record) {
         (Some(digest), Some(path)) => recording::import(path, digest, context).map(|()| true)?,
-        (Some(digest), None) => referrers::bring(image, digest, context)?,
+        (Some(digest), None) => referrers::fetch_recording(image, digest, context)?,
         (None, _) => false,
     };
     if arguments.offline && !is_there {

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 use carafe_layers::digest::Digest;
 use carafe_layers::oci::Descriptor;
 use carafe_layers::source::{ImageSource, SourceError};
-use carafe_layers::verified::Verified;
+use carafe_layers::verified::VerifiedReader;
 use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Response, StatusCode};
 use tokio::sync::mpsc;
@@ -95,7 +95,7 @@ impl ImageSource for RegistrySource {
             attempts: Attempts::default(),
         };
         reader.connect().map_err(source_error)?;
-        Ok(Box::new(Verified::new(reader, descriptor)))
+        Ok(Box::new(VerifiedReader::new(reader, descriptor)))
     }
 
     fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, SourceError> {

@@ -4,11 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use carafe_layers::digest::Digest;
-use carafe_layers::path::printable;
+use carafe_layers::text::escape;
 use reqwest::Url;
-
-/// Maximum length of an invalid reference in a message.
-const MAX_SHOWN_CHARS: usize = 200;
 
 /// A registry's host (with its port) and a repository in it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -112,10 +109,7 @@ impl FromStr for Reference {
     type Err = ParseReferenceError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse(text).ok_or_else(|| ParseReferenceError {
-            text: printable(text.as_bytes()).chars().take(MAX_SHOWN_CHARS).collect(),
-            reason: violated_rule(text),
-        })
+        parse(text).ok_or_else(|| ParseReferenceError { text: escape(text), reason: violated_rule(text) })
     }
 }
 

@@ -30,7 +30,7 @@ fn a_push_that_would_be_refused_ends_a_build_before_it_begins() {
     let (tag, address) = (closed.image("erp:1"), closed.address());
     let stderr = demo.fail(1, &["build", "--lock", "--push", "-t", &tag, "--insecure-registry", address]);
     assert!(
-        stderr.contains(&format!("failed to push to {address}/erp: `{address}` wants other credentials")),
+        stderr.contains(&format!("failed to push to {address}/erp: `{address}` requires other credentials")),
         "{stderr}"
     );
     assert!(!stderr.contains("fetch") && !demo.path("carafe.lock").exists(), "{stderr}");
