@@ -86,7 +86,7 @@ impl Server {
     async fn exchange(
         self: Arc<Self>,
         request: http::Request<RecvStream>,
-        mut response: SendResponse<Bytes>,
+        mut sender: SendResponse<Bytes>,
         end: mpsc::Sender<Fault>,
     ) -> Option<()> {
         let (head, mut stream) = request.into_parts();
@@ -103,10 +103,10 @@ impl Server {
         }
         match fault {
             Some((_, Fault::Reset(reason))) => {
-                response.send_reset(reason);
+                sender.send_reset(reason);
                 return None;
             }
-            Some((_, Fault::Response(status))) => return send(&mut response, Response::status(status)),
+            Some((_, Fault::Response(status))) => return send(&mut sender, Response::status(status)),
             Some((_, fault @ Fault::GracefulGoAway)) => end.send(fault).await.ok()?,
             Some((_, fault)) => return end.send(fault).await.ok(),
             None => {}
@@ -121,18 +121,18 @@ impl Server {
         let request = Request { method: head.method.to_string(), target, headers, body };
         let mut response = self.store.lock().unwrap().process(&request);
         if is_read {
-            said.2.clear();
+            response.2.clear();
         }
-        send(&mut response, said)
+        send(&mut sender, response)
     }
 }
 
-fn send(response: &mut SendResponse<Bytes>, Response(status, headers, body): Response) -> Option<()> {
+fn send(sender: &mut SendResponse<Bytes>, Response(status, headers, body): Response) -> Option<()> {
     let mut response = http::Response::builder().status(status);
     for (key, value) in headers {
         response = response.header(key, value);
     }
-    let mut stream = response.send_response(response.body(()).ok()?, body.is_empty()).ok()?;
+    let mut stream = sender.send_response(response.body(()).ok()?, body.is_empty()).ok()?;
     if !body.is_empty() {
         stream.send_data(body.into(), true).ok()?;
     }

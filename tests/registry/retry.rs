@@ -60,17 +60,17 @@ fn failing(
     part: &'static str,
     response: impl Fn() -> Response + Send + Sync + 'static,
 ) -> (FakeRegistry, TestClient) {
-    let count = AtomicUsize::new(0);
+    let seen = AtomicUsize::new(0);
     let server = FakeRegistry::start(move |request: &Request| {
-        let is_meant = request.is(method, part) && count.fetch_add(1, Ordering::Relaxed) < count;
+        let is_meant = request.is(method, part) && seen.fetch_add(1, Ordering::Relaxed) < count;
         is_meant.then(&response)
     });
-    let target = TestClient::of(server.address());
-    (server, target)
+    let client = TestClient::of(server.address());
+    (server, client)
 }
 
-fn push_one((server, target): &(FakeRegistry, TestClient)) -> Result<(), RegistryError> {
-    push(&target.registry, &Image::new(&[b"one"]), &[&server.image("a:1")]).map(|_| ())
+fn push_one((server, client): &(FakeRegistry, TestClient)) -> Result<(), RegistryError> {
+    push(&client.registry, &Image::new(&[b"one"]), &[&server.image("a:1")]).map(|_| ())
 }
 
 #[test]
@@ -143,16 +143,16 @@ fn the_retry_time_is_limited() {
 #[test]
 fn an_unreachable_host_has_fewer_attempts() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let target = TestClient::of(&port.to_string());
-    let error = target.registry.resolve(&name(&format!("{port}/a:1"))).unwrap_err();
+    let client = TestClient::of(&port.to_string());
+    let error = client.registry.resolve(&name(&format!("{port}/a:1"))).unwrap_err();
     assert!(matches!(error, RegistryError::Unreachable { .. }), "{error}");
-    assert_eq!(target.clock.pauses().len(), 2);
+    assert_eq!(client.clock.pauses().len(), 2);
 }
 
 fn with_short_tokens(uses: usize) -> (FakeRegistry, TestClient) {
     let server = with_tokens_for(uses);
-    let target = TestClient::of(server.address());
-    (server, target)
+    let client = TestClient::of(server.address());
+    (server, client)
 }
 
 #[test]
