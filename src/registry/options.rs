@@ -62,7 +62,7 @@ impl RegistryOptions {
     }
 }
 
-/// How failed requests are sent again, and who is warned of it.
+/// How failed requests are sent again, and where the warnings go.
 #[derive(Clone)]
 pub struct RetryOptions {
     pub(crate) policy: RetryPolicy,

@@ -234,7 +234,7 @@ mod tests {
     fn reports_the_violated_rule() {
         for (text, expected) in [
             ("", "it is empty"),
-            ("https://registry.example.com/erp", "no scheme"),
+            ("https://registry.example.com/erp", "a scheme"),
             ("registry.example.com/erp :1", "white space"),
             ("registry.example.com/ERP:1", "lower case"),
             ("Frappe/erpnext", "lower case"),

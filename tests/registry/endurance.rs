@@ -64,9 +64,9 @@ fn push_all(options: &dyn Fn() -> RegistryOptions, address: &str, storage: &Path
         let image = Image::new(&[&Random(round as u64 + 1).bytes(size)]);
         let (resolved, target) = (image.resolved(), name(&format!("{address}/erp/{round}:1")));
         let start = Instant::now();
-        let (known, silent) = (MountCandidates::default(), Progress::silent());
+        let (candidates, silent) = (MountCandidates::default(), Progress::silent());
         registry
-            .push(&resolved, &image, std::slice::from_ref(&target), &known, &silent)
+            .push(&resolved, &image, std::slice::from_ref(&target), &candidates, &silent)
             .unwrap_or_else(|error| panic!("{error:?}, after {:#?}", warnings.all()));
         let pushed = start.elapsed();
         let source = registry.source(&target);

@@ -80,11 +80,11 @@ fn rejects_a_target_with_another_digest_before_sending_anything() {
 #[test]
 fn a_declined_mount_sends_the_blob() {
     let server = FakeRegistry::start(|_| None);
-    let mut known = MountCandidates::default();
+    let mut candidates = MountCandidates::default();
     let layers: Vec<Digest> = image().resolved().manifest.layers.iter().map(|layer| layer.digest).collect();
-    known.add(name(&server.image("base")).repository(), layers);
+    candidates.add(name(&server.image("base")).repository(), layers);
     let reports = client(server.address())
-        .push(&image().resolved(), &image(), &[name(&server.image("a:1"))], &known, &Progress::silent())
+        .push(&image().resolved(), &image(), &[name(&server.image("a:1"))], &candidates, &Progress::silent())
         .unwrap();
     assert!(reports[0].blobs.iter().all(|blob| blob.delivery == Delivery::Sent));
     // The uploads that the registry opened are used; only the one for the config is opened in addition.
@@ -234,16 +234,16 @@ fn with_tokens(grant: impl Fn(&str) -> Response + Send + Sync + 'static) -> Fake
 #[test]
 fn one_token_covers_the_push_and_the_mount() {
     let server = with_tokens(|_| Response::status(200).body(r#"{"token":"t0ken","expires_in":300}"#));
-    let mut known = MountCandidates::default();
+    let mut candidates = MountCandidates::default();
     let layer = image().resolved().manifest.layers[0].digest;
-    known.add(name(&server.image("base/debian")).repository(), [layer]);
+    candidates.add(name(&server.image("base/debian")).repository(), [layer]);
     client(server.address())
-        .push(&image().resolved(), &image(), &[name(&server.image("a:1"))], &known, &Progress::silent())
+        .push(&image().resolved(), &image(), &[name(&server.image("a:1"))], &candidates, &Progress::silent())
         .unwrap();
-    let asked = server.seen("GET", "/token?");
-    assert_eq!(asked.len(), 1, "{asked:?}");
+    let requests = server.seen("GET", "/token?");
+    assert_eq!(requests.len(), 1, "{requests:?}");
     let scopes = ["repository%3Aa%3Apull%2Cpush", "repository%3Abase%2Fdebian%3Apull"];
-    assert!(scopes.iter().all(|scope| asked[0].target.contains(scope)), "{asked:?}");
+    assert!(scopes.iter().all(|scope| requests[0].target.contains(scope)), "{requests:?}");
 }
 
 #[test]
@@ -252,14 +252,14 @@ fn a_base_image_without_read_permission_does_not_stop_the_push() {
         true => Response::status(403),
         false => Response::status(200).body(r#"{"token":"t0ken"}"#),
     });
-    let mut known = MountCandidates::default();
-    known
+    let mut candidates = MountCandidates::default();
+    candidates
         .add(name(&server.image("base/debian")).repository(), [image().resolved().manifest.layers[0].digest]);
     let pushed = client(server.address()).push(
         &image().resolved(),
         &image(),
         &[name(&server.image("a:1"))],
-        &known,
+        &candidates,
         &Progress::silent(),
     );
     pushed.unwrap();

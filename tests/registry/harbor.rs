@@ -57,9 +57,9 @@ impl Harbor {
         let tokens = FakeRegistry::run(fault, move |request| Some(Fault::Respond(granting.grant(request))));
         let realm = format!("http://{}/service/token", tokens.address());
         let registry = FakeRegistry::scripted(move |request| {
-            let wanted = scopes_of(request);
-            if !checking.allows(request.headers.get("authorization"), &wanted) {
-                let scope = wanted.join(" ");
+            let required = scopes_of(request);
+            if !checking.allows(request.headers.get("authorization"), &required) {
+                let scope = required.join(" ");
                 let challenge =
                     format!(r#"Bearer realm="{realm}",service="harbor-registry",scope="{scope}""#);
                 let body =
@@ -91,7 +91,7 @@ impl Shared {
         let url = reqwest::Url::parse(&format!("http://localhost/?{query}")).unwrap();
         let requested: Vec<(String, String)> = url.query_pairs().into_owned().collect();
         let value =
-            |key: &str| requested.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str());
+            |key: &str| requested.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
         let is_known = match request.method.as_str() {
             "POST" => {
                 value("grant_type") == Some("refresh_token") && value("refresh_token") == Some(IDENTITY)
@@ -115,11 +115,11 @@ impl Shared {
             .body(format!(r#"{{"token":"{token}","access_token":"","expires_in":{seconds}}}"#))
     }
 
-    fn allows(&self, shown: Option<&String>, wanted: &[String]) -> bool {
+    fn allows(&self, shown: Option<&String>, required: &[String]) -> bool {
         let tokens = self.tokens.lock().unwrap();
         shown.and_then(|shown| tokens.get(shown)).is_some_and(|token| {
             token.issued.elapsed() < self.lifetime
-                && wanted.iter().all(|scope| {
+                && required.iter().all(|scope| {
                     let push = scope.replace(":pull", ":pull,push");
                     token.scopes.contains(scope) || token.scopes.contains(&push)
                 })

@@ -101,8 +101,8 @@ fn continues_a_broken_blob_at_the_next_endpoint() {
     let mirror = filled(mirror, "a", &image);
     let origin = filled(FakeRegistry::start(|_| None), "a", &image);
     assert_eq!(read_all(&with(&conf(origin.address(), &[mirror.address()]))), [layer]);
-    let asked = origin.seen("GET", "/blobs/");
-    let ranges: Vec<_> = asked.iter().filter_map(|request| request.headers.get("range")).collect();
+    let requests = origin.seen("GET", "/blobs/");
+    let ranges: Vec<_> = requests.iter().filter_map(|request| request.headers.get("range")).collect();
     assert_eq!(ranges, ["bytes=50000-"]);
 }
 

@@ -26,8 +26,8 @@ fn read(
         Ok(mut reader) => reader.read_to_end(&mut bytes).map(|_| bytes),
         Err(error) => Err(std::io::Error::other(error)),
     };
-    let asked = server.seen("GET", "/blobs/");
-    (result, asked.into_iter().map(|request| request.headers.get("range").cloned()).collect())
+    let requests = server.seen("GET", "/blobs/");
+    (result, requests.into_iter().map(|request| request.headers.get("range").cloned()).collect())
 }
 
 /// A response that is shorter than its length.

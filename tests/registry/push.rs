@@ -21,10 +21,10 @@ fn push_with_candidates(
     registry: &Registry,
     image: &Image,
     targets: &[&str],
-    known: &MountCandidates,
+    candidates: &MountCandidates,
 ) -> Result<Vec<PushReport>, RegistryError> {
     let targets: Vec<_> = targets.iter().map(|target| name(target)).collect();
-    registry.push(&image.resolved(), image, &targets, known, &Progress::silent())
+    registry.push(&image.resolved(), image, &targets, candidates, &Progress::silent())
 }
 
 fn deliveries(report: &PushReport) -> Vec<Delivery> {
@@ -58,10 +58,10 @@ fn a_pulled_image_equals_the_pushed_one_and_skopeo_agrees() {
     assert_eq!(pulled.descriptor, pushed.descriptor);
     assert_eq!(registry.resolve(&name(&target)).unwrap(), pushed.descriptor);
     for layer in &pushed.manifest.layers {
-        let (mut got, mut wanted) = (Vec::new(), Vec::new());
+        let (mut got, mut expected) = (Vec::new(), Vec::new());
         source.blob(layer).unwrap().read_to_end(&mut got).unwrap();
-        image.blob(layer).unwrap().read_to_end(&mut wanted).unwrap();
-        assert_eq!(got, wanted);
+        image.blob(layer).unwrap().read_to_end(&mut expected).unwrap();
+        assert_eq!(got, expected);
     }
     let inspected = skopeo_inspect(&target);
     assert_eq!(inspected["Digest"], pushed.descriptor.digest.to_string());
@@ -89,12 +89,12 @@ fn mounts_the_base_layers_and_sends_the_new_ones() {
     let (server, base) = (RegistryServer::start(), Image::new(&[b"base"]));
     let registry = client(server.address());
     push(&registry, &base, &[&server.image("base/debian:12")]).unwrap();
-    let mut known = MountCandidates::default();
+    let mut candidates = MountCandidates::default();
     let from = name(&server.image("base/debian")).repository().clone();
-    known.add(&from, base.resolved().manifest.layers.iter().map(|layer| layer.digest));
+    candidates.add(&from, base.resolved().manifest.layers.iter().map(|layer| layer.digest));
 
     let derived = Image::new(&[b"base", b"ours"]);
-    let reports = push_with_candidates(&registry, &derived, &[&server.image("erp:15")], &known).unwrap();
+    let reports = push_with_candidates(&registry, &derived, &[&server.image("erp:15")], &candidates).unwrap();
     assert_eq!(deliveries(&reports[0]), [Delivery::Mounted { from }, Delivery::Sent, Delivery::Sent]);
     resolve(&registry.source(&name(&server.image("erp:15"))), &Platform::host()).unwrap();
 }
@@ -102,11 +102,12 @@ fn mounts_the_base_layers_and_sends_the_new_ones() {
 #[test]
 fn sends_a_layer_that_the_mount_candidate_does_not_have() {
     let (server, image) = (RegistryServer::start(), Image::new(&[b"ours"]));
-    let mut known = MountCandidates::default();
+    let mut candidates = MountCandidates::default();
     let layer = image.resolved().manifest.layers[0].digest;
-    known.add(name(&server.image("nowhere")).repository(), [layer]);
+    candidates.add(name(&server.image("nowhere")).repository(), [layer]);
     let reports =
-        push_with_candidates(&client(server.address()), &image, &[&server.image("erp:15")], &known).unwrap();
+        push_with_candidates(&client(server.address()), &image, &[&server.image("erp:15")], &candidates)
+            .unwrap();
     assert_eq!(deliveries(&reports[0]), [Delivery::Sent, Delivery::Sent]);
 }
 

@@ -25,11 +25,11 @@ const ALL: u64 = SIZE as u64;
 fn push(fault: Script, outcome: Outcome) {
     let server = FakeRegistry::scripted(fault);
     let (registry, clock) = client_for(&server, &outcome);
-    let (resolved, target, mut known) =
+    let (resolved, target, mut candidates) =
         (image().resolved(), name(&server.image("a:1")), MountCandidates::default());
     let layer = resolved.manifest.layers[0].digest;
-    known.add(name(&server.image("base")).repository(), [layer]);
-    let pushed = registry.push(&resolved, image(), &[target], &known, &Progress::silent());
+    candidates.add(name(&server.image("base")).repository(), [layer]);
+    let pushed = registry.push(&resolved, image(), &[target], &candidates, &Progress::silent());
     let moved = server.stored("1");
     let result = match pushed {
         Ok(_) => {
@@ -48,7 +48,7 @@ fn push(fault: Script, outcome: Outcome) {
 
 fn header(response: Response, key: &'static str, value: &str) -> Response {
     let Response(status, mut headers, body) = response;
-    headers.retain(|(known, _)| *known != key);
+    headers.retain(|(name, _)| *name != key);
     Response(status, headers, body).with(key, value)
 }
 

@@ -20,7 +20,7 @@ fn page(names: &[&str]) -> Response {
     Response::status(200).with("content-type", media_type::INDEX).body(serde_json::to_vec(&index).unwrap())
 }
 
-fn ask(server: &FakeRegistry) -> Result<Vec<Descriptor>, SourceError> {
+fn list_referrers(server: &FakeRegistry) -> Result<Vec<Descriptor>, SourceError> {
     client(server.address()).source(&name(&server.image("a:1"))).referrers(&Digest::of(b"image"))
 }
 
@@ -36,7 +36,7 @@ fn reads_all_pages_of_a_list() {
             _ => Response::status(500),
         })
     });
-    let found: Vec<Digest> = ask(&server).unwrap().into_iter().map(|entry| entry.digest).collect();
+    let found: Vec<Digest> = list_referrers(&server).unwrap().into_iter().map(|entry| entry.digest).collect();
     assert_eq!(found, ["one", "two", "three"].map(|text| Digest::of(text.as_bytes())));
 }
 
@@ -46,7 +46,7 @@ fn rejects_a_list_with_too_many_pages() {
         let response = || page(&["one"]).with("link", "</v2/a/referrers/x?again>; rel=\"next\"");
         request.is("GET", "/referrers/").then(response)
     });
-    let text = shown(ask(&server).unwrap_err());
+    let text = shown(list_referrers(&server).unwrap_err());
     assert!(text.contains("more than 100 pages"), "{text}");
 }
 
@@ -58,7 +58,7 @@ fn rejects_a_list_with_too_many_referrers() {
         let response = || page(&names).with("link", "</v2/a/referrers/x?again>; rel=\"next\"");
         request.is("GET", "/referrers/").then(response)
     });
-    let text = shown(ask(&server).unwrap_err());
+    let text = shown(list_referrers(&server).unwrap_err());
     assert!(text.contains("more than 10000 referrers"), "{text}");
 }
 
@@ -67,10 +67,10 @@ fn a_rejection_is_not_an_empty_list() {
     let server = FakeRegistry::start(|request: &Request| {
         request.is("GET", "/referrers/").then(|| Response::status(403))
     });
-    assert!(shown(ask(&server).unwrap_err()).contains("denied access"));
+    assert!(shown(list_referrers(&server).unwrap_err()).contains("denied access"));
     let garbage =
         |request: &Request| request.is("GET", "/referrers/").then(|| Response::status(200).body("<html>"));
-    let text = shown(ask(&FakeRegistry::start(garbage)).unwrap_err());
+    let text = shown(list_referrers(&FakeRegistry::start(garbage)).unwrap_err());
     assert!(text.contains("not an index"), "{text}");
 }
 
@@ -88,9 +88,9 @@ fn artifact(image: &Image) -> Graph {
 fn push(server: &FakeRegistry) -> Result<(), RegistryError> {
     let image = Image::new(&[b"sbom"]);
     let target = format!("a@{}", artifact(&image).root.descriptor.digest);
-    let (targets, known) = ([name(&server.image(&target))], MountCandidates::default());
+    let (targets, candidates) = ([name(&server.image(&target))], MountCandidates::default());
     client(server.address())
-        .push_graph(&artifact(&image), &image, &targets, &known, &Progress::silent())
+        .push_graph(&artifact(&image), &image, &targets, &candidates, &Progress::silent())
         .map(drop)
 }
 

@@ -128,8 +128,8 @@ fn attempts_are_limited_and_reported() {
     let (warned, pauses) = (both.1.warned(), both.1.clock.pauses());
     assert_eq!((warned.len(), pauses.len()), (7, 7));
     assert!(pauses[..6].windows(2).all(|pair| pair[0] <= pair[1]), "{pauses:?}");
-    let wanted = ["move the tag `1`", "status 503", "down", "retrying in", "(attempt 2 of 8)"];
-    assert!(wanted.iter().all(|part| warned[0].contains(part)), "{warned:?}");
+    let expected = ["move the tag `1`", "status 503", "down", "retrying in", "(attempt 2 of 8)"];
+    assert!(expected.iter().all(|part| warned[0].contains(part)), "{warned:?}");
 }
 
 #[test]

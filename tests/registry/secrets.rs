@@ -143,9 +143,9 @@ fn copy(login: &str, status: u16) -> (bool, String, FakeRegistry) {
     assert!(
         base.seen("GET", "/manifests/").iter().all(|request| request.headers.contains_key("authorization"))
     );
-    let asked = storage.seen("GET", SIGNATURE);
-    assert!(asked.iter().all(|request| !request.headers.contains_key("authorization")));
-    assert!(asked.len() >= 2, "{text}");
+    let requests = storage.seen("GET", SIGNATURE);
+    assert!(requests.iter().all(|request| !request.headers.contains_key("authorization")));
+    assert!(requests.len() >= 2, "{text}");
     (output.status.success(), text, target)
 }
 

@@ -26,9 +26,9 @@ fn push(harbor: &Harbor, options: RegistryOptions, credential: Credential) -> Re
     let credentials = [(server.address().to_owned(), credential)].into();
     let registry = Registry::new(RegistryOptions { credentials, ..options }).unwrap();
     let (resolved, target) = (image().resolved(), name(&server.image("erp/v15:1")));
-    let (mut known, layer) = (MountCandidates::default(), resolved.manifest.layers[0].digest);
-    known.add(name(&server.image("base/debian")).repository(), [layer]);
-    let pushed = registry.push(&resolved, image(), &[target], &known, &Progress::silent());
+    let (mut candidates, layer) = (MountCandidates::default(), resolved.manifest.layers[0].digest);
+    candidates.add(name(&server.image("base/debian")).repository(), [layer]);
+    let pushed = registry.push(&resolved, image(), &[target], &candidates, &Progress::silent());
     pushed.map_err(shown)?;
     assert!(server.stored("1").is_some() && server.stored(&layer.to_string()).is_some());
     let sent = image().resolved().manifest.layers[0].size + resolved.manifest.config.size;
@@ -61,13 +61,13 @@ pub fn with_tokens_for(uses: usize) -> FakeRegistry {
 
 /// Pushes with a fault of the token server.
 #[track_caller]
-fn ask(fault: Script, outcome: Outcome) {
+fn push_with_fault(fault: Script, outcome: Outcome) {
     let harbor = Harbor::start(&[TARGET, BASE], LONG, Duration::ZERO, fault);
     let (options, clock) = options_for(&harbor.registry, &outcome);
     check(&outcome, push(&harbor, options, Harbor::robot()), &clock);
 }
 
-faults! { TOKENS, ask;
+faults! { TOKENS, push_with_fault;
     token_server_resets: nth(1, "GET", "/token", || Fault::Drop(0)) => Succeeds(0);
     token_server_stalls: nth(1, "GET", "/token", || Fault::Stall) => TimesOut(0);
     token_server_502_from_a_proxy: nth(1, "GET", "/token", || page(502)) => Succeeds(0);
@@ -91,10 +91,10 @@ faults! { TOKENS, ask;
 fn one_token_has_both_scopes_of_a_robot_account() {
     let harbor = Harbor::start(&[TARGET, BASE], LONG, Duration::ZERO, |_| None);
     push(&harbor, quiet(&harbor), Harbor::robot()).unwrap();
-    let asked = harbor.tokens.seen("GET", "/service/token?");
-    assert_eq!(asked.len(), 1);
-    let wanted = "scope=repository%3Aerp%2Fv15%3Apull%2Cpush&scope=repository%3Abase%2Fdebian%3Apull";
-    assert!(asked[0].target.contains(wanted), "{}", asked[0].target);
+    let requests = harbor.tokens.seen("GET", "/service/token?");
+    assert_eq!(requests.len(), 1);
+    let expected = "scope=repository%3Aerp%2Fv15%3Apull%2Cpush&scope=repository%3Abase%2Fdebian%3Apull";
+    assert!(requests[0].target.contains(expected), "{}", requests[0].target);
     let mounts = harbor.registry.seen("POST", "mount=");
     assert!(mounts.len() == 1 && mounts[0].headers["authorization"] == "Bearer t0ken-1");
 }
@@ -139,8 +139,8 @@ fn exchanges_an_identity_token() {
 
 #[test]
 fn does_not_follow_a_redirect_of_the_token_server_to_another_origin() {
-    let elsewhere = FakeRegistry::scripted(|_| None);
-    let location = format!("http://{}/service/token", elsewhere.address());
+    let other = FakeRegistry::scripted(|_| None);
+    let location = format!("http://{}/service/token", other.address());
     let harbor = Harbor::start(&[TARGET], LONG, Duration::ZERO, move |_| {
         Some(Fault::Respond(Response::status(307).with("Location", location.clone())))
     });
@@ -148,5 +148,5 @@ fn does_not_follow_a_redirect_of_the_token_server_to_another_origin() {
         let text = push(&harbor, quiet(&harbor), credential).unwrap_err();
         assert!(text.contains("status 307"), "{text}");
     }
-    assert!(elsewhere.seen("", "").is_empty());
+    assert!(other.seen("", "").is_empty());
 }

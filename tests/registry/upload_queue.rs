@@ -272,10 +272,10 @@ fn the_early_check_leaves_no_upload_behind() {
 #[test]
 fn the_early_check_ignores_a_busy_registry() {
     let rejected = Arc::new(AtomicUsize::new(0));
-    let asked = Arc::clone(&rejected);
+    let count = Arc::clone(&rejected);
     let server = FakeRegistry::start(move |request| {
         let is_upload = request.is("POST", "/uploads/");
-        (is_upload && asked.fetch_add(1, Ordering::Relaxed) == 0).then(|| Response::status(503))
+        (is_upload && count.fetch_add(1, Ordering::Relaxed) == 0).then(|| Response::status(503))
     });
     let (push, events) = begin(&client(server.address()), &[server.image("a:1")]);
     push.check().unwrap();

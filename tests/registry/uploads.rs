@@ -151,10 +151,10 @@ fn drops_a_stored_session_that_does_not_exist_any_more() {
         false => request.is("PATCH", "").then_some(Fault::Cut(0)),
     });
     push(&server, image(), &registry(&server, Some(&directory))).unwrap_err();
-    let asked = server.seen("GET", "/session-1").len();
+    let requests = server.seen("GET", "/session-1").len();
     switch.store(true, Ordering::Relaxed);
     assert_eq!(push(&server, image(), &registry(&server, Some(&directory))).unwrap(), 0);
-    assert_eq!(server.seen("GET", "/session-1").len(), asked + 1);
+    assert_eq!(server.seen("GET", "/session-1").len(), requests + 1);
 }
 
 /// A registry with an object store for uploads, and the presigned URL of a session there.

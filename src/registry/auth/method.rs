@@ -11,8 +11,8 @@ use super::challenge::Challenges;
 
 /// A method of authentication.
 pub(super) trait AuthMethod: Sync {
-    /// The first step; `None` if the registry's challenges do not ask for this method, or the
-    /// credential is of another kind. An error says how the challenge is invalid.
+    /// The first step; `None` if the registry's challenges do not include this method, or the
+    /// credential is of another kind. The error describes why the challenge is invalid.
     fn begin(&self, request: &AuthRequest<'_>) -> Option<Result<Step, String>>;
 }
 

@@ -233,7 +233,7 @@ pub enum RegistryError {
         status: u16,
         /// The registry's error code and message.
         message: String,
-        /// When the registry accepts the request again, if it says so.
+        /// The `Retry-After` of the response, if it has one.
         retry_after: Option<RetryAfter>,
     },
     /// The registry violates the distribution specification.
@@ -321,7 +321,7 @@ impl RegistryError {
         }
     }
 
-    /// When the registry accepts the request again, if it says so.
+    /// The `Retry-After` of the response, if it has one.
     pub(crate) fn retry_after(&self) -> Option<RetryAfter> {
         match self {
             Self::Rejected { retry_after, .. } => *retry_after,

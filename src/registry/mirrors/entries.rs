@@ -37,8 +37,8 @@ pub(super) enum Serves {
     Tags,
 }
 
-/// The locations and mirrors of repositories. Without entries, each repository is where its name
-/// says.
+/// The locations and mirrors of repositories. Without entries, each repository is in the
+/// registry of its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mirrors(Vec<Entry>);
 
