@@ -1,6 +1,6 @@
-//! A door at a port of this machine, to try clients on and to measure what it costs:
-//! `door record|replay CACHE RECORD CA_FILE`. It writes its certificate to CA_FILE, says its
-//! address, and closes (writing RECORD, when recording) at the end of its input.
+//! An egress proxy on a port of this machine, to test clients with it and to measure its cost:
+//! `egress_proxy record|replay CACHE RECORDING CA_FILE`. It writes its CA certificate to CA_FILE,
+//! prints its URL, and closes at the end of its input; when recording, it then writes RECORDING.
 
 use std::error::Error;
 use std::io::Read;
@@ -16,16 +16,16 @@ use rustix::process::getpid;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let [mode, cache, record, ca_file] = arguments.as_slice() else {
-        return Err("usage: door record|replay CACHE RECORD CA_FILE".into());
+    let [mode, cache, recording, ca_file] = arguments.as_slice() else {
+        return Err("usage: egress_proxy record|replay CACHE RECORDING CA_FILE".into());
     };
     let is_replay = mode == "replay";
     let mode = match is_replay {
-        true => Mode::Replay(Recording::parse(&std::fs::read(record)?)?),
+        true => Mode::Replay(Recording::parse(&std::fs::read(recording)?)?),
         false => Mode::Record { previous: None, update: Update::All },
     };
-    // What a test serves in place of the outside.
-    let private_hosts = std::env::var("DOOR_PRIVATE_HOSTS").unwrap_or_default();
+    // The servers of a test, in place of upstream servers.
+    let private_hosts = std::env::var("EGRESS_PRIVATE_HOSTS").unwrap_or_default();
     let proxy = EgressProxy::open(EgressConfig {
         mode,
         bodies: BodyStore::of(&Cache::at(Path::new(cache))?)?,
@@ -42,21 +42,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("http://{}", listener.local_addr()?);
     let names = UdpSocket::bind("127.0.0.1:0")?;
-    let guard = proxy.attend(ProxySockets { proxy: listener, names, direct: Vec::new(), process: getpid() });
+    let guard =
+        proxy.serve(ProxySockets { proxy: listener, dns: names, bypass: Vec::new(), process: getpid() });
     std::io::stdin().read_to_end(&mut Vec::new())?;
     drop(guard);
-    let passed = proxy.close()?;
+    let report = proxy.close()?;
     eprintln!(
-        "{} answers, {} bytes fetched, {} served, {} tries again",
-        passed.record.entries().len(),
-        passed.bytes_fetched,
-        passed.bytes_served,
-        passed.tries_again
+        "{} responses, {} bytes fetched, {} bytes served, {} retries",
+        report.recording.entries().len(),
+        report.bytes_fetched,
+        report.bytes_served,
+        report.retries
     );
-    passed.refusals.iter().for_each(|refusal| eprintln!("refused: {refusal}"));
+    report.blocked.iter().for_each(|request| eprintln!("blocked: {request}"));
     if !is_replay {
-        std::fs::write(record, passed.record.to_bytes())?;
-        passed.complete()?;
+        std::fs::write(recording, report.recording.to_bytes())?;
+        report.complete()?;
     }
     Ok(())
 }

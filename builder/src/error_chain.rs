@@ -1,8 +1,9 @@
-//! Why something failed, in one line.
+//! An error and its causes in one line.
 
 use std::error::Error;
 
-/// An error and its causes, each once. Clients of the network say the most in the last of them.
+/// An error and its causes, without duplicate texts. The last cause of a network error is often the
+/// most specific one.
 pub fn error_chain(error: &dyn Error) -> String {
     let mut parts = vec![error.to_string()];
     let mut next = error.source();

@@ -1,12 +1,12 @@
-//! A few things at once.
+//! Parallel work on a few threads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// `work` on every item, on at most `limit` threads; the results in the items' order, or the
-/// first failure. After a failure no further item is begun, and those under way are finished:
-/// what a registry has of them is not sent again by the next push.
+/// Calls `work` for every item, on at most `limit` threads. Returns the results in the order of the
+/// items, or the first failure. After a failure no further item is started, and those in progress are
+/// finished: the next push need not send again what a registry has received of them.
 pub fn map<T: Send, R: Send, E: Send>(
     items: Vec<T>,
     limit: usize,
@@ -14,7 +14,7 @@ pub fn map<T: Send, R: Send, E: Send>(
 ) -> Result<Vec<R>, E> {
     let threads = limit.min(items.len());
     let queue = Mutex::new(items.into_iter().enumerate());
-    let (done, has_failed) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+    let (results, has_failed) = (Mutex::new(Vec::new()), AtomicBool::new(false));
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
     thread::scope(|scope| {
         for _ in 0..threads {
@@ -24,14 +24,14 @@ pub fn map<T: Send, R: Send, E: Send>(
                 {
                     let result = work(item);
                     has_failed.fetch_or(result.is_err(), Ordering::Relaxed);
-                    done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
                 }
             });
         }
     });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, result)| result).collect()
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 #[cfg(test)]
@@ -40,19 +40,19 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     #[test]
-    fn results_keep_the_order() {
+    fn results_have_the_order_of_the_items() {
         let doubled = map((0..100).collect(), 4, |n: i32| Ok::<_, ()>(2 * n)).unwrap();
         assert_eq!(doubled, (0..100).map(|n| 2 * n).collect::<Vec<_>>());
         assert_eq!(map(Vec::<i32>::new(), 4, Ok::<_, ()>), Ok(vec![]));
     }
 
     #[test]
-    fn nothing_is_begun_after_a_failure() {
-        let begun = AtomicUsize::new(0);
+    fn no_item_is_started_after_a_failure() {
+        let started = AtomicUsize::new(0);
         let failed = map((0..100).collect(), 1, |n: usize| {
-            begun.fetch_add(1, Ordering::Relaxed);
+            started.fetch_add(1, Ordering::Relaxed);
             if n == 3 { Err(n) } else { Ok(n) }
         });
-        assert_eq!((failed, begun.into_inner()), (Err(3), 4));
+        assert_eq!((failed, started.into_inner()), (Err(3), 4));
     }
 }

@@ -1,107 +1,107 @@
-//! What a stage tells whoever watches: tasks that start, move and end, lines, warnings.
+//! Progress events: tasks that start, advance and end, lines of output, warnings.
 //!
-//! The stages know nothing of terminals. A [`Sink`] shows the events (a progress bar, plain
-//! lines, JSON); [`Progress`] is the handle that the stages pass on.
+//! The pipeline's stages do not depend on terminals. A [`Sink`] shows the events (a progress bar, plain
+//! lines, JSON); the stages pass on a [`Progress`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Where in the pipeline a task belongs, in order.
+/// The stages of the pipeline, in order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Stage {
-    /// Names become commits and digests.
+    /// Pins names to commits and digests.
     Lock,
-    /// Apps and base images are brought here.
+    /// Fetches apps and images.
     Fetch,
-    /// bench runs.
+    /// Runs bench.
     Build,
-    /// The tree becomes layers.
+    /// Packs the tree into layers.
     Pack,
-    /// Blobs and manifests go to a registry.
+    /// Uploads blobs and manifests to registries.
     Push,
 }
 
-/// What a task's numbers count.
+/// The unit of a task's numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unit {
     /// Bytes.
     Bytes,
-    /// Things: entries, apps.
+    /// Items: entries, apps.
     Items,
 }
 
-/// Names a task among all of one run.
+/// Identifies a task within one run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TaskId(pub u64);
 
-/// Something that happened.
+/// A progress event.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A task began. `total` may be unknown.
+    /// A task started.
     Started {
-        /** Which. */
+        /** The task. */
         task: TaskId,
-        /** Where. */
+        /** Its stage. */
         stage: Stage,
-        /** Such as an app's name. */
+        /** Its name, such as an app's. */
         name: String,
-        /** If known. */
+        /** The total amount, if it is known. */
         total: Option<u64>,
-        /** Of the numbers. */
+        /** The unit of the amounts. */
         unit: Unit,
     },
-    /// There is more to do than was known: the total grows by `amount`.
+    /// The total of a task grew by `amount`.
     Extended {
-        /** Which. */
+        /** The task. */
         task: TaskId,
-        /** How much more. */
+        /** The additional amount. */
         amount: u64,
     },
-    /// What ran beside other things is waited for from here on: its time counts from now.
+    /// The pipeline now waits for a task that ran in the background: its time counts from here.
     Awaited {
-        /** Which. */
+        /** The task. */
         task: TaskId,
     },
-    /// A task moved on by `amount`.
+    /// A task advanced by `amount`.
     Advanced {
-        /** Which. */
+        /** The task. */
         task: TaskId,
-        /** How far since the last event. */
+        /** The amount since the last event. */
         amount: u64,
     },
-    /// A task is done; `summary` says what came of it.
+    /// A task finished successfully.
     Finished {
-        /** Which. */
+        /** The task. */
         task: TaskId,
-        /** For people. */
+        /** The result, for people. */
         summary: String,
     },
-    /// A task was dropped before it was done: an error follows elsewhere.
+    /// A task was dropped before it finished: its error is reported elsewhere.
     Abandoned {
-        /** Which. */
+        /** The task. */
         task: TaskId,
     },
-    /// A line of a child's output.
+    /// A line of a child process's output.
     Output {
-        /** Which. */
+        /** The task. */
         task: TaskId,
-        /** Without line end. */
+        /** The line, without its line end. */
         line: String,
     },
-    /// Something the user should know and may want to change.
+    /// A warning for the user.
     Warning {
-        /** For people. */
+        /** The text. */
         message: String,
     },
 }
 
 /// Shows events.
 pub trait Sink: Send + Sync {
-    /// Called from any thread; must not block for long.
+    /// Shows an event. Called from any thread; must not block for long.
     fn event(&self, event: Event);
 }
 
-/// The handle that stages pass on; cheap to clone.
+/// Starts tasks and sends warnings; cheap to clone.
 #[derive(Clone)]
 pub struct Progress {
     sink: Arc<dyn Sink>,
@@ -123,20 +123,20 @@ impl Progress {
         Self::new(Arc::new(Silent))
     }
 
-    /// Begins a task.
+    /// Starts a task.
     pub fn task(&self, stage: Stage, name: impl Into<String>, total: Option<u64>, unit: Unit) -> Task {
         let id = TaskId(self.next.fetch_add(1, Ordering::Relaxed));
         self.sink.event(Event::Started { task: id, stage, name: name.into(), total, unit });
         Task { sink: Arc::clone(&self.sink), id, done: false }
     }
 
-    /// Tells the user something that is no failure.
+    /// Shows a warning.
     pub fn warn(&self, message: impl Into<String>) {
         self.sink.event(Event::Warning { message: message.into() });
     }
 }
 
-/// A task under way. Dropped before [`Task::finish`], it counts as abandoned.
+/// A task in progress. If it is dropped before [`Task::finish`], it counts as abandoned.
 pub struct Task {
     sink: Arc<dyn Sink>,
     id: TaskId,
@@ -144,40 +144,40 @@ pub struct Task {
 }
 
 impl Task {
-    /// Moves on by `amount`.
+    /// Advances by `amount`.
     pub fn advance(&self, amount: u64) {
         self.meter().advance(amount);
     }
 
-    /// There is `amount` more to do than was said.
+    /// Increases the total by `amount`.
     pub fn extend(&self, amount: u64) {
         self.meter().extend(amount);
     }
 
-    /// From here on somebody waits for it, and its time counts.
+    /// Counts the task's time from here: the pipeline now waits for it.
     pub fn awaited(&self) {
         self.sink.event(Event::Awaited { task: self.id });
     }
 
-    /// A way to move this task on from somewhere that outlives no borrow of it.
+    /// A handle to advance this task that does not borrow it.
     pub fn meter(&self) -> Meter {
         Meter { sink: Arc::clone(&self.sink), id: self.id }
     }
 
-    /// Shows a line of a child's output.
+    /// Shows a line of a child process's output.
     pub fn output(&self, line: impl Into<String>) {
         self.sink.event(Event::Output { task: self.id, line: line.into() });
     }
 
-    /// Ends the task well.
+    /// Ends the task successfully.
     pub fn finish(mut self, summary: impl Into<String>) {
         self.done = true;
         self.sink.event(Event::Finished { task: self.id, summary: summary.into() });
     }
 }
 
-/// Moves a task on, and can do nothing else with it; cheap to clone. What it says of a task that
-/// has ended is not heard.
+/// Advances a task, and can do nothing else with it; cheap to clone. Events of a task that has ended
+/// are ignored.
 #[derive(Clone)]
 pub struct Meter {
     sink: Arc<dyn Sink>,
@@ -185,12 +185,12 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Moves on by `amount`.
+    /// Advances by `amount`.
     pub fn advance(&self, amount: u64) {
         self.sink.event(Event::Advanced { task: self.id, amount });
     }
 
-    /// There is `amount` more to do than was said.
+    /// Increases the total by `amount`.
     pub fn extend(&self, amount: u64) {
         self.sink.event(Event::Extended { task: self.id, amount });
     }

@@ -2,18 +2,18 @@
 
 use std::fmt;
 
-/// A token or a password. It can be used (see [`Secret::expose`]) but neither printed nor
-/// serialised, so that it cannot reach a log, an error, a lock or an image by accident.
+/// A token or a password. It can be used (see [`Secret::expose`]) but neither printed nor serialized,
+/// so that it cannot get into a log, an error, a lock or an image by accident.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes a secret over.
+    /// Makes a secret of a text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The secret itself. Every call of this is a place to look at in a review.
+    /// The text. Every call needs a review.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -25,16 +25,15 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Replaces every secret in text that comes from outside (a server's answer, git's stderr, a
-/// build's output).
+/// Replaces secrets in foreign text: a server's response, git's stderr, a build's output.
 #[derive(Clone, Default)]
 pub struct Redactor(Vec<Secret>);
 
 impl Redactor {
-    /// A shorter string than this is no secret: replacing it would garble the text.
+    /// Minimum length of a secret that is replaced: replacing shorter ones would garble the text.
     const MIN_SECRET_BYTES: usize = 4;
 
-    /// Of these secrets; those shorter than four bytes are left alone.
+    /// A redactor of these secrets, without those shorter than four bytes.
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
         let mut secrets: Vec<_> =
             secrets.into_iter().filter(|secret| secret.expose().len() >= Self::MIN_SECRET_BYTES).collect();
@@ -43,12 +42,12 @@ impl Redactor {
         Self(secrets)
     }
 
-    /// The text without them.
+    /// The text with every secret replaced by `***`.
     pub fn redact(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose(), "***"))
     }
 
-    /// The secrets, for whoever searches bytes for them.
+    /// The secrets, to search for them in bytes.
     pub fn secrets(&self) -> &[Secret] {
         &self.0
     }
@@ -59,12 +58,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_never_printed() {
+    fn debug_output_has_no_secret() {
         assert_eq!(format!("{:?}", Secret::new("hunter22")), "***");
     }
 
     #[test]
-    fn a_longer_secret_goes_before_its_part() {
+    fn replaces_a_longer_secret_before_its_part() {
         let redactor = Redactor::new(["abcd", "abcdef", "xyz"].map(Secret::new));
         assert_eq!(redactor.redact("abcdef abcd xyz"), "*** *** xyz");
     }

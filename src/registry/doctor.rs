@@ -136,9 +136,9 @@ impl RegistryChecks<'_> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         match tokio::net::lookup_host((bare, port)).await.map(|mut found| found.next()) {
             Ok(Some(address)) => {
-                Ok(Check::fine("name", format!("{host} has the address {}, port {port}", address.ip())))
+                Ok(Check::pass("name", format!("{host} has the address {}, port {port}", address.ip())))
             }
-            _ if has_proxy() => Ok(Check::note(
+            _ if has_proxy() => Ok(Check::warn(
                 "name",
                 format!("{host} has no address on this machine; the proxy may have one"),
             )),
@@ -165,16 +165,16 @@ impl RegistryChecks<'_> {
         };
         match response {
             Ok(_) if client.transports.is_insecure(context.host()) => {
-                self.checks.push(Check::fine("tls", "plain http, because it is marked as insecure"));
+                self.checks.push(Check::pass("tls", "plain http, because it is marked as insecure"));
                 self.checks.push(Check::skipped("ca", "plain http has no certificate"));
             }
             Ok(response) => {
                 let trusted = format!("its certificate is trusted{}", self.files());
-                self.checks.push(Check::fine("tls", format!("https, {:?}", response.version())));
-                self.checks.push(Check::fine("ca", trusted));
+                self.checks.push(Check::pass("tls", format!("https, {:?}", response.version())));
+                self.checks.push(Check::pass("ca", trusted));
             }
             Err(error @ (RegistryError::Untrusted { .. } | RegistryError::NoCaBundle(_))) => {
-                self.checks.push(Check::fine("tls", "https"));
+                self.checks.push(Check::pass("tls", "https"));
                 return Err(Check::failed("ca", &error));
             }
             Err(error) => return Err(Check::failed("tls", &error)),
@@ -198,14 +198,14 @@ impl RegistryChecks<'_> {
         let login = client.auth.login(self.context.repository)?;
         let identity = Login::describe(login.as_ref());
         match authorization.origin {
-            Origin::Anonymous => Ok(Check::fine("auth", "no authentication is required")),
-            Origin::Issued => Ok(Check::fine("auth", format!("a token was issued ({identity})"))),
+            Origin::Anonymous => Ok(Check::pass("auth", "no authentication is required")),
+            Origin::Issued => Ok(Check::pass("auth", format!("a token was issued ({identity})"))),
             Origin::Credential => {
                 let http = client.transport(&self.context)?.http;
                 let request = authorization.apply(http.get(format!("{}/v2/", self.base())));
                 let response = request.send().await.map_err(|error| self.context.transport(error))?;
                 match response.status().is_success() {
-                    true => Ok(Check::fine("auth", format!("the credentials are accepted ({identity})"))),
+                    true => Ok(Check::pass("auth", format!("the credentials are accepted ({identity})"))),
                     false => Err(client.rejection(&self.context, response).await),
                 }
             }
@@ -215,7 +215,7 @@ impl RegistryChecks<'_> {
     async fn push(&self) -> Result<Check, RegistryError> {
         let session = Session::open(self.client(), &self.context).await?;
         let result = self.cancel(&session).await;
-        Ok(Check::fine("push", format!("an upload to {} was opened{result}", self.context.repository)))
+        Ok(Check::pass("push", format!("an upload to {} was opened{result}", self.context.repository)))
     }
 
     /// Cancels an upload, and returns the result as the end of a sentence.
@@ -244,10 +244,10 @@ impl RegistryChecks<'_> {
             return Check::skipped("mount", "the image does not exist, so there is no blob to check it with");
         };
         match mount(self.client(), &self.context, *blob, self.context.repository).await {
-            Ok(Mount::Done) => Check::fine("mount", "a blob of another repository can be mounted"),
+            Ok(Mount::Done) => Check::pass("mount", "a blob of another repository can be mounted"),
             Ok(Mount::Declined(session)) => {
                 let result = self.cancel(&session).await;
-                Check::note(
+                Check::warn(
                     "mount",
                     format!("not supported, blobs are sent instead: an upload was opened{result}"),
                 )
@@ -259,8 +259,8 @@ impl RegistryChecks<'_> {
     async fn referrers(&self, image: Option<&(Digest, Digest)>) -> Check {
         let subject = image.map_or_else(|| Digest::of(b""), |(manifest, _)| *manifest);
         match referrers::get_page(self.client(), &self.context, &subject, "").await {
-            Ok(Some(_)) => Check::fine("referrers", "the referrers API is supported"),
-            Ok(None) => Check::note("referrers", "no referrers API: they are listed under a tag"),
+            Ok(Some(_)) => Check::pass("referrers", "the referrers API is supported"),
+            Ok(None) => Check::warn("referrers", "no referrers API: they are listed under a tag"),
             Err(error) => as_warning(Check::failed("referrers", &error)),
         }
     }
@@ -277,15 +277,15 @@ impl RegistryChecks<'_> {
         self.cancel(&session).await;
         match sent {
             Ok(()) if min_chunk > 1 => {
-                Check::fine("chunks", format!("accepted, at least {min_chunk} bytes each"))
+                Check::pass("chunks", format!("accepted, at least {min_chunk} bytes each"))
             }
-            Ok(()) => Check::fine("chunks", "accepted, of any size"),
+            Ok(()) => Check::pass("chunks", "accepted, of any size"),
             Err(SessionError::Failed(error)) => Check::failed("chunks", &error),
-            Err(SessionError::NoChunks) => Check::note(
+            Err(SessionError::NoChunks) => Check::warn(
                 "chunks",
                 "not supported: a blob is sent in one request, and starts again after a failure",
             ),
-            Err(SessionError::Lost | SessionError::WrongOffset) => Check::wrong(
+            Err(SessionError::Lost | SessionError::WrongOffset) => Check::fail(
                 "chunks",
                 "an upload that was just opened does not exist any more",
                 "all instances behind one name need the same storage and the same secret (`http.secret`)",
@@ -309,12 +309,12 @@ struct Entry {
 
 /// For a feature that Carafe does not require.
 fn as_warning(check: Check) -> Check {
-    Check { help: None, ..Check::note(check.name, check.message) }
+    Check { help: None, ..Check::warn(check.name, check.message) }
 }
 
 fn unknown_host(host: &str, reason: &str) -> Check {
     let help = "check the spelling, and this machine's DNS; behind a proxy, set HTTPS_PROXY";
-    Check::wrong("name", format!("{host} cannot be resolved: {reason}"), help)
+    Check::fail("name", format!("{host} cannot be resolved: {reason}"), help)
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ impl Transfer {
 
     /// Transfers it to all targets: first to those on this machine, then to all registries at the same
     /// time. Returns the results of the registries.
-    pub fn run(&self, targets: &[ImageName], context: &Context) -> miette::Result<Vec<PushReport>> {
+    pub fn deliver(&self, targets: &[ImageName], context: &Context) -> miette::Result<Vec<PushReport>> {
         self.write(targets, context)?;
         let references: Vec<Reference> = targets.iter().filter_map(ImageName::reference).cloned().collect();
         self.push(context.registry.start_push(&references, &context.progress)?)

@@ -6,5 +6,6 @@ mod image;
 pub mod index;
 pub mod push;
 pub mod referrers;
+pub mod report;
 
 pub use self::image::{Selection, Transfer};

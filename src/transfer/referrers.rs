@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read};
 use std::sync::Arc;
 
-use carafe_builder::egress::{Answer, BodyStore, MAX_RECORDING_BYTES, Recording};
+use carafe_builder::egress::{BodyStore, MAX_RECORDING_BYTES, RecordedResponse, Recording};
 use carafe_builder::progress::{Stage, Unit};
 use carafe_builder::spec::format_bytes;
 use carafe_layers::digest::Digest;
@@ -23,7 +23,6 @@ use serde_json::json;
 use super::image::Transfer;
 use crate::build::recording;
 use crate::context::Context;
-use crate::diff::Opened;
 
 /// The type of the artifact, and of its first layer.
 pub const RECORDING_TYPE: &str = "application/vnd.dev.carafe.record.v1";
@@ -90,7 +89,7 @@ pub fn attach_recording(
 
 /// The response bodies that may change at their source, with their sizes.
 fn changing_bodies(recording: &Recording) -> BTreeMap<Digest, u64> {
-    let is_changing = |response: &&Answer| {
+    let is_changing = |response: &&RecordedResponse| {
         let media_type = response.headers.get("content-type").map_or("", String::as_str);
         // Not every registry accepts an empty blob.
         CHANGING_TYPES.iter().any(|part| media_type.contains(part))
@@ -140,17 +139,22 @@ impl ImageSource for WithRecording {
     }
 }
 
-/// Copies the recording `expected` from the referrers of an image into the cache, with its response
+/// Copies the recording `expected` from the referrers of `subject` into the cache, with its response
 /// bodies, for a rebuild. Returns whether the cache has it.
 ///
 /// Anyone who can push may have added a referrer: everything is verified against the lock's digest of
 /// the recording, and against the recording's digests of the bodies. An invalid referrer is skipped
 /// with a warning.
-pub fn fetch_recording(image: &Opened, expected: Digest, context: &Context) -> miette::Result<bool> {
-    if recording::stored(expected, context)?.is_some() {
+pub fn fetch_recording(
+    image: &dyn ImageSource,
+    subject: &Digest,
+    expected: Digest,
+    context: &Context,
+) -> miette::Result<bool> {
+    if recording::load(expected, context)?.is_some() {
         return Ok(true);
     }
-    let referrers = match image.source.referrers(&image.image.descriptor.digest) {
+    let referrers = match image.referrers(subject) {
         Ok(referrers) => referrers,
         Err(error) => {
             context.progress.warn(format!("failed to list the referrers of the image: {error}"));
@@ -175,23 +179,23 @@ pub fn fetch_recording(image: &Opened, expected: Digest, context: &Context) -> m
 
 /// False if the referrer has another recording.
 fn fetch_from(
-    image: &Opened,
+    image: &dyn ImageSource,
     referrer: &Descriptor,
     expected: Digest,
     context: &Context,
 ) -> miette::Result<bool> {
-    let graph = Graph::at(&*image.source, referrer)?;
+    let graph = Graph::at(image, referrer)?;
     let layer = graph.layers.iter().find(|layer| layer.digest == expected);
     layer.map_or(Ok(false), |layer| copy(image, &graph, layer, context).map(|()| true))
 }
 
-fn copy(image: &Opened, graph: &Graph, layer: &Descriptor, context: &Context) -> miette::Result<()> {
+fn copy(image: &dyn ImageSource, graph: &Graph, layer: &Descriptor, context: &Context) -> miette::Result<()> {
     let failed = |layer: &Descriptor| format!("failed to read {} of a referrer", layer.digest);
     if layer.size > MAX_RECORDING_BYTES as u64 {
         return Err(miette!("{}: {} are too large for a recording", failed(layer), format_bytes(layer.size)));
     }
     let mut bytes = Vec::new();
-    let mut stream = VerifiedReader::new(image.source.blob(layer)?, layer);
+    let mut stream = VerifiedReader::new(image.blob(layer)?, layer);
     stream.read_to_end(&mut bytes).into_diagnostic().wrap_err_with(|| failed(layer))?;
     let recording = Recording::parse(&bytes)?;
     let (bodies, store) = (changing_bodies(&recording), BodyStore::of(&context.cache)?);
@@ -201,7 +205,7 @@ fn copy(image: &Opened, graph: &Graph, layer: &Descriptor, context: &Context) ->
     let total = total_size(missing.iter().copied());
     let task = context.progress.task(Stage::Fetch, "recording", Some(total), Unit::Bytes);
     for layer in missing {
-        let stream = VerifiedReader::new(image.source.blob(layer)?, layer);
+        let stream = VerifiedReader::new(image.blob(layer)?, layer);
         store.put(stream).map_err(miette::Report::from).wrap_err_with(|| failed(layer))?;
         task.advance(layer.size);
     }
@@ -215,6 +219,7 @@ fn copy(image: &Opened, graph: &Graph, layer: &Descriptor, context: &Context) ->
 mod tests {
     use super::*;
     use carafe_layers::oci::Platform;
+    use carafe_layers::source::resolve;
 
     /// An image without layers, and its referrers.
     struct Image {
@@ -279,10 +284,10 @@ mod tests {
     fn an_invalid_referrer_does_not_hide_the_right_one() {
         let directory = tempfile::tempdir().unwrap();
         let context = Context::at(directory.path());
-        let opened = |image: Image| Opened::of(Arc::new(image), &context.platform).unwrap();
         let recording = Recording::default();
-        let plain = opened(Image::new());
-        let transfer = Transfer::of_image(Arc::clone(&plain.source), &plain.image);
+        let plain = Arc::new(Image::new());
+        let resolved = resolve(&*plain, &Platform::host()).unwrap();
+        let transfer = Transfer::of_image(plain, &resolved);
         let artifact =
             attach_recording(transfer, Some(&recording), &context).unwrap().graph.referrers.remove(0);
 
@@ -293,12 +298,12 @@ mod tests {
         image.refer(garbage);
         let right = image.keep(media_type::MANIFEST, artifact.bytes);
         image.refer(right);
-        assert!(fetch_recording(&opened(image), recording.digest(), &context).unwrap());
-        assert!(recording::stored(recording.digest(), &context).unwrap().is_some());
+        assert!(fetch_recording(&image, &image.root.digest, recording.digest(), &context).unwrap());
+        assert!(recording::load(recording.digest(), &context).unwrap().is_some());
 
         let other = Digest::of(b"another recording");
         let mut image = Image::new();
         image.refer(Descriptor::of(media_type::MANIFEST, b"does not exist"));
-        assert!(!fetch_recording(&opened(image), other, &context).unwrap());
+        assert!(!fetch_recording(&image, &image.root.digest, other, &context).unwrap());
     }
 }

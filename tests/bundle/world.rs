@@ -8,7 +8,7 @@ use std::sync::Arc;
 use carafe::bundle::write::{Delta, Written, to_directory, to_tar};
 use carafe::bundle::{Bundle, BundleBuilder, BundleError, BundleInputs};
 use carafe_builder::cache::Cache;
-use carafe_builder::egress::{Answer, BodyStore, Method, Recording, Request};
+use carafe_builder::egress::{BodyStore, Method, RecordedRequest, RecordedResponse, Recording};
 use carafe_builder::git::{Remote, Store};
 use carafe_builder::lock::{LOCK_VERSION, Lock, LockedApp, LockedImage, LockedSource, PinnedApp};
 use carafe_builder::progress::{Progress, Stage, Unit};
@@ -75,7 +75,7 @@ impl World {
             format_version: FormatVersion::CURRENT,
             spec: Digest::of(b"spec"),
             source_date_epoch: app.locked.time,
-            record: None,
+            recording: None,
             build_image: locked("example.com/build:1", &images[0]),
             base_image: locked("example.com/base:1", &images[1]),
             tools: Default::default(),
@@ -94,10 +94,10 @@ impl World {
     pub fn record(&mut self, url: &str, body: &[u8]) {
         let (body, size) = self.stores.bodies.put(body).unwrap();
         let url = url.parse().unwrap();
-        let request = Request { url, method: Method::Get, headers: Default::default(), body: None };
-        let response = Answer { status: 200, headers: Default::default(), body, size };
+        let request = RecordedRequest { url, method: Method::Get, headers: Default::default(), body: None };
+        let response = RecordedResponse { status: 200, headers: Default::default(), body, size };
         self.recording.insert(request, response);
-        self.lock.record = Some(self.recording.digest());
+        self.lock.recording = Some(self.recording.digest());
     }
 
     pub fn inputs(&self) -> BundleInputs<'_> {

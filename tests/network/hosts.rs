@@ -1,4 +1,4 @@
-//! A python index, an npm registry and a git host on loopback, each with a token of its own.
+//! A Python package index, an npm registry and a git host on loopback, each with its own token.
 
 use std::path::Path;
 use std::process::{Child, Command};
@@ -7,11 +7,12 @@ use std::sync::OnceLock;
 use crate::certificates::authority;
 use crate::demo::{ProgramDirectory, root, start_server, succeed};
 
-/// What the hosts want to see, by the variable that carafe reads it from. Nothing may show them.
+/// The hosts' tokens, by the environment variable that carafe reads them from. No output may contain
+/// them.
 pub const TOKENS: [(&str, &str); 3] =
     [("INDEX_TOKEN", "idx-90ab77c1"), ("NPM_TOKEN", "npm-41fe02d8"), ("GIT_TOKEN", "git-7c55e6b3")];
 
-/// The hosts of one test. They end when this is dropped.
+/// The hosts of one test. They stop when this is dropped.
 pub struct Hosts {
     packages: tempfile::TempDir,
     python: Server,
@@ -42,7 +43,7 @@ impl Drop for Server {
 }
 
 impl Hosts {
-    /// With all that the tests' framework needs, in its first versions.
+    /// Starts them, with the first versions of all packages that the test apps need.
     pub fn start() -> Self {
         let [index, npm, git] = TOKENS.map(|(_, token)| token);
         let packages = tempfile::tempdir().unwrap();
@@ -58,22 +59,22 @@ impl Hosts {
         let git = Server::start("git-server", repositories(), ("GIT_SERVER_TOKEN", git));
         let hosts = Self { packages, python, npm, git };
         hosts.publish(&["python:lantern:1.0.0", "npm:wick:1.0.0", "tarball:wax:1.0.0"]);
-        // What uv puts into every new environment.
+        // The packages that uv installs into every new environment.
         hosts.publish(&["python:pip:99.0", "python:setuptools:99.0", "python:wheel:99.0"]);
         hosts
     }
 
-    /// Adds packages: `KIND:NAME:VERSION`, see tests/support/publish-packages.
+    /// Publishes packages: `KIND:NAME:VERSION`, see tests/support/publish-packages.
     pub fn publish(&self, packages: &[&str]) {
         let mut command = Command::new(root().join("tests/support/publish-packages"));
         succeed(command.arg(self.packages.path()).args(packages));
     }
 
-    /// The spec's tables that lead from the public addresses here, or nowhere.
+    /// The tables of a spec with mirrors for the public URLs, and the refused host.
     pub fn tables(&self) -> String {
         let at = |server: &Server| format!("https://127.0.0.1:{}", server.port);
         let (python, npm, git) = (at(&self.python), at(&self.npm), at(&self.git));
-        let opens = |server: &Server| format!("[network.credentials.\"127.0.0.1:{}\"]\n", server.port);
+        let credentials = |server: &Server| format!("[network.credentials.\"127.0.0.1:{}\"]\n", server.port);
         format!(
             "[mirrors]\n\
              \"https://pypi.org/\" = \"{python}/\"\n\
@@ -85,14 +86,14 @@ impl Hosts {
              {}username = \"ci\"\npassword = \"${{INDEX_TOKEN}}\"\n\
              {}token = \"${{NPM_TOKEN}}\"\n\
              {}username = \"ci\"\npassword = \"${{GIT_TOKEN}}\"\n",
-            opens(&self.python),
-            opens(&self.npm),
-            opens(&self.git),
+            credentials(&self.python),
+            credentials(&self.npm),
+            credentials(&self.git),
         )
     }
 }
 
-/// `ca.pem` and what it signed.
+/// The directory with `ca.pem` and the server certificate.
 pub fn certificates() -> &'static Path {
     static DIRECTORY: OnceLock<ProgramDirectory> = OnceLock::new();
     DIRECTORY
@@ -126,9 +127,9 @@ fn make_repository(files: &Path, repository: &Path) {
         let mut command = Command::new("git");
         command.arg("--git-dir").arg(repository).args(["-c", "core.bare=false", "--work-tree"]).arg(files);
         command.args(arguments).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
-        for who in ["AUTHOR", "COMMITTER"] {
-            command.env(format!("GIT_{who}_NAME"), "Test").env(format!("GIT_{who}_EMAIL"), "t@example.com");
-            command.env(format!("GIT_{who}_DATE"), "2026-01-05T09:00:00Z");
+        for role in ["AUTHOR", "COMMITTER"] {
+            command.env(format!("GIT_{role}_NAME"), "Test").env(format!("GIT_{role}_EMAIL"), "t@example.com");
+            command.env(format!("GIT_{role}_DATE"), "2026-01-05T09:00:00Z");
         }
         succeed(&mut command);
     };
@@ -136,7 +137,7 @@ fn make_repository(files: &Path, repository: &Path) {
     succeed(Command::new("git").args(init).arg(repository).env("GIT_CONFIG_GLOBAL", "/dev/null"));
     git(&["config", "uploadpack.allowAnySHA1InWant", "true"]);
     git(&["add", "--all", "--force", "."]);
-    git(&["commit", "--quiet", "--message", "All of it"]);
+    git(&["commit", "--quiet", "--message", "All files"]);
     git(&["tag", "v1"]);
 }
 

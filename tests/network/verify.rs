@@ -1,5 +1,5 @@
-//! An image is built again where its record is lost, attached to it, or in a bundle, while what is
-//! outside has moved on.
+//! `carafe verify` of an image whose recording is lost, attached, or in a bundle, after the content of
+//! the hosts has changed.
 
 use std::process::Command;
 
@@ -7,25 +7,26 @@ use serde_json::{Value, json};
 
 use crate::demo::succeed;
 use crate::registry::RegistryServer;
-use crate::world::{World, said};
+use crate::world::{World, finished};
 
-/// `carafe verify` with a cache of its own, and this machine's network in the user's config.
+/// `carafe verify` with its own cache, and the mirrors in the user's configuration.
 fn verify(world: &World, arguments: &[&str]) -> Command {
     let mut command = world.carafe(&[&["verify", "--json"], arguments].concat());
     command.env("CARAFE_CACHE_DIR", world.path("cold"));
     command
 }
 
-/// The last line that it prints.
+/// The data of its JSON result.
 fn result(command: &mut Command, code: i32) -> Value {
     let output = command.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(code), "{stderr}{stdout}");
-    serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
+    let result: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    result["data"].clone()
 }
 
-/// Takes out of the cold cache what a rebuild could know from the one before.
+/// Removes from the cold cache what a rebuild could reuse of the previous one.
 fn forget(world: &World) {
     for directory in ["records-v1", "bodies-v1", "git-v1", "downloads-v2"] {
         let _ = std::fs::remove_dir_all(world.path("cold").join(directory));
@@ -39,7 +40,7 @@ fn a_record_is_found_with_its_image_and_in_a_bundle_and_missed_where_there_is_no
     let (attached, plain) = (registry.image("attached:1"), registry.image("plain:1"));
     let insecure = ["--insecure-registry", registry.address()];
     let push = ["build", "--push", "--attach-record", "--tag", &attached];
-    let built = said(&mut world.carafe(&[&push[..], &insecure].concat()));
+    let built = finished(&mut world.carafe(&[&push[..], &insecure].concat()));
     succeed(&mut world.carafe(&[&["copy", &attached, &plain][..], &insecure].concat()));
     succeed(&mut world.carafe(&["bundle", "--quiet", "--output", "bundle"]));
     let spec = world.read("carafe.toml");
@@ -48,14 +49,17 @@ fn a_record_is_found_with_its_image_and_in_a_bundle_and_missed_where_there_is_no
     std::fs::write(world.path("config/carafe/config.toml"), format!("[mirrors]{tables}")).unwrap();
     world.hosts().publish(&["python:lantern:1.1.0"]);
 
-    // Asked again, the index has a newer package.
+    // Fetched again, the index has a newer package.
     let moved = result(&mut verify(&world, &[&[plain.as_str()][..], &insecure].concat()), 3);
-    let lantern = json!({"kind": "python-package", "name": "lantern", "want": "1.1.0", "got": "1.0.0"});
-    let inputs = moved["moved-inputs"].as_array().unwrap();
+    let lantern = json!({"kind": "python_package", "name": "lantern", "want": "1.1.0", "got": "1.0.0"});
+    let inputs = moved["changed_inputs"].as_array().unwrap();
     assert!(inputs.contains(&lantern), "{moved}");
-    assert!(inputs.iter().any(|input| input["kind"] == json!("record")), "{moved}");
-    let explained = moved["explained"].as_array().unwrap();
-    assert!(explained.iter().any(|entry| entry["because"] == json!("python package lantern")), "{moved}");
+    assert!(inputs.iter().any(|input| input["kind"] == json!("recording")), "{moved}");
+    let explained = moved["explained_entries"].as_array().unwrap();
+    assert!(
+        explained.iter().any(|entry| entry["input"] == json!({"kind": "python_package", "name": "lantern"})),
+        "{moved}"
+    );
 
     forget(&world);
     let equal = result(&mut verify(&world, &[&[attached.as_str()][..], &insecure].concat()), 0);

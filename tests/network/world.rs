@@ -1,4 +1,4 @@
-//! One test's spec and lock, its hosts, and `carafe` run on them.
+//! The spec, lock and hosts of one test, and `carafe` commands in its directory.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -6,23 +6,23 @@ use std::process::{Command, Stdio};
 use crate::demo::{bases, scratch, shared_cache, succeed};
 use crate::hosts::{Hosts, TOKENS, certificates};
 
-/// A directory with a spec that is locked, and the hosts that it leads to.
+/// A directory with a spec and its lock, and the hosts that the spec uses.
 pub struct World {
     directory: tempfile::TempDir,
-    /// Gone when taken.
+    /// The hosts stop when this becomes `None`.
     pub hosts: Option<Hosts>,
 }
 
-/// What a run of `carafe` that ended well said.
-pub struct Said {
-    /// The image.
+/// The output of a successful build.
+pub struct Finished {
+    /// The digest of the image.
     pub digest: String,
-    /// For people.
+    /// The messages.
     pub stderr: String,
 }
 
 impl World {
-    /// Locked, and nothing recorded yet.
+    /// With a lock, without a recording.
     pub fn new() -> Self {
         let directory = tempfile::tempdir_in(scratch()).unwrap();
         let hosts = Hosts::start();
@@ -39,18 +39,18 @@ impl World {
         world
     }
 
-    /// With a build that recorded.
-    pub fn recorded() -> (Self, Said) {
+    /// With a recording, made by a build.
+    pub fn recorded() -> (Self, Finished) {
         let world = Self::new();
-        let said = world.build(&[]);
-        (world, said)
+        let finished = world.build(&[]);
+        (world, finished)
     }
 
     pub fn hosts(&self) -> &Hosts {
-        self.hosts.as_ref().expect("the hosts are there")
+        self.hosts.as_ref().expect("the hosts run")
     }
 
-    /// A file of this test.
+    /// A path in the directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -59,7 +59,7 @@ impl World {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
-    /// `carafe` in this directory, with the tokens, the CA, the shared cache and little else.
+    /// `carafe` in this directory, with a minimal environment: the tokens, the CA, the shared cache.
     pub fn carafe(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_carafe"));
         command.args(arguments).current_dir(self.directory.path()).env_clear().stdin(Stdio::null());
@@ -71,12 +71,12 @@ impl World {
         command
     }
 
-    /// Builds into `image`, which must go well.
-    pub fn build(&self, arguments: &[&str]) -> Said {
-        said(&mut self.carafe(&[&["build"], arguments].concat()))
+    /// Builds into `image`; must succeed.
+    pub fn build(&self, arguments: &[&str]) -> Finished {
+        finished(&mut self.carafe(&[&["build"], arguments].concat()))
     }
 
-    /// Runs it; it must fail. What it said, on one line of blanks.
+    /// Runs `carafe`, which must fail without showing a token. Returns its messages.
     pub fn fail(&self, arguments: &[&str]) -> String {
         let output = self.carafe(arguments).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -85,14 +85,14 @@ impl World {
         stderr
     }
 
-    /// What the build added to the image, unpacked: names and contents, one after the other.
+    /// The layers that the build added to the image, decompressed and concatenated.
     pub fn image(&self) -> Vec<u8> {
         use std::io::Read;
-        const BASE_AT_LEAST: usize = 10 << 20;
+        const MIN_BASE_LAYER_BYTES: usize = 10 << 20;
         let mut all = Vec::new();
         for blob in std::fs::read_dir(self.path("image/blobs/sha256")).unwrap() {
             let blob = std::fs::read(blob.unwrap().path()).unwrap();
-            if blob.len() > BASE_AT_LEAST {
+            if blob.len() > MIN_BASE_LAYER_BYTES {
                 continue;
             }
             let inflated = flate2::read::MultiGzDecoder::new(&*blob).read_to_end(&mut all);
@@ -104,22 +104,22 @@ impl World {
     }
 }
 
-/// Runs a build that must go well.
-pub fn said(command: &mut Command) -> Said {
+/// Runs a build, which must succeed.
+pub fn finished(command: &mut Command) -> Finished {
     let output = command.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{stderr}");
     let stdout = String::from_utf8(output.stdout).unwrap();
-    let (_, digest) = stdout.trim_end().rsplit_once('@').expect("a build says its digest");
-    Said { digest: digest.to_owned(), stderr }
+    let (_, digest) = stdout.trim_end().rsplit_once('@').expect("carafe build prints the digest");
+    Finished { digest: digest.to_owned(), stderr }
 }
 
-/// Whether `bytes` has `text` in it.
+/// Whether `bytes` contains `text`.
 pub fn has(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-/// Every file beneath.
+/// Adds all files below `directory` to `found`.
 pub fn files(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(directory).unwrap().flatten() {
         match entry.file_type().unwrap() {

@@ -1,6 +1,6 @@
 //! The checks of `carafe doctor --registry`.
 
-use carafe::check::{Check, State};
+use carafe::check::{Check, CheckStatus};
 use carafe::registry::{CredentialFiles, DoctorTarget, Mirrors, Registry, RegistryOptions};
 
 use crate::certificates::authority;
@@ -16,12 +16,12 @@ fn examine(registry: &Registry, name: &str) -> Vec<Check> {
 
 /// In order, as `name state`.
 fn states(checks: &[Check]) -> Vec<String> {
-    checks.iter().map(|check| format!("{} {}", check.name, check.state.word())).collect()
+    checks.iter().map(|check| format!("{} {}", check.name, check.status.name())).collect()
 }
 
-/// The first check in this state, as text.
-fn first(checks: &[Check], state: State) -> String {
-    let check = checks.iter().find(|check| check.state == state).unwrap();
+/// The first check with this status, as text.
+fn first(checks: &[Check], status: CheckStatus) -> String {
+    let check = checks.iter().find(|check| check.status == status).unwrap();
     format!("{}: {} ({})", check.name, check.message, check.help.as_deref().unwrap_or_default())
 }
 
@@ -33,21 +33,21 @@ fn all_checks_pass() {
     push(&registry, &Image::new(&[b"one"]), &[&image]).unwrap();
     let checks = examine(&registry, &image);
     let expected = [
-        "name fine",
-        "tls fine",
+        "name pass",
+        "tls pass",
         "ca skipped",
-        "auth fine",
-        "push fine",
-        "mount fine",
-        "referrers note",
-        "chunks fine",
+        "auth pass",
+        "push pass",
+        "mount pass",
+        "referrers warn",
+        "chunks pass",
     ];
     assert_eq!(states(&checks), expected, "{checks:#?}");
     assert!(checks[4].message.ends_with("was opened and canceled"), "{checks:#?}");
     // Without an image there is no blob to mount, and with only a host nothing is written.
     assert_eq!(states(&examine(&registry, &server.image("new")))[5], "mount skipped");
     let host = examine(&registry, server.address());
-    assert_eq!(states(&host)[3..5], ["auth fine", "push skipped"]);
+    assert_eq!(states(&host)[3..5], ["auth pass", "push skipped"]);
 }
 
 /// A location in `registries.conf` is checked instead of the name.
@@ -84,8 +84,8 @@ fn stops_after_an_unknown_ca_or_a_wrong_password() {
     let server = RegistryServer::with(Setup { tls, ..Setup::default() });
     let strict = Registry::new(RegistryOptions { retries: quick(), ..RegistryOptions::default() }).unwrap();
     let checks = examine(&strict, &server.image("a"));
-    assert_eq!(states(&checks)[1..4], ["tls fine", "ca wrong", "auth skipped"]);
-    assert!(first(&checks, State::Wrong).contains("`ca = "), "{checks:#?}");
+    assert_eq!(states(&checks)[1..4], ["tls pass", "ca fail", "auth skipped"]);
+    assert!(first(&checks, CheckStatus::Fail).contains("`ca = "), "{checks:#?}");
 
     let server = RegistryServer::with(Setup { login: Some(("me", "right-horse")), ..Setup::default() });
     let config = directory.path().join("config.json");
@@ -94,8 +94,8 @@ fn stops_after_an_unknown_ca_or_a_wrong_password() {
     std::fs::write(&config, text).unwrap();
     let registry = client_with(server.address(), CredentialFiles::at([config]));
     let checks = examine(&registry, &server.image("a"));
-    assert_eq!(states(&checks)[3..5], ["auth wrong", "push skipped"]);
-    let shown = first(&checks, State::Wrong);
+    assert_eq!(states(&checks)[3..5], ["auth fail", "push skipped"]);
+    let shown = first(&checks, CheckStatus::Fail);
     assert!(shown.contains("user `me` from") && !shown.contains("wrong-horse"), "{shown}");
 }
 
@@ -104,8 +104,8 @@ fn shows_the_scope_that_a_push_requires() {
     let server =
         FakeRegistry::start(|request| request.is("POST", "/uploads/").then(|| Response::status(403)));
     let checks = examine(&client(server.address()), &server.image("shop/erp"));
-    assert_eq!(states(&checks)[4..6], ["push wrong", "mount skipped"]);
-    assert!(first(&checks, State::Wrong).contains("repository:shop/erp:pull,push"), "{checks:#?}");
+    assert_eq!(states(&checks)[4..6], ["push fail", "mount skipped"]);
+    assert!(first(&checks, CheckStatus::Fail).contains("repository:shop/erp:pull,push"), "{checks:#?}");
 }
 
 /// Each request is sent once: the result is about the current state.
@@ -113,11 +113,11 @@ fn shows_the_scope_that_a_push_requires() {
 fn reports_missing_chunk_support_and_an_unavailable_registry() {
     let server = FakeRegistry::start(|request| request.is("PATCH", "").then(|| Response::status(405)));
     let checks = examine(&client(server.address()), &server.image("a"));
-    assert_eq!(states(&checks)[7], "chunks note");
+    assert_eq!(states(&checks)[7], "chunks warn");
 
     let server = FakeRegistry::start(|_| Some(Response::status(503)));
     let checks = examine(&client(server.address()), &server.image("a"));
-    assert_eq!(states(&checks)[1..4], ["tls fine", "ca skipped", "auth wrong"]);
+    assert_eq!(states(&checks)[1..4], ["tls pass", "ca skipped", "auth fail"]);
     assert_eq!(server.seen("GET", "/v2/").len(), 2);
 }
 
@@ -137,7 +137,7 @@ fn reports_a_lost_upload_and_the_minimum_chunk_size() {
     };
     let (gone, here) = (start(404), start(202));
     let checks = examine(&client(gone.address()), &gone.image("a"));
-    assert!(first(&checks, State::Wrong).contains("http.secret"), "{checks:#?}");
+    assert!(first(&checks, CheckStatus::Fail).contains("http.secret"), "{checks:#?}");
     let checks = examine(&client(here.address()), &here.image("a"));
     assert!(checks[7].message.contains("at least 4096 bytes"), "{checks:#?}");
 }

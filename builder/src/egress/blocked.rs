@@ -1,116 +1,122 @@
-//! What did not go through the door, and who had asked.
+//! Requests that were blocked, and requests that failed.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
+use carafe_layers::digest::Digest;
+
 use crate::net::PublicUrl;
 
-/// So many are kept; a hostile build may ask without end.
+/// Maximum number of blocked requests that are kept: a hostile build may send any number.
 const MAX_BLOCKED_REQUESTS: usize = 1000;
 
-/// A process inside, as far as the kernel told who it is.
+/// A process in the sandbox.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PeerProcess {
-    /// Its number on this machine.
+    /// Its process ID on this machine.
     pub pid: u32,
     /// Its command line, shortened, without control characters and secrets.
     pub command: String,
 }
 
-/// Why something was refused.
+/// Why a request was blocked.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Reason {
-    /// The record has no answer for it.
-    NotInRecord,
-    /// The record has one, its body is not here, and nothing may be fetched.
-    NoBody {
+pub enum BlockReason {
+    /// The recording has no response for it.
+    NotRecorded,
+    /// The recording has a response, the body store lacks its body, and nothing may be fetched.
+    BodyMissing {
         /// The body's digest.
-        body: carafe_layers::digest::Digest,
+        body: Digest,
     },
-    /// It would reach an address of a private network.
-    Private {
-        /// The host, and what it stands for.
+    /// Its host has a private address.
+    PrivateAddress {
+        /// The host, with the address that it resolves to.
         address: String,
     },
-    /// A build does not do such a thing.
+    /// A build may not use its method.
     Method,
-    /// It is no request that can be understood, or larger than allowed.
+    /// It is not valid HTTP, or exceeds a limit.
     Malformed {
         /// What is wrong.
         reason: String,
     },
-    /// It went past the proxy: a name was asked for, or an address connected to.
-    NoProxy,
+    /// It bypassed the egress proxy: a DNS query, or a direct connection.
+    Bypass,
 }
 
-/// A request that was refused.
+/// A request that was blocked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BlockedRequest {
-    /// Who asked, if that could be found out.
+    /// The process that sent it, if it was found.
     pub peer: Option<PeerProcess>,
-    /// The method as it was sent; for [`Reason::NoProxy`] `DNS` or `TCP`.
+    /// The method as it was sent; for [`BlockReason::Bypass`] `DNS` or `TCP`.
     pub method: String,
-    /// The address without credentials; for [`Reason::NoProxy`] a name, or an address and port.
+    /// The URL without credentials; for [`BlockReason::Bypass`] a name, or an address and port.
     pub url: String,
     /// Why.
-    pub reason: Reason,
+    pub reason: BlockReason,
 }
 
 impl BlockedRequest {
-    /// What to do about these, each advice once. Empty if there are none.
-    pub fn help(refusals: &[Self]) -> String {
-        let mut advice: Vec<_> = refusals.iter().map(|refusal| refusal.reason.advice()).collect();
+    /// What to do about these requests, each advice once. Empty if there are none.
+    pub fn help(requests: &[Self]) -> String {
+        let mut advice: Vec<_> = requests.iter().map(|request| request.reason.advice()).collect();
         advice.sort_unstable();
         advice.dedup();
         advice.join("; ")
     }
 
-    /// What the process inside is told.
-    pub(super) fn told(&self) -> String {
-        format!("carafe refused {} {}: {}\n{}\n", self.method, self.url, self.reason, self.reason.advice())
+    /// The body of the response that the client gets.
+    pub(super) fn response_text(&self) -> String {
+        format!("carafe blocked {} {}: {}\n{}\n", self.method, self.url, self.reason, self.reason.advice())
     }
 }
 
-impl Reason {
+impl BlockReason {
     fn advice(&self) -> &'static str {
         match self {
-            Self::NotInRecord => {
-                "`carafe build --update` records again, `--update=HOST` or `--update=PACKAGE` only what \
-                 belongs to it"
+            Self::NotRecorded => {
+                "record it with `carafe build --update=HOST` or `--update=PACKAGE`, or everything again with \
+                 `carafe build --update`"
             }
-            Self::NoBody { .. } => {
-                "build without `--offline`, or from a bundle that has it (`carafe build --bundle`)"
+            Self::BodyMissing { .. } => {
+                "build without `--offline`, or from a bundle that has the body (`carafe build --bundle`)"
             }
-            Self::Private { .. } => {
-                "if the build may reach it, name the host in `private-hosts` of `[network]`"
+            Self::PrivateAddress { .. } => {
+                "if the build may reach the host, add it to `private-hosts` of `[network]`"
             }
-            Self::Method => "a build reads with GET, HEAD and POST; nothing else goes through the door",
-            Self::Malformed { .. } => "see what the program sent; this is a limit of the door",
-            Self::NoProxy => "the program must honour http_proxy and https_proxy; there is no other way out",
+            Self::Method => "a build may send GET, HEAD and POST requests only",
+            Self::Malformed { .. } => "see the limits of the egress proxy in docs/egress-proxy.md",
+            Self::Bypass => {
+                "configure the program to use http_proxy and https_proxy: the sandbox has no other network"
+            }
         }
     }
 
-    /// The HTTP status that says so.
+    /// The HTTP status of the response that the client gets.
     pub(super) fn status(&self) -> u16 {
         match self {
-            Self::NotInRecord | Self::Private { .. } | Self::NoProxy => 403,
-            Self::NoBody { .. } => 504,
+            Self::NotRecorded | Self::PrivateAddress { .. } | Self::Bypass => 403,
+            Self::BodyMissing { .. } => 504,
             Self::Method => 405,
             Self::Malformed { .. } => 400,
         }
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for BlockReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotInRecord => f.write_str("it is not in the record"),
-            Self::NoBody { body } => write!(f, "its body {body} is not here, and nothing may be fetched"),
-            Self::Private { address } => write!(f, "{address} belongs to a private network"),
-            Self::Method => f.write_str("a build does not use this method"),
+            Self::NotRecorded => f.write_str("the recording has no response for it"),
+            Self::BodyMissing { body } => {
+                write!(f, "the body store lacks its body {body}, and nothing may be fetched")
+            }
+            Self::PrivateAddress { address } => write!(f, "{address} is a private address"),
+            Self::Method => f.write_str("a build may not use this method"),
             Self::Malformed { reason } => f.write_str(reason),
-            Self::NoProxy => f.write_str("it went past the proxy"),
+            Self::Bypass => f.write_str("it bypassed the egress proxy"),
         }
     }
 }
@@ -124,44 +130,44 @@ impl fmt::Display for PeerProcess {
 impl fmt::Display for BlockedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}", self.method, self.url, self.reason)?;
-        self.peer.iter().try_for_each(|peer| write!(f, "; asked by {peer}"))
+        self.peer.iter().try_for_each(|peer| write!(f, "; sent by {peer}"))
     }
 }
 
-/// An answer that could not be had from outside after all tries.
+/// A request to an upstream server that failed after all attempts.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Failure {
+pub struct FailedRequest {
     /// The method.
     pub method: String,
-    /// The public address.
+    /// The public URL.
     pub url: String,
-    /// What happened last, without secrets.
+    /// The last failure, without secrets.
     pub reason: String,
-    /// Whether the record has the answer, and only its body was missing here.
+    /// Whether the recording has a response, and only its body was missing.
     pub is_recorded: bool,
 }
 
-impl Failure {
-    /// What to do about these, each advice once. Empty if there are none.
-    pub fn help(failures: &[Self]) -> String {
-        let (recorded, new): (Vec<_>, Vec<_>) = failures.iter().partition(|failure| failure.is_recorded);
+impl FailedRequest {
+    /// What to do about these requests, each advice once. Empty if there are none.
+    pub fn help(requests: &[Self]) -> String {
+        let (recorded, new): (Vec<_>, Vec<_>) = requests.iter().partition(|request| request.is_recorded);
         let mut advice = Vec::new();
         if !recorded.is_empty() {
-            let hosts: BTreeSet<_> = recorded.iter().filter_map(|failure| failure.host()).collect();
+            let hosts: BTreeSet<_> = recorded.iter().filter_map(|request| request.host()).collect();
             let updates: Vec<_> = hosts.iter().map(|host| format!("`--update={host}`")).collect();
             advice.push(format!(
-                "the record has the digests of these, and this machine not their bodies: build again when \
-                 the server is well; where it has moved on, take them from the machine that recorded, as \
-                 a bundle (`carafe bundle` there, `carafe build --bundle` here) or in its cache \
-                 (CARAFE_CACHE_DIR), or record anew on purpose with {}",
+                "the recording has digests whose bodies are not in the cache: build again when the server \
+                 works; if its content has changed, get the bodies from the machine that recorded, as a \
+                 bundle (`carafe bundle` there, `carafe build --bundle` here) or with its cache \
+                 (CARAFE_CACHE_DIR), or record the current content with {}",
                 updates.join(", ")
             ));
         }
         if !new.is_empty() {
             advice.push(
-                "what failed is in no record, so a replay could not answer it: build again when the \
-                 server is well, give another by `[mirrors]`, or name a host that the build can do \
-                 without in `refused-hosts` of `[network]`"
+                "a recording without these responses cannot be replayed: build again when the server works, \
+                 use a mirror (`[mirrors]`), or add a host that the build does not need to `refused-hosts` of \
+                 `[network]`"
                     .to_owned(),
             );
         }
@@ -173,38 +179,32 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for FailedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}", self.method, self.url, self.reason)
     }
 }
 
-/// Collects them from many threads, each once, and no more than a person would read.
-#[derive(Debug)]
-pub(super) struct Collected<T>(Mutex<Vec<T>>);
+/// The blocked requests of all threads, each once, up to [`MAX_BLOCKED_REQUESTS`].
+#[derive(Default, Debug)]
+pub(super) struct BlockedRequests(Mutex<Vec<BlockedRequest>>);
 
-impl<T> Default for Collected<T> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<T: Clone + PartialEq> Collected<T> {
-    /// Adds one, unless it is there or there are too many.
-    pub fn add(&self, item: T) {
-        let mut items = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if items.len() < MAX_BLOCKED_REQUESTS && !items.contains(&item) {
-            items.push(item);
+impl BlockedRequests {
+    /// Adds one, unless it is a duplicate or the list is full.
+    pub fn add(&self, request: BlockedRequest) {
+        let mut requests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if requests.len() < MAX_BLOCKED_REQUESTS && !requests.contains(&request) {
+            requests.push(request);
         }
     }
 
-    /// Whether further ones are dropped.
+    /// Whether further requests are dropped.
     pub fn is_full(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len() >= MAX_BLOCKED_REQUESTS
     }
 
-    /// All so far.
-    pub fn all(&self) -> Vec<T> {
+    /// All so far, in order.
+    pub fn all(&self) -> Vec<BlockedRequest> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -213,22 +213,22 @@ impl<T: Clone + PartialEq> Collected<T> {
 mod tests {
     use super::*;
 
-    fn failure(url: &str, is_recorded: bool) -> Failure {
-        let (method, reason) = ("GET".to_owned(), "it answers 503".to_owned());
-        Failure { method, url: url.to_owned(), reason, is_recorded }
+    fn failed(url: &str, is_recorded: bool) -> FailedRequest {
+        let (method, reason) = ("GET".to_owned(), "the server returned 503".to_owned());
+        FailedRequest { method, url: url.to_owned(), reason, is_recorded }
     }
 
     #[test]
-    fn what_is_recorded_and_what_is_not_get_advice_of_their_own() {
+    fn recorded_and_new_requests_have_different_advice() {
         let recorded = ["https://b.example/1", "https://a.example:8080/2", "https://b.example/3"];
-        let mut failures: Vec<_> = recorded.iter().map(|url| failure(url, true)).collect();
-        let help = Failure::help(&failures);
-        assert!(help.ends_with("on purpose with `--update=a.example`, `--update=b.example`"), "{help}");
+        let mut requests: Vec<_> = recorded.iter().map(|url| failed(url, true)).collect();
+        let help = FailedRequest::help(&requests);
+        assert!(help.ends_with("content with `--update=a.example`, `--update=b.example`"), "{help}");
         assert!(!help.contains("`refused-hosts`"), "{help}");
-        failures.push(failure("https://c.example/", false));
-        let both = Failure::help(&failures);
+        requests.push(failed("https://c.example/", false));
+        let both = FailedRequest::help(&requests);
         assert!(both.starts_with(&help) && both.contains("`refused-hosts`") && !both.contains("c.example"));
-        assert!(!Failure::help(&failures[3..]).contains("--update"));
-        assert_eq!(Failure::help(&[]), "");
+        assert!(!FailedRequest::help(&requests[3..]).contains("--update"));
+        assert_eq!(FailedRequest::help(&[]), "");
     }
 }

@@ -1,4 +1,4 @@
-//! The bodies of answers, by digest: whole and verified, or not there.
+//! Response bodies by digest, complete and verified.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,36 +11,36 @@ use carafe_layers::digest::{Digest, Hashing};
 
 use crate::cache::{Bucket, Cache, CacheError, Scratch};
 
-/// Bytes of the largest body: the largest wheel that is known has under 4 GiB.
+/// Maximum size of a body: the largest known wheel is below 4 GiB.
 pub const MAX_BODY_BYTES: u64 = 4 << 30;
 
-/// Why a body could not be kept or read.
+/// Why a body could not be stored or read.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum BodyStoreError {
-    /// The store itself failed.
+    /// The cache failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Cache(#[from] CacheError),
     /// A file operation failed.
     #[error("failed to {verb} `{path}`")]
     #[diagnostic(help(
-        "check that the disk has room and that the directory is yours; CARAFE_CACHE_DIR names another"
+        "check the free disk space and the owner of the directory; CARAFE_CACHE_DIR sets another directory"
     ))]
     Io {
-        /// What was tried.
+        /// The operation.
         verb: &'static str,
-        /// On what.
+        /// The file or directory.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// What was to be kept could not be read to its end.
-    #[error("failed to read a body to its end")]
+    /// The source of a body could not be read completely.
+    #[error("failed to read a body")]
     Source(#[source] io::Error),
-    /// It is larger than anything sane.
-    #[error("failed to keep a body: it has more than {MAX_BODY_BYTES} bytes")]
-    #[diagnostic(help("this is a guard against hostile input; if yours is real, tell us"))]
+    /// It is larger than [`MAX_BODY_BYTES`].
+    #[error("failed to store a body: it is larger than 4 GiB")]
+    #[diagnostic(help("the limit protects against hostile servers; if the file is legitimate, report this"))]
     TooLarge,
 }
 
@@ -49,27 +49,29 @@ fn io_error(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BodySt
     move |source| BodyStoreError::Io { verb, path, source }
 }
 
-/// The store of bodies beneath a [`Cache`]; cheap to clone, shared by any number of builds at once.
+/// The body store of a [`Cache`]. Cheap to clone; several processes may use it at the same time.
 ///
-/// A body appears under its digest by a rename once it is whole. It is not synced to disk: each is
-/// hashed before it is first read, and one that a power cut damaged is as good as not there.
+/// A complete body is renamed to its digest. It is not synced to disk: each body is hashed before it
+/// is first read, and one that a power failure damaged counts as missing.
 #[derive(Clone, Debug)]
 pub struct BodyStore {
     bucket: Bucket,
     scratch: Arc<Scratch>,
-    /// Those that were hashed, as they were then.
-    verified: Arc<Mutex<BTreeMap<Digest, Stamp>>>,
+    /// The bodies that were hashed, with the state of their files at that time.
+    verified: Arc<Mutex<BTreeMap<Digest, FileStamp>>>,
 }
 
-/// Which file this is, and when it was last changed.
+/// The identity and state of a file: equal stamps mean unchanged content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Stamp {
+struct FileStamp {
+    /// Device and inode.
     file: (u64, u64),
     size: u64,
+    /// The ctime: seconds and nanoseconds.
     changed: (i64, i64),
 }
 
-impl Stamp {
+impl FileStamp {
     fn of(file: &File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         Ok(Self {
@@ -84,19 +86,19 @@ impl BodyStore {
     const KIND: &str = "bodies";
     const VERSION: u32 = 1;
 
-    /// Those of `cache`.
+    /// The body store of `cache`.
     pub fn of(cache: &Cache) -> Result<Self, CacheError> {
         let bucket = cache.bucket(Self::KIND, Self::VERSION)?;
         Ok(Self { bucket, scratch: Arc::new(cache.scratch()?), verified: Arc::default() })
     }
 
-    /// Keeps what `source` has, up to [`MAX_BODY_BYTES`]. Idempotent and atomic.
+    /// Stores the bytes of `source`, at most [`MAX_BODY_BYTES`]. Idempotent and atomic.
     pub fn put(&self, mut source: impl Read) -> Result<(Digest, u64), BodyStoreError> {
         let mut spool = self.spool()?;
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let read = match source.read(&mut buffer) {
-                Ok(0) => return spool.keep(),
+                Ok(0) => return spool.commit(),
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(BodyStoreError::Source(error)),
@@ -105,9 +107,8 @@ impl BodyStore {
         }
     }
 
-    /// Opens a body that is what its name says: it is read through for that, unless this store has
-    /// done so, or written it, and it is the same file still. `None` if it is not there; one that
-    /// is damaged is removed and not there either.
+    /// Opens a verified body. It is hashed, unless this store has hashed or written it and the file is
+    /// unchanged. `None` if it is missing; a damaged body is removed and counts as missing.
     pub fn open(&self, digest: &Digest) -> Result<Option<File>, BodyStoreError> {
         let path = self.path(digest);
         let mut file = match File::open(&path) {
@@ -115,7 +116,7 @@ impl BodyStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io_error("open", &path)(error)),
         };
-        let stamp = Stamp::of(&file).map_err(io_error("read", &path))?;
+        let stamp = FileStamp::of(&file).map_err(io_error("read", &path))?;
         if self.verified().get(digest) == Some(&stamp) {
             return Ok(Some(file));
         }
@@ -130,12 +131,12 @@ impl BodyStore {
         Ok(Some(file))
     }
 
-    /// Whether there is a file for it; [`open`](Self::open) says whether it is whole.
+    /// Whether there is a file for the body. Only [`open`](Self::open) verifies it.
     pub fn has(&self, digest: &Digest) -> bool {
         self.path(digest).is_file()
     }
 
-    /// A new body, to be written bit by bit.
+    /// A new body, to be written in parts.
     pub(super) fn spool(&self) -> Result<Spool, BodyStoreError> {
         let directory = self.scratch.path();
         let file =
@@ -143,7 +144,7 @@ impl BodyStore {
         Ok(Spool { hashing: Hashing::new(file), written: 0, bodies: self.clone() })
     }
 
-    fn verified(&self) -> MutexGuard<'_, BTreeMap<Digest, Stamp>> {
+    fn verified(&self) -> MutexGuard<'_, BTreeMap<Digest, FileStamp>> {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -152,7 +153,7 @@ impl BodyStore {
     }
 }
 
-/// A body that is not whole yet. Dropped, it leaves nothing.
+/// A body that is not complete yet. If it is dropped, nothing remains.
 pub(super) struct Spool {
     hashing: Hashing<tempfile::NamedTempFile>,
     written: u64,
@@ -160,7 +161,7 @@ pub(super) struct Spool {
 }
 
 impl Spool {
-    /// Appends.
+    /// Appends bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), BodyStoreError> {
         self.written += bytes.len() as u64;
         if self.written > MAX_BODY_BYTES {
@@ -169,7 +170,7 @@ impl Spool {
         self.hashing.write_all(bytes).map_err(io_error("write to", self.bodies.scratch.path()))
     }
 
-    /// Bytes so far.
+    /// The number of bytes so far.
     pub fn written(&self) -> u64 {
         self.written
     }
@@ -184,13 +185,13 @@ impl Spool {
         self.hashing.get_mut().as_file()
     }
 
-    /// It is whole.
-    pub fn keep(self) -> Result<(Digest, u64), BodyStoreError> {
+    /// Publishes the complete body, and returns its digest and size.
+    pub fn commit(self) -> Result<(Digest, u64), BodyStoreError> {
         let (file, digest, size) = self.hashing.finish();
         let path = self.bodies.path(&digest);
         let file = file.persist(&path).map_err(|error| io_error("publish", &path)(error.error))?;
-        // What was hashed is what was written; renaming it was its last change.
-        let stamp = Stamp::of(&file).map_err(io_error("read", &path))?;
+        // The hash is of the written bytes. Renaming was the last change of the file.
+        let stamp = FileStamp::of(&file).map_err(io_error("read", &path))?;
         self.bodies.verified().insert(digest, stamp);
         Ok((digest, size))
     }
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_what_is_read() {
+    fn returns_the_stored_bytes() {
         let (_directory, bodies) = bodies();
         let (digest, size) = bodies.put(&b"hello"[..]).unwrap();
         assert_eq!((digest, size), (Digest::of(b"hello"), 5));
@@ -219,13 +220,13 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_body_is_not_there() {
+    fn a_damaged_body_counts_as_missing() {
         let (directory, bodies) = bodies();
         let (digest, _) = bodies.put(&b"hello"[..]).unwrap();
         let damage = |text: &str| fs::write(bodies.path(&digest), text).unwrap();
         damage("hellO");
-        let of_another_run = BodyStore::of(&Cache::at(directory.path()).unwrap()).unwrap();
-        assert!(of_another_run.open(&digest).unwrap().is_none());
+        let second_store = BodyStore::of(&Cache::at(directory.path()).unwrap()).unwrap();
+        assert!(second_store.open(&digest).unwrap().is_none());
         assert!(!bodies.has(&digest));
         bodies.put(&b"hello"[..]).unwrap();
         damage("cut");
@@ -233,25 +234,25 @@ mod tests {
     }
 
     #[test]
-    fn what_was_verified_is_not_hashed_again() {
+    fn an_unchanged_body_is_hashed_once() {
         let (directory, bodies) = bodies();
         let (digest, _) = bodies.put(&b"hello"[..]).unwrap();
-        let of_another_run = BodyStore::of(&Cache::at(directory.path()).unwrap()).unwrap();
-        of_another_run.open(&digest).unwrap().unwrap();
-        let stamp = |digest: &Digest| Stamp::of(&File::open(bodies.path(digest)).unwrap()).unwrap();
-        for bodies in [&bodies, &of_another_run] {
+        let second_store = BodyStore::of(&Cache::at(directory.path()).unwrap()).unwrap();
+        second_store.open(&digest).unwrap().unwrap();
+        let stamp = |digest: &Digest| FileStamp::of(&File::open(bodies.path(digest)).unwrap()).unwrap();
+        for bodies in [&bodies, &second_store] {
             assert_eq!(bodies.verified().get(&digest), Some(&stamp(&digest)));
         }
-        // Were it hashed, it would be found out.
+        // If it were hashed, the wrong content would be detected.
         let other = Digest::of(b"other");
         fs::hard_link(bodies.path(&digest), bodies.path(&other)).unwrap();
         bodies.verified().insert(other, stamp(&other));
         assert!(bodies.open(&other).unwrap().is_some());
-        assert!(of_another_run.open(&other).unwrap().is_none());
+        assert!(second_store.open(&other).unwrap().is_none());
     }
 
     #[test]
-    fn a_source_that_breaks_leaves_nothing() {
+    fn a_failed_source_leaves_no_file() {
         struct Broken;
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

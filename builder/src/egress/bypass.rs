@@ -1,6 +1,5 @@
-//! Who looks for another way out: by asking for a name, or by connecting to an address.
-//!
-//! Either is told at once that there is none, and kept in mind with what it was after.
+//! DNS queries and direct connections of a step that does not use the egress proxy. They are denied
+//! at once and reported.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -9,60 +8,60 @@ use std::sync::Arc;
 use rustix::process::Pid;
 use tokio::net::TcpStream;
 
-use super::Shared;
-use super::blocked::Reason;
-use super::dns;
+use super::blocked::BlockReason;
+use super::dns::DnsQuery;
 use super::peer_process::Socket;
-use super::server::{PAUSE_AFTER_ERROR, asynchronous};
+use super::state::{PAUSE_AFTER_ERROR, ProxyState, async_listener};
 
-/// Bytes of a question for a name, as it fits into one datagram.
+/// Maximum size of a DNS query in one datagram.
 const MAX_QUERY_BYTES: usize = 4096;
 
-/// Tells who asks for a name at `socket` that there is none, and keeps in mind who it was.
-pub(super) async fn answer_names(shared: Arc<Shared>, socket: UdpSocket, inside: Pid) {
+/// Answers every DNS query at `socket` with NXDOMAIN, and reports it. `inside` is a process of the
+/// step.
+pub(super) async fn deny_dns(state: Arc<ProxyState>, socket: UdpSocket, inside: Pid) {
     let Ok(socket) = socket.set_nonblocking(true).and_then(|()| tokio::net::UdpSocket::from_std(socket))
     else {
         return;
     };
     let mut buffer = [0; MAX_QUERY_BYTES];
     loop {
-        // An error is about an earlier answer that nobody waited for.
+        // The error is about an earlier response whose recipient is gone.
         let Ok((length, address)) = socket.recv_from(&mut buffer).await else {
             tokio::time::sleep(PAUSE_AFTER_ERROR).await;
             continue;
         };
-        let Some(question) = dns::UpstreamRequest::parse(&buffer[..length]) else { continue };
-        let peer = shared.peer(inside, Socket::Udp, address).await;
-        shared.refuse(peer, "DNS", question.name, Reason::NoProxy);
-        let _ = socket.send_to(&question.answer, address).await;
+        let Some(query) = DnsQuery::parse(&buffer[..length]) else { continue };
+        let peer = state.peer(inside, Socket::Udp, address).await;
+        state.block(peer, "DNS", query.name, BlockReason::Bypass);
+        let _ = socket.send_to(&query.response, address).await;
     }
 }
 
-/// Resets what connects to `listener`, which has every address inside. Who it was is found out
-/// first: a program that goes past its proxy may be gone a moment after it has failed.
-pub(super) async fn hang_up(shared: Arc<Shared>, listener: TcpListener, inside: Pid) {
-    let Ok(listener) = asynchronous(listener) else { return };
+/// Resets every connection to `listener`, which accepts for every address of the sandbox, and reports
+/// it. The process is looked up first: a program may exit as soon as its connection has failed.
+pub(super) async fn reset_connections(state: Arc<ProxyState>, listener: TcpListener, inside: Pid) {
+    let Ok(listener) = async_listener(listener) else { return };
     loop {
         match listener.accept().await {
             Ok((stream, client)) => {
-                // Its end is all that it waits for, whatever fails here.
-                let _ = refuse(&shared, &stream, client, inside).await;
+                // Dropping the stream is enough, whatever fails here.
+                let _ = report(&state, &stream, client, inside).await;
             }
             Err(_) => tokio::time::sleep(PAUSE_AFTER_ERROR).await,
         }
     }
 }
 
-async fn refuse(shared: &Shared, stream: &TcpStream, client: SocketAddr, inside: Pid) -> io::Result<()> {
+async fn report(state: &ProxyState, stream: &TcpStream, client: SocketAddr, inside: Pid) -> io::Result<()> {
     stream.set_zero_linger()?;
-    let wanted = stream.local_addr()?;
-    let address = wanted.ip().to_canonical();
-    // The step's own loopback: nobody listens there, and that is no way out.
+    let destination = stream.local_addr()?;
+    let address = destination.ip().to_canonical();
+    // The step's own loopback: no server listens there, and it is not a bypass.
     if address.is_loopback() {
         return Ok(());
     }
-    let peer = shared.peer(inside, Socket::Tcp { to: wanted }, client).await;
-    let shown = SocketAddr::new(address, wanted.port()).to_string();
-    shared.refuse(peer, "TCP", shown, Reason::NoProxy);
+    let peer = state.peer(inside, Socket::Tcp { to: destination }, client).await;
+    let shown = SocketAddr::new(address, destination.port()).to_string();
+    state.block(peer, "TCP", shown, BlockReason::Bypass);
     Ok(())
 }

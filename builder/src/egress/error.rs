@@ -1,19 +1,20 @@
-//! Why the door could not be opened, and why what went through it is no record.
+//! Errors of the egress proxy.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io;
 
-use super::blocked::{BlockedRequest, Failure};
+use super::blocked::{BlockedRequest, FailedRequest};
 use super::body_store::BodyStoreError;
 use crate::net::tls::UnsupportedProcessor;
 
-/// So many refusals or failures are shown in one error.
+/// Maximum number of requests that one error lists.
 const MAX_SHOWN_REQUESTS: usize = 10;
 
-/// What went wrong at the door. Addresses are shown without credentials.
+/// Why the egress proxy could not start, or what a build could not get through it. URLs are shown
+/// without credentials.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum EgressError {
-    /// The store of bodies failed.
+    /// The body store failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
     BodyStore(#[from] BodyStoreError),
@@ -21,51 +22,50 @@ pub enum EgressError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Processor(#[from] UnsupportedProcessor),
-    /// Its threads could not be started.
-    #[error("failed to start the threads of the door")]
-    #[diagnostic(help("see that the limits on processes and open files leave room (`ulimit -a`)"))]
+    /// The threads could not be started.
+    #[error("failed to start the threads of the egress proxy")]
+    #[diagnostic(help("raise the limits on processes and open files (`ulimit -a` shows them)"))]
     Threads(#[source] io::Error),
-    /// There is no authority for this build's certificates.
-    #[error("failed to make this build's certificate authority: {reason}")]
-    #[diagnostic(help("the kernel's random numbers must be readable; if they are, tell us"))]
-    Authority {
-        /// What rcgen or graviola said.
+    /// The certificate authority could not be created.
+    #[error("failed to create the build's certificate authority: {reason}")]
+    #[diagnostic(help(
+        "check that the kernel's random number generator is available; if it is, report this"
+    ))]
+    CertificateAuthority {
+        /// The error of rcgen or graviola.
         reason: String,
     },
-    /// The client that speaks to the outside could not be set up.
-    #[error("failed to set up https towards the outside: {reason}")]
+    /// The HTTP client could not be created.
+    #[error("failed to set up the HTTP client of the egress proxy: {reason}")]
     #[diagnostic(help(
         "check the files that SSL_CERT_FILE and GIT_SSL_CAINFO name, and HTTPS_PROXY and HTTP_PROXY"
     ))]
     Client {
-        /// Why.
+        /// The cause.
         reason: String,
     },
-    /// A step asked for what it may not have.
-    #[error("failed to let {} through the door:{}", count(refusals.len(), "request"), lines(refusals))]
-    #[diagnostic(help("{}", BlockedRequest::help(refusals)))]
-    Refused {
-        /// What was asked, in order.
-        refusals: Vec<BlockedRequest>,
+    /// Requests of a step were blocked.
+    #[error("blocked {} of the build:{}", count(requests.len(), "network request"), list(requests))]
+    #[diagnostic(help("{}", BlockedRequest::help(requests)))]
+    Blocked {
+        /// The requests, in order.
+        requests: Vec<BlockedRequest>,
     },
-    /// A step asked for what could not be had from outside.
-    #[error("failed to fetch {} for the build:{}", count(failures.len(), "address"), lines(failures))]
-    #[diagnostic(help("{}", Failure::help(failures)))]
-    Failed {
-        /// What failed for good, in order.
-        failures: Vec<Failure>,
+    /// Upstream requests of a step failed.
+    #[error("failed to fetch {} for the build:{}", count(requests.len(), "URL"), list(requests))]
+    #[diagnostic(help("{}", FailedRequest::help(requests)))]
+    Fetch {
+        /// The requests that failed after all attempts, in order.
+        requests: Vec<FailedRequest>,
     },
 }
 
-fn count(number: usize, what: &str) -> String {
-    match (number, what) {
-        (1, what) => format!("a {what}").replace("a a", "an a"),
-        (number, "address") => format!("{number} addresses"),
-        (number, what) => format!("{number} {what}s"),
-    }
+fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }
 
-fn lines<T: std::fmt::Display>(items: &[T]) -> String {
+fn list<T: Display>(items: &[T]) -> String {
     let mut text = String::new();
     for item in items.iter().take(MAX_SHOWN_REQUESTS) {
         // Writing to a string cannot fail.

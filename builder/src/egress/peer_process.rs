@@ -1,4 +1,4 @@
-//! Which process inside made a connection: the kernel knows, and tells it in /proc.
+//! Finds the process in the sandbox that has a socket, through the kernel's tables in /proc.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -8,15 +8,15 @@ use rustix::process::Pid;
 
 use super::blocked::PeerProcess;
 
-/// So many processes are looked at.
+/// Maximum number of processes that are examined.
 const MAX_PROCESSES: usize = 10_000;
-/// Characters of a command line that are shown.
+/// Maximum length of a command line that is shown.
 const MAX_COMMAND_CHARS: usize = 300;
 
-/// What a client speaks with.
+/// The kind of a client's socket.
 #[derive(Clone, Copy)]
 pub(super) enum Socket {
-    /// A connection to this address, as the client has it.
+    /// A connection to this address, as the client sees it.
     Tcp {
         to: SocketAddr,
     },
@@ -32,9 +32,9 @@ impl Socket {
     }
 }
 
-/// The process that `client` belongs to, an address inside the network namespace of `inside`. None
-/// if it is gone, or the kernel does not tell.
-pub(super) fn who(inside: Pid, socket: Socket, client: SocketAddr) -> Option<PeerProcess> {
+/// The process that has the socket with the address `client` in the network namespace of the process
+/// `inside`. `None` if it has exited, or /proc does not show it.
+pub(super) fn find_peer(inside: Pid, socket: Socket, client: SocketAddr) -> Option<PeerProcess> {
     let network = fs::read_link(format!("/proc/{}/ns/net", inside.as_raw_nonzero())).ok()?;
     let inode = inode(inside, socket, client)?;
     let link = format!("socket:[{inode}]");
@@ -51,28 +51,28 @@ pub(super) fn who(inside: Pid, socket: Socket, client: SocketAddr) -> Option<Pee
     })
 }
 
-/// The socket's number, from the kernel's table of connections.
+/// The socket's inode, from the kernel's table of sockets.
 fn inode(inside: Pid, socket: Socket, client: SocketAddr) -> Option<u64> {
     socket.tables().iter().find_map(|table| {
         let table = fs::read_to_string(format!("/proc/{}/net/{table}", inside.as_raw_nonzero())).ok()?;
         table.lines().skip(1).find_map(|line| {
             let mut fields = line.split_whitespace();
             let (local, remote) = (endpoint(fields.nth(1)?)?, endpoint(fields.next()?)?);
-            // After remote: state, queues, timer, retransmits, uid, timeout, inode.
+            // After the remote address: state, queues, timer, retransmits, uid, timeout, inode.
             let inode: u64 = fields.nth(6)?.parse().ok()?;
-            let is_clients = match socket {
-                // One port may serve connections to several addresses.
-                Socket::Tcp { to } => (local, remote) == (plain(client), plain(to)),
-                // Its address may be left open.
+            let is_client = match socket {
+                // One port may have connections to several addresses.
+                Socket::Tcp { to } => (local, remote) == (canonical(client), canonical(to)),
+                // A UDP socket may be bound to the wildcard address.
                 Socket::Udp => local.port() == client.port(),
             };
-            (is_clients && inode != 0).then_some(inode)
+            (is_client && inode != 0).then_some(inode)
         })
     })
 }
 
-/// An address and port, as the kernel's tables have them: the address in words of 32 bits, each as
-/// this machine would read it as a number.
+/// Parses an address and port of the kernel's tables: the address as words of 32 bits, each in the
+/// machine's byte order.
 fn endpoint(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let word = |at| Some(u32::from_str_radix(address.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
@@ -81,11 +81,11 @@ fn endpoint(text: &str) -> Option<SocketAddr> {
         32 => <[u8; 16]>::try_from([word(0)?, word(8)?, word(16)?, word(24)?].concat()).ok()?.into(),
         _ => return None,
     };
-    Some(plain(SocketAddr::new(address, u16::from_str_radix(port, 16).ok()?)))
+    Some(canonical(SocketAddr::new(address, u16::from_str_radix(port, 16).ok()?)))
 }
 
-/// An IPv4 address as such: a socket for both families has it as one of IPv6.
-fn plain(address: SocketAddr) -> SocketAddr {
+/// An IPv4-mapped IPv6 address, as dual-stack sockets have it, becomes an IPv4 address.
+fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
@@ -100,23 +100,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_is_this_process() {
+    fn finds_this_process_by_its_connection() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (_server, _) = listener.accept().unwrap();
         let me = Pid::from_raw(std::process::id().cast_signed()).unwrap();
         let socket = Socket::Tcp { to: listener.local_addr().unwrap() };
-        let peer = who(me, socket, client.local_addr().unwrap()).unwrap();
+        let peer = find_peer(me, socket, client.local_addr().unwrap()).unwrap();
         assert_eq!(peer.pid, std::process::id());
         assert!(!peer.command.is_empty());
         let address = client.local_addr().unwrap();
         drop(client);
-        assert!(who(me, socket, address).is_none());
+        assert!(find_peer(me, socket, address).is_none());
     }
 
     #[test]
     #[cfg(target_endian = "little")]
-    fn addresses_are_read_as_the_kernel_writes_them() {
+    fn parses_addresses_in_the_format_of_the_kernel() {
         for (text, address) in [
             ("0100007F:01BB", "127.0.0.1:443"),
             ("0000000000000000FFFF00000100007F:0050", "127.0.0.1:80"),

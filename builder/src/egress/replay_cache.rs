@@ -1,4 +1,5 @@
-//! What is remembered: each request is asked outside once, whoever asks it again and when.
+//! Serves each request from the recording, the body store or upstream. Each request is fetched once
+//! per build, however many clients send it, at the same time or later.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -7,63 +8,66 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
-use super::blocked::{Failure, Reason};
+use super::blocked::{BlockReason, FailedRequest};
 use super::body_store::BodyStore;
-use super::recording::{Answer, MAX_EXCHANGES, Recording, Request};
-use super::stub_response;
-use super::upstream::{Client, NoResponse, UpstreamRequest};
-use super::{Mode, RecordingChange};
+use super::recording::{MAX_EXCHANGES, RecordedRequest, RecordedResponse, Recording};
+use super::stub_response::{stub_body, stub_response};
+use super::update::{Mode, RecordingChange};
+use super::upstream::{Client, UpstreamError, UpstreamRequest};
 use crate::error_chain::error_chain;
 use crate::net::PublicUrl;
 use crate::progress::Progress;
 use crate::secret::Redactor;
 
-/// Requests that are under way outside at once.
+/// Maximum number of upstream requests in progress.
 const MAX_PARALLEL_FETCHES: usize = 64;
-/// Redirects that are followed to see where one leads; clients follow no more.
+/// Maximum length of a chain of redirects that is followed to find out whether the store has its
+/// target. Clients follow no more.
 const MAX_REDIRECTS: usize = 50;
+/// Maximum length of a failure's reason, which may contain a server's text.
+const MAX_REASON_CHARS: usize = 1000;
 
-/// Why a request got no answer.
+/// Why a request has no response.
 #[derive(Clone, Debug)]
-pub(super) enum FetchError {
-    /// It is not allowed to.
-    Refused(Reason),
-    /// There was none to be had.
+pub(super) enum ReplayError {
+    /// It is blocked.
+    Blocked(BlockReason),
+    /// The upstream request or the body store failed.
     Failed(String),
 }
 
 /// One request of this build.
 #[derive(Default)]
 struct Slot {
-    answer: OnceCell<Answer>,
-    /// Taken by whoever asks outside for what is recorded.
-    outside: tokio::sync::Mutex<UpstreamState>,
+    response: OnceCell<RecordedResponse>,
+    /// Locked while a recorded response is fetched again.
+    refetch: tokio::sync::Mutex<Refetch>,
 }
 
-/// What came of asking for a recorded answer.
+/// The result of fetching a recorded response again.
 #[derive(Default)]
-struct UpstreamState {
-    /// It was sent again: its body is here, and the signature of where it leads.
-    has_answered: bool,
-    /// Why it is not to be had, if that will not pass: clients ask again after a failure.
-    moved: Option<FetchError>,
+struct Refetch {
+    /// It succeeded: the store has the body, and the client has the signature of a redirect's target.
+    is_done: bool,
+    /// A failure that no later request can repair; clients retry after a failure.
+    permanent_error: Option<ReplayError>,
 }
 
-/// Answers requests from a record, from outside, or from what it was told a moment ago.
-pub(super) struct Memory {
+/// The responses of one build.
+pub(super) struct ReplayCache {
     mode: Mode,
     client: Client,
     bodies: BodyStore,
     redactor: Redactor,
     progress: Progress,
-    slots: Mutex<BTreeMap<Request, Arc<Slot>>>,
-    failures: Mutex<BTreeMap<Request, Failure>>,
-    fetches: Semaphore,
-    tries_again: AtomicU64,
+    slots: Mutex<BTreeMap<RecordedRequest, Arc<Slot>>>,
+    failed: Mutex<BTreeMap<RecordedRequest, FailedRequest>>,
+    fetch_permits: Semaphore,
+    retries: AtomicU64,
     bytes_fetched: AtomicU64,
 }
 
-impl Memory {
+impl ReplayCache {
     pub fn new(
         mode: Mode,
         client: Client,
@@ -78,241 +82,254 @@ impl Memory {
             redactor,
             progress,
             slots: Mutex::default(),
-            failures: Mutex::default(),
-            fetches: Semaphore::new(MAX_PARALLEL_FETCHES),
-            tries_again: AtomicU64::default(),
+            failed: Mutex::default(),
+            fetch_permits: Semaphore::new(MAX_PARALLEL_FETCHES),
+            retries: AtomicU64::default(),
             bytes_fetched: AtomicU64::default(),
         }
     }
 
-    /// The answer to `question`, which takes `room`, and its body, verified. Goes on when the caller
-    /// does not: a client that gives up and asks again finds the answer, not a new start.
-    pub async fn answer(
+    /// The response to `request`, and its body, verified. `memory` is released at the end. Continues
+    /// when the caller is dropped: a client that gives up and sends the request again gets the
+    /// response of this fetch, and does not start another.
+    pub async fn respond(
         self: &Arc<Self>,
-        question: UpstreamRequest,
-        room: Option<OwnedSemaphorePermit>,
-    ) -> Result<(Answer, File), FetchError> {
-        let memory = Arc::clone(self);
+        request: UpstreamRequest,
+        memory: Option<OwnedSemaphorePermit>,
+    ) -> Result<(RecordedResponse, File), ReplayError> {
+        let cache = Arc::clone(self);
         let task = tokio::spawn(async move {
-            let _room = room;
-            let answer = memory.recall(&question).await?;
-            let body = memory.body(&question, &answer).await?;
-            Ok((answer, body))
+            let _memory = memory;
+            let response = cache.response(&request).await?;
+            let body = cache.body(&request, &response).await?;
+            Ok((response, body))
         });
-        task.await.unwrap_or_else(|_| Err(FetchError::Failed("the door's own task failed".to_owned())))
+        task.await.unwrap_or_else(|_| Err(task_panicked()))
     }
 
-    async fn recall(&self, question: &UpstreamRequest) -> Result<Answer, FetchError> {
-        let request = &question.request;
-        if let Some(answer) = self.remembered(request) {
-            let slot = self.slot(request)?;
-            slot.answer.set(answer.clone()).ok();
-            self.refresh(&slot, question, &answer).await;
-            return Ok(answer);
+    async fn response(&self, request: &UpstreamRequest) -> Result<RecordedResponse, ReplayError> {
+        let key = &request.request;
+        if let Some(response) = self.recorded(key) {
+            let slot = self.slot(key)?;
+            slot.response.set(response.clone()).ok();
+            self.refresh_redirect(&slot, request, &response).await;
+            return Ok(response);
         }
         if matches!(self.mode, Mode::Replay(_)) || self.client.upstream.offline {
-            return Err(FetchError::Refused(Reason::NotInRecord));
+            return Err(ReplayError::Blocked(BlockReason::NotRecorded));
         }
-        let slot = self.slot(request)?;
-        if self.client.upstream.refused_hosts.contains(request.url.host()) {
-            return Ok(slot.answer.get_or_init(async || stub_response::answer()).await.clone());
+        let slot = self.slot(key)?;
+        if self.client.upstream.refused_hosts.contains(key.url.host()) {
+            return Ok(slot.response.get_or_init(async || stub_response()).await.clone());
         }
         let fetch = async || {
-            let fetched = self.fetch(question, None).await;
-            // Before another client's turn, which may take the failure back.
-            fetched.map_err(|error| self.denied(question, error, false))
+            let fetched = self.fetch(request, None).await;
+            // Within the cell: the next client that fetches may remove the failure again.
+            fetched.map_err(|error| self.add_failed(request, error, false))
         };
-        slot.answer.get_or_try_init(fetch).await.cloned()
+        slot.response.get_or_try_init(fetch).await.cloned()
     }
 
-    /// What the record that was given says, unless it is to be asked anew.
-    fn remembered(&self, request: &Request) -> Option<Answer> {
-        self.past(&request.url)?.get(request).cloned()
+    /// The recorded response, unless it must be refreshed.
+    fn recorded(&self, request: &RecordedRequest) -> Option<RecordedResponse> {
+        self.recording_for(&request.url)?.get(request).cloned()
     }
 
-    /// The record that was given, if what it says of `url` counts.
-    fn past(&self, url: &PublicUrl) -> Option<&Recording> {
+    /// The recording of an earlier build, if it is used for `url`.
+    fn recording_for(&self, url: &PublicUrl) -> Option<&Recording> {
         match &self.mode {
-            Mode::Replay(record) => Some(record),
+            Mode::Replay(recording) => Some(recording),
             Mode::Record { previous, update } => previous.as_ref().filter(|_| !update.includes(url)),
         }
     }
 
-    /// Asks a recorded redirect again if what it leads to must be fetched: its signature is not in
-    /// the record. Where that fails, the target shows whether it can be had without.
-    async fn refresh(&self, slot: &Slot, question: &UpstreamRequest, answer: &Answer) {
-        if self.client.upstream.offline || !self.leads_outside(question, answer).await {
+    /// Fetches a recorded redirect again if its target must be fetched: the signature of a presigned
+    /// URL is not in the recording. If that fails, the target is requested without a signature.
+    async fn refresh_redirect(&self, slot: &Slot, request: &UpstreamRequest, response: &RecordedResponse) {
+        if self.client.upstream.offline || !self.has_missing_target(request, response).await {
             return;
         }
-        // One that is not here is fetched itself in any case.
-        if let Ok(Some(_)) = self.open(answer).await {
-            let mut outside = slot.outside.lock().await;
-            if !outside.has_answered {
-                outside.has_answered = self.fetch(question, Some(answer)).await.is_ok();
+        // A redirect whose own body is missing is fetched in any case.
+        if let Ok(Some(_)) = self.open(response).await {
+            let mut refetch = slot.refetch.lock().await;
+            if !refetch.is_done {
+                refetch.is_done = self.fetch(request, Some(response)).await.is_ok();
             }
         }
     }
 
-    /// Whether this redirect, or one that it leads to, leads to what is not here, or is damaged.
-    async fn leads_outside(&self, question: &UpstreamRequest, answer: &Answer) -> bool {
-        let mut next: Vec<_> = answer.redirects_to(&question.request.url).into_iter().collect();
+    /// Whether a redirect leads, directly or through others, to a body that the store lacks.
+    async fn has_missing_target(&self, request: &UpstreamRequest, response: &RecordedResponse) -> bool {
+        let mut next: Vec<_> = response.redirect_target(&request.request.url).into_iter().collect();
         let mut seen = BTreeSet::new();
         while let Some(url) = next.pop().filter(|_| seen.len() < MAX_REDIRECTS) {
-            let known: Vec<_> = self.past(&url).into_iter().flat_map(|past| past.answers_of(&url)).collect();
-            if known.is_empty() && matches!(self.mode, Mode::Record { .. }) {
+            let recording = self.recording_for(&url);
+            let recorded: Vec<_> =
+                recording.into_iter().flat_map(|recording| recording.responses_of(&url)).collect();
+            if recorded.is_empty() && matches!(self.mode, Mode::Record { .. }) {
                 return true;
             }
-            for answer in known {
-                if !matches!(self.open(answer).await, Ok(Some(_))) {
+            for response in recorded {
+                if !matches!(self.open(response).await, Ok(Some(_))) {
                     return true;
                 }
-                next.extend(answer.redirects_to(&url).filter(|url| !seen.contains(url)));
+                next.extend(response.redirect_target(&url).filter(|url| !seen.contains(url)));
             }
             seen.insert(url);
         }
         false
     }
 
-    fn slot(&self, request: &Request) -> Result<Arc<Slot>, FetchError> {
+    fn slot(&self, request: &RecordedRequest) -> Result<Arc<Slot>, ReplayError> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = slots.get(request) {
             return Ok(Arc::clone(slot));
         }
         if slots.len() >= MAX_EXCHANGES {
-            let reason = format!("a build asks for at most {MAX_EXCHANGES} addresses");
-            return Err(FetchError::Refused(Reason::Malformed { reason }));
+            let reason = format!("a build may send at most {MAX_EXCHANGES} different requests");
+            return Err(ReplayError::Blocked(BlockReason::Malformed { reason }));
         }
         let slot = Arc::<Slot>::default();
         slots.insert(request.clone(), Arc::clone(&slot));
         Ok(slot)
     }
 
-    /// From outside; with an answer that was `recorded`, its body and no other.
+    /// Fetches a response from upstream. With a `recorded` one, only an equal response succeeds.
     async fn fetch(
         &self,
-        question: &UpstreamRequest,
-        recorded: Option<&Answer>,
-    ) -> Result<Answer, NoResponse> {
-        let _turn = self.fetches.acquire().await;
-        let again = |reason: String| {
-            self.tries_again.fetch_add(1, Ordering::Relaxed);
-            let message = format!("failed to fetch {}: {reason}", question.request.url);
+        request: &UpstreamRequest,
+        recorded: Option<&RecordedResponse>,
+    ) -> Result<RecordedResponse, UpstreamError> {
+        let _permit = self.fetch_permits.acquire().await;
+        let on_retry = |reason: String| {
+            self.retries.fetch_add(1, Ordering::Relaxed);
+            let message = format!("failed to fetch {}: {reason}", request.request.url);
             self.progress.warn(self.redactor.redact(&message));
         };
-        let answer = self.client.fetch(question, recorded, &self.bodies, &again).await?;
-        if answer.headers.values().any(|value| self.redactor.redact(value) != *value) {
-            return Err(NoResponse::Failed("its answer has a secret of yours in its headers".to_owned()));
+        let response = self.client.fetch(request, recorded, &self.bodies, &on_retry).await?;
+        if response.headers.values().any(|value| self.redactor.redact(value) != *value) {
+            let reason = "a header of the response contains one of your secrets";
+            return Err(UpstreamError::Failed(reason.to_owned()));
         }
-        self.failures_now().remove(&question.request);
-        self.bytes_fetched.fetch_add(answer.size, Ordering::Relaxed);
-        Ok(answer)
+        self.failed().remove(&request.request);
+        self.bytes_fetched.fetch_add(response.size, Ordering::Relaxed);
+        Ok(response)
     }
 
-    /// Keeps in mind what could not be fetched.
-    fn denied(&self, question: &UpstreamRequest, error: NoResponse, is_recorded: bool) -> FetchError {
-        let request = &question.request;
+    /// Adds a request to the failed ones, unless it is blocked.
+    fn add_failed(&self, request: &UpstreamRequest, error: UpstreamError, is_recorded: bool) -> ReplayError {
+        let key = &request.request;
         let reason = match error {
-            NoResponse::Private(address) => return FetchError::Refused(Reason::Private { address }),
-            NoResponse::Store(error) => error_chain(&error),
-            NoResponse::Failed(reason) | NoResponse::Moved(reason) => reason,
+            UpstreamError::PrivateAddress(address) => {
+                return ReplayError::Blocked(BlockReason::PrivateAddress { address });
+            }
+            UpstreamError::Store(error) => error_chain(&error),
+            UpstreamError::Failed(reason) | UpstreamError::Changed(reason) => reason,
         };
-        let reason = self.shown(&reason);
-        let failure = Failure {
-            method: request.method.to_string(),
-            url: self.redactor.redact(request.url.as_str()),
+        let reason = self.sanitize(&reason);
+        let failed = FailedRequest {
+            method: key.method.to_string(),
+            url: self.redactor.redact(key.url.as_str()),
             reason: reason.clone(),
             is_recorded,
         };
-        self.failures_now().insert(request.clone(), failure);
-        FetchError::Failed(reason)
+        self.failed().insert(key.clone(), failed);
+        ReplayError::Failed(reason)
     }
 
-    /// The body of a recorded answer: from the store, else from outside if it is still the same.
-    async fn body(&self, question: &UpstreamRequest, answer: &Answer) -> Result<File, FetchError> {
-        if let Some(file) = self.open(answer).await? {
+    /// The body of a response: from the store, or from upstream if it is still the same.
+    async fn body(
+        &self,
+        request: &UpstreamRequest,
+        response: &RecordedResponse,
+    ) -> Result<File, ReplayError> {
+        if let Some(file) = self.open(response).await? {
             return Ok(file);
         }
         if self.client.upstream.offline {
-            return Err(FetchError::Refused(Reason::NoBody { body: answer.body }));
+            return Err(ReplayError::Blocked(BlockReason::BodyMissing { body: response.body }));
         }
-        let slot = self.slot(&question.request)?;
-        let mut outside = slot.outside.lock().await;
-        if let Some(denied) = &outside.moved {
-            return Err(denied.clone());
+        let slot = self.slot(&request.request)?;
+        let mut refetch = slot.refetch.lock().await;
+        if let Some(error) = &refetch.permanent_error {
+            return Err(error.clone());
         }
-        // Another client may have asked for it meanwhile.
-        if let Some(file) = self.open(answer).await? {
+        // Another client's request may have fetched it meanwhile.
+        if let Some(file) = self.open(response).await? {
             return Ok(file);
         }
-        if let Err(error) = self.fetch(question, Some(answer)).await {
-            let is_moved = matches!(error, NoResponse::Moved(_));
-            let denied = self.denied(question, error, true);
-            outside.moved = is_moved.then(|| denied.clone());
-            return Err(denied);
+        if let Err(error) = self.fetch(request, Some(response)).await {
+            let is_changed = matches!(error, UpstreamError::Changed(_));
+            let error = self.add_failed(request, error, true);
+            refetch.permanent_error = is_changed.then(|| error.clone());
+            return Err(error);
         }
-        outside.has_answered = true;
-        let gone = || FetchError::Failed(format!("the store lost the body {}", answer.body));
-        self.open(answer).await?.ok_or_else(gone)
+        refetch.is_done = true;
+        let lost = || ReplayError::Failed(format!("the body store lost the body {}", response.body));
+        self.open(response).await?.ok_or_else(lost)
     }
 
-    async fn open(&self, answer: &Answer) -> Result<Option<File>, FetchError> {
-        let (bodies, digest, size) = (self.bodies.clone(), answer.body, answer.size);
-        let opened = tokio::task::spawn_blocking(move || {
-            match (bodies.open(&digest)?, stub_response::body(&digest)) {
-                (None, Some(text)) => bodies.put(text).and_then(|_| bodies.open(&digest)),
-                (file, _) => Ok(file),
-            }
+    async fn open(&self, response: &RecordedResponse) -> Result<Option<File>, ReplayError> {
+        let (bodies, digest, size) = (self.bodies.clone(), response.body, response.size);
+        let opened = tokio::task::spawn_blocking(move || match (bodies.open(&digest)?, stub_body(&digest)) {
+            (None, Some(text)) => bodies.put(text).and_then(|_| bodies.open(&digest)),
+            (file, _) => Ok(file),
         });
         let file = match opened.await {
             Ok(Ok(file)) => file,
-            Ok(Err(error)) => return Err(FetchError::Failed(error_chain(&error))),
-            Err(_) => return Err(FetchError::Failed("the door's own task failed".to_owned())),
+            Ok(Err(error)) => return Err(ReplayError::Failed(error_chain(&error))),
+            Err(_) => return Err(task_panicked()),
         };
-        // Ranges are cut by the size that the record says.
+        // Ranges are served by the recorded size.
         match file.as_ref().map(File::metadata).transpose() {
-            Ok(Some(found)) if found.len() != size => Err(FetchError::Failed(format!(
-                "the record says {size} bytes, but the body {digest} has {}",
+            Ok(Some(found)) if found.len() != size => Err(ReplayError::Failed(format!(
+                "the recorded size is {size} bytes, but the body {digest} has {}",
                 found.len()
             ))),
             _ => Ok(file),
         }
     }
 
-    /// What was asked and answered, and what an earlier record, if there was one, had in its place.
-    pub fn recorded(&self) -> (Recording, Vec<RecordingChange>) {
+    /// The recording of this build, and its differences from the previous one, if there is one. When
+    /// replaying, the recording that is replayed.
+    pub fn recording(&self) -> (Recording, Vec<RecordingChange>) {
         let previous = match &self.mode {
-            Mode::Replay(record) => return (record.clone(), Vec::new()),
+            Mode::Replay(recording) => return (recording.clone(), Vec::new()),
             Mode::Record { previous, .. } => previous,
         };
-        let mut record = Recording::default();
+        let mut recording = Recording::default();
         for (request, slot) in self.slots.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            if let Some(answer) = slot.answer.get() {
-                record.insert(request.clone(), answer.clone());
+            if let Some(response) = slot.response.get() {
+                recording.insert(request.clone(), response.clone());
             }
         }
-        let changes = previous.as_ref().map(|previous| RecordingChange::between(previous, &record));
-        (record, changes.unwrap_or_default())
+        let changes = previous.as_ref().map(|previous| RecordingChange::between(previous, &recording));
+        (recording, changes.unwrap_or_default())
     }
 
-    /// What failed for good so far.
-    pub fn failures(&self) -> Vec<Failure> {
-        self.failures_now().values().cloned().collect()
+    /// The requests that failed so far, and did not succeed later.
+    pub fn failed_requests(&self) -> Vec<FailedRequest> {
+        self.failed().values().cloned().collect()
     }
 
-    fn failures_now(&self) -> MutexGuard<'_, BTreeMap<Request, Failure>> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    fn failed(&self) -> MutexGuard<'_, BTreeMap<RecordedRequest, FailedRequest>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a server or the network said, for people.
-    fn shown(&self, text: &str) -> String {
-        self.redactor.redact(text).chars().filter(|c| !c.is_control()).take(1000).collect()
+    /// A text from a server or the network, for a message.
+    fn sanitize(&self, text: &str) -> String {
+        self.redactor.redact(text).chars().filter(|c| !c.is_control()).take(MAX_REASON_CHARS).collect()
     }
 
-    pub fn tries_again(&self) -> u64 {
-        self.tries_again.load(Ordering::Relaxed)
+    pub fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
     }
 
     pub fn bytes_fetched(&self) -> u64 {
         self.bytes_fetched.load(Ordering::Relaxed)
     }
+}
+
+fn task_panicked() -> ReplayError {
+    ReplayError::Failed("a task of the egress proxy panicked".to_owned())
 }

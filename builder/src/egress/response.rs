@@ -1,4 +1,4 @@
-//! From a recorded answer to what a client inside gets: ranges, conditions and all.
+//! Turns a recorded response into the HTTP response that a client gets, with ranges and conditions.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -9,21 +9,21 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 
-use super::recording::Answer;
+use super::recording::RecordedResponse;
 
-/// Bytes that are read from a body at once.
-const PIECE: u64 = 128 * 1024;
+/// Bytes that are read from a body at a time.
+const READ_BYTES: u64 = 128 * 1024;
 
-/// What a client gets to read.
-pub(super) enum Content {
-    /// Text of the door's own.
+/// The body of a response to a client.
+pub(super) enum ResponseBody {
+    /// A text of the egress proxy.
     Text(Option<Bytes>),
-    /// A part of a verified body.
-    Part { body: File, left: u64 },
+    /// A part of a verified body: the next `remaining` bytes.
+    Part { body: File, remaining: u64 },
 }
 
-impl Content {
-    /// Nothing.
+impl ResponseBody {
+    /// No bytes.
     pub fn empty() -> Self {
         Self::Text(None)
     }
@@ -35,24 +35,24 @@ impl Content {
 
     fn part(mut body: File, start: u64, length: u64) -> io::Result<Self> {
         body.seek(SeekFrom::Start(start))?;
-        Ok(Self::Part { body, left: length })
+        Ok(Self::Part { body, remaining: length })
     }
 }
 
-impl Body for Content {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = io::Error;
 
-    // The file was read a moment ago to be verified: this read comes out of memory.
+    // Blocking reads: the file was just read for verification and is in the page cache.
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         Poll::Ready(match self.get_mut() {
             Self::Text(text) => text.take().map(|text| Ok(Frame::data(text))),
-            Self::Part { left: 0, .. } => None,
-            Self::Part { body, left } => {
-                let mut piece = vec![0; (*left).min(PIECE) as usize];
-                Some(body.read_exact(&mut piece).map(|()| {
-                    *left -= piece.len() as u64;
-                    Frame::data(piece.into())
+            Self::Part { remaining: 0, .. } => None,
+            Self::Part { body, remaining } => {
+                let mut chunk = vec![0; (*remaining).min(READ_BYTES) as usize];
+                Some(body.read_exact(&mut chunk).map(|()| {
+                    *remaining -= chunk.len() as u64;
+                    Frame::data(chunk.into())
                 }))
             }
         })
@@ -65,12 +65,12 @@ impl Body for Content {
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(match self {
             Self::Text(text) => text.as_ref().map_or(0, |text| text.len() as u64),
-            Self::Part { left, .. } => *left,
+            Self::Part { remaining, .. } => *remaining,
         })
     }
 }
 
-/// How a client asks for less than the whole.
+/// The conditions and the range of a request.
 pub(super) struct Conditions {
     is_head: bool,
     if_none_match: Option<HeaderValue>,
@@ -90,86 +90,86 @@ impl Conditions {
         }
     }
 
-    /// The response: `answer` with `body`, or the part of it that was asked for.
-    pub fn apply(&self, answer: &Answer, body: File) -> io::Result<Response<Content>> {
-        let mut response = Response::new(Content::empty());
-        *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
-        for (name, value) in &answer.headers {
-            // A record may have been edited: what is no header is left out.
+    /// The HTTP response: all of `recorded` with `body`, or the requested part.
+    pub fn apply(&self, recorded: &RecordedResponse, body: File) -> io::Result<Response<ResponseBody>> {
+        let mut response = Response::new(ResponseBody::empty());
+        *response.status_mut() = StatusCode::from_u16(recorded.status).unwrap_or(StatusCode::BAD_GATEWAY);
+        for (name, value) in &recorded.headers {
+            // A recording may have been edited: invalid headers are left out.
             if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
                 response.headers_mut().insert(name, value);
             }
         }
-        let is_bodiless = matches!(answer.status, 204 | 304);
+        let is_bodiless = matches!(recorded.status, 204 | 304);
         if is_bodiless {
             return Ok(response);
         }
-        let (mut start, mut length) = (0, answer.size);
-        if answer.status == 200 {
-            let tag = format!("\"{}\"", answer.body);
+        let (mut start, mut length) = (0, recorded.size);
+        if recorded.status == 200 {
+            let tag = format!("\"{}\"", recorded.body);
             set(&mut response, header::ETAG, &tag);
             set(&mut response, header::ACCEPT_RANGES, "bytes");
-            if self.if_none_match.as_ref().is_some_and(|tags| names(tags, &tag)) {
+            if self.if_none_match.as_ref().is_some_and(|tags| matches_tag(tags, &tag)) {
                 *response.status_mut() = StatusCode::NOT_MODIFIED;
                 return Ok(response);
             }
-            match self.range(&tag, answer.size) {
-                Range::Whole => {}
+            match self.range(&tag, recorded.size) {
+                Range::All => {}
                 Range::Part { first, last } => {
                     (start, length) = (first, last - first + 1);
                     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-                    let range = format!("bytes {first}-{last}/{}", answer.size);
+                    let range = format!("bytes {first}-{last}/{}", recorded.size);
                     set(&mut response, header::CONTENT_RANGE, &range);
                 }
-                Range::Beyond => {
+                Range::Unsatisfiable => {
                     *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
-                    set(&mut response, header::CONTENT_RANGE, &format!("bytes */{}", answer.size));
+                    set(&mut response, header::CONTENT_RANGE, &format!("bytes */{}", recorded.size));
                     length = 0;
                 }
             }
         }
         set(&mut response, header::CONTENT_LENGTH, &length.to_string());
         if !self.is_head {
-            *response.body_mut() = Content::part(body, start, length)?;
+            *response.body_mut() = ResponseBody::part(body, start, length)?;
         }
         Ok(response)
     }
 
-    /// One range is answered; several at once get the whole, as a server may do.
+    /// A single range. For several at once the complete body is sent, as RFC 9110 permits.
     fn range(&self, tag: &str, size: u64) -> Range {
-        if self.if_range.as_ref().is_some_and(|asked| asked != tag) {
-            return Range::Whole;
+        if self.if_range.as_ref().is_some_and(|expected| expected != tag) {
+            return Range::All;
         }
         let Some((first, last)) =
             self.range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.split_once('-'))
         else {
-            return Range::Whole;
+            return Range::All;
         };
         match (first.trim().parse::<u64>(), last.trim().parse::<u64>()) {
-            (Ok(first), _) if first >= size => Range::Beyond,
+            (Ok(first), _) if first >= size => Range::Unsatisfiable,
             (Ok(first), Ok(last)) if last >= first => Range::Part { first, last: last.min(size - 1) },
             (Ok(first), Err(_)) if last.trim().is_empty() => Range::Part { first, last: size - 1 },
             (Err(_), Ok(suffix)) if first.trim().is_empty() => match suffix.min(size) {
-                0 => Range::Beyond,
+                0 => Range::Unsatisfiable,
                 length => Range::Part { first: size - length, last: size - 1 },
             },
-            _ => Range::Whole,
+            _ => Range::All,
         }
     }
 }
 
 enum Range {
-    Whole,
+    All,
     Part { first: u64, last: u64 },
-    Beyond,
+    Unsatisfiable,
 }
 
-fn names(tags: &HeaderValue, tag: &str) -> bool {
+fn matches_tag(tags: &HeaderValue, tag: &str) -> bool {
     let tags = tags.to_str().unwrap_or_default();
     tags.split(',').any(|one| matches!(one.trim(), "*") || one.trim().trim_start_matches("W/") == tag)
 }
 
-fn set(response: &mut Response<Content>, name: HeaderName, value: &str) {
+fn set(response: &mut Response<ResponseBody>, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::try_from(value) {
         response.headers_mut().insert(name, value);
     }

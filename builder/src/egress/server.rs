@@ -1,5 +1,4 @@
-//! The side of the door that steps see: a proxy for http, and for https with certificates of its
-//! own.
+//! The HTTP proxy that steps connect to. It terminates TLS with certificates of the build's CA.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -20,40 +19,39 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::Shared;
-use super::blocked::Reason;
+use super::blocked::BlockReason;
 use super::peer_process::Socket;
-use super::replay_cache::FetchError;
+use super::replay_cache::ReplayError;
 use super::request;
-use super::response::{Conditions, Content};
-use crate::net::{BadUrl, PublicUrl};
+use super::response::{Conditions, ResponseBody};
+use super::state::{PAUSE_AFTER_ERROR, ProxyState, async_listener};
+use crate::net::{InvalidUrl, PublicUrl};
 
-/// Connections of one step at once; further ones wait.
+/// Maximum number of connections of one step; further ones wait.
 const MAX_CONNECTIONS: usize = 512;
-/// Requests at once in one HTTP/2 connection.
+/// Maximum number of concurrent requests in one HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
-/// Bytes of the largest head of a request.
+/// Maximum size of the head of a request.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// A client that does not finish the head of a request for so long is gone.
-const HEAD_TIME: Duration = Duration::from_secs(60);
-/// Before a socket that failed is tried again.
-pub(super) const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
-/// The first byte of a TLS connection: a handshake's record.
+/// Maximum time to receive the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// The first byte of a TLS connection: the content type `handshake`.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// Where a request came from.
+/// A connection of a client.
 #[derive(Clone)]
 struct Client {
-    shared: Arc<Shared>,
+    state: Arc<ProxyState>,
+    /// A process of the step.
     inside: Pid,
     address: SocketAddr,
-    /// What it connected to.
+    /// The local address of the connection.
     proxy: SocketAddr,
 }
 
-/// Answers at `listener` until dropped, and with it all its connections.
-pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, inside: Pid) {
-    let Ok(listener) = asynchronous(listener) else { return };
+/// Serves connections to `listener`. When this future is dropped, all its connections end.
+pub(super) async fn serve(state: Arc<ProxyState>, listener: TcpListener, inside: Pid) {
+    let Ok(listener) = async_listener(listener) else { return };
     let Ok(proxy) = listener.local_addr() else { return };
     let limit = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
@@ -62,28 +60,22 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, inside: Pi
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, address)) => {
-                let client = Client { shared: Arc::clone(&shared), inside, address, proxy };
+                let client = Client { state: Arc::clone(&state), inside, address, proxy };
                 let _ = stream.set_nodelay(true);
                 connections.spawn(async move {
-                    client.speak(stream).await;
+                    client.handle(stream).await;
                     drop(permit);
                 });
             }
-            // Out of file descriptors, most likely: others will be closed.
+            // Most likely out of file descriptors: others will be closed.
             Err(_) => tokio::time::sleep(PAUSE_AFTER_ERROR).await,
         }
     }
 }
 
-/// For use in this runtime.
-pub(super) fn asynchronous(listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
-    listener.set_nonblocking(true)?;
-    tokio::net::TcpListener::from_std(listener)
-}
-
 impl Client {
-    /// The proxy's own protocol, to the end of the connection, tunnels included.
-    async fn speak(self, stream: tokio::net::TcpStream) {
+    /// Handles the requests of a connection until it ends, including its tunnel.
+    async fn handle(self, stream: tokio::net::TcpStream) {
         let (tunnel, tunnelled) = tokio::sync::oneshot::channel();
         let tunnel = Arc::new(std::sync::Mutex::new(Some(tunnel)));
         let service = service_fn(|request: Request<Incoming>| {
@@ -97,10 +89,10 @@ impl Client {
             }
         });
         let mut http = hyper::server::conn::http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(MAX_HEAD_BYTES);
+        http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
         http.auto_date_header(false).half_close(true);
         let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        // A client that goes away is no failure of ours.
+        // It fails if the client closes the connection, which needs no report.
         let _ = connection.await;
         drop(tunnel);
         if let Ok((upgrade, host)) = tunnelled.await
@@ -110,43 +102,43 @@ impl Client {
         }
     }
 
-    fn connect(&self, mut request: Request<Incoming>, tunnel: &Tunnel) -> Response<Content> {
+    fn connect(&self, mut request: Request<Incoming>, tunnel: &Tunnel) -> Response<ResponseBody> {
         let Some(host) = request.uri().authority().map(ToString::to_string) else {
-            return self.bad("CONNECT needs a host and a port");
+            return self.bad_request("CONNECT requires a host and a port");
         };
         let sender = tunnel.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        let Some(sender) = sender else { return self.bad("this connection is a tunnel already") };
-        // The receiver waits for the connection to end, and then reads this.
+        let Some(sender) = sender else { return self.bad_request("this connection already has a tunnel") };
+        // `handle` receives it after the connection has ended.
         let _ = sender.send((hyper::upgrade::on(&mut request), host));
-        Response::new(Content::empty())
+        Response::new(ResponseBody::empty())
     }
 
-    /// What a client says to the host it believes to have reached.
+    /// Serves the requests in a tunnel to `host`.
     async fn tunnel(self, upgraded: Upgraded, host: String) {
         let mut stream = TokioIo::new(upgraded);
         let Ok(first) = stream.read_u8().await else { return };
         let stream = Peeked { first: Some(first), inner: stream };
         if first != TLS_HANDSHAKE {
-            return self.host(stream, format!("http://{host}")).await;
+            return self.serve_origin(stream, format!("http://{host}")).await;
         }
         let name = host.rsplit_once(':').map_or(&*host, |(name, _)| name);
-        let Ok(config) = self.shared.authority.server(name) else { return };
+        let Ok(config) = self.state.authority.server(name) else { return };
         if let Ok(stream) = tokio_rustls::TlsAcceptor::from(config).accept(stream).await {
-            self.host(stream, format!("https://{host}")).await;
+            self.serve_origin(stream, format!("https://{host}")).await;
         }
     }
 
-    /// HTTP/1.1 or HTTP/2 with the host of `origin`.
-    async fn host(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static, origin: String) {
+    /// Serves HTTP/1.1 or HTTP/2 requests for `origin`.
+    async fn serve_origin(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static, origin: String) {
         let service = service_fn(|request: Request<Incoming>| {
             let client = self.clone();
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
             let url = format!("{origin}{path}");
-            async move { Ok::<_, io::Error>(client.answer(url, request).await) }
+            async move { Ok::<_, io::Error>(client.respond(url, request).await) }
         });
         let mut http = auto::Builder::new(TokioExecutor::new());
         let mut http1 = http.http1();
-        http1.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(MAX_HEAD_BYTES);
+        http1.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
         http1.auto_date_header(false).half_close(true);
         let mut http2 = http.http2();
         http2.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).auto_date_header(false);
@@ -154,79 +146,84 @@ impl Client {
         let _ = http.serve_connection(TokioIo::new(stream), service).await;
     }
 
-    async fn absolute(self, request: Request<Incoming>) -> Response<Content> {
+    async fn absolute(self, request: Request<Incoming>) -> Response<ResponseBody> {
         let uri: &Uri = request.uri();
         if uri.scheme().is_none() {
-            return self.bad("this is a proxy: it wants whole addresses, or CONNECT");
+            return self.bad_request("this is a proxy: it requires absolute URLs or CONNECT");
         }
         let url = uri.to_string();
-        self.answer(url, request).await
+        self.respond(url, request).await
     }
 
-    async fn answer(self, url: String, request: Request<Incoming>) -> Response<Content> {
+    async fn respond(self, url: String, request: Request<Incoming>) -> Response<ResponseBody> {
         let method = request.method().clone();
-        let mut response = match self.respond(&url, request).await {
+        let mut response = match self.try_respond(&url, request).await {
             Ok(response) => response,
-            Err(FetchError::Refused(reason)) => self.refuse(method.as_str(), &url, reason).await,
-            Err(FetchError::Failed(reason)) => {
+            Err(ReplayError::Blocked(reason)) => self.block(method.as_str(), &url, reason).await,
+            Err(ReplayError::Failed(reason)) => {
                 let shown = url.parse::<PublicUrl>().map_or(url, |url| url.to_string());
-                let told = format!("carafe failed to fetch {shown}: {reason}\n");
-                say(StatusCode::BAD_GATEWAY, self.shared.redactor.redact(&told))
+                let text = format!("carafe failed to fetch {shown}: {reason}\n");
+                text_response(StatusCode::BAD_GATEWAY, self.state.redactor.redact(&text))
             }
         };
         let headers = response.headers_mut();
-        headers.insert(header::DATE, self.shared.date.clone());
+        headers.insert(header::DATE, self.state.date.clone());
         response
     }
 
-    async fn respond(&self, url: &str, request: Request<Incoming>) -> Result<Response<Content>, FetchError> {
-        let shared = &self.shared;
-        let malformed = |reason: String| FetchError::Refused(Reason::Malformed { reason });
-        let url: PublicUrl = url.parse().map_err(|error: BadUrl| malformed(error.to_string()))?;
-        if shared.redactor.redact(url.as_str()) != url.as_str() {
-            return Err(malformed("a secret is part of its address".to_owned()));
+    async fn try_respond(
+        &self,
+        url: &str,
+        request: Request<Incoming>,
+    ) -> Result<Response<ResponseBody>, ReplayError> {
+        let state = &self.state;
+        let malformed = |reason: String| ReplayError::Blocked(BlockReason::Malformed { reason });
+        let url: PublicUrl = url.parse().map_err(|error: InvalidUrl| malformed(error.to_string()))?;
+        if state.redactor.redact(url.as_str()) != url.as_str() {
+            return Err(malformed("its URL contains a secret".to_owned()));
         }
-        let url = shared.published(&url);
+        let url = state.published(&url);
         let conditions = Conditions::of(request.method(), request.headers());
-        let room = shared.room.hold(request.body().size_hint()).await;
-        let question = request::read(url, request).await.map_err(FetchError::Refused)?;
-        let (answer, body) = shared.memory.answer(question, room).await?;
+        let memory = state.memory.reserve(request.body().size_hint()).await;
+        let request = request::read(url, request).await.map_err(ReplayError::Blocked)?;
+        let (recorded, body) = state.cache.respond(request, memory).await?;
         let response =
-            conditions.apply(&answer, body).map_err(|error| FetchError::Failed(error.to_string()))?;
-        shared.served(response.body().size_hint().exact().unwrap_or_default());
+            conditions.apply(&recorded, body).map_err(|error| ReplayError::Failed(error.to_string()))?;
+        state.add_served(response.body().size_hint().exact().unwrap_or_default());
         Ok(response)
     }
 
-    /// Refuses, and keeps in mind who it was, while that process is still there.
-    async fn refuse(&self, method: &str, url: &str, reason: Reason) -> Response<Content> {
-        let peer = self.shared.peer(self.inside, Socket::Tcp { to: self.proxy }, self.address).await;
+    /// Blocks a request and reports it. The response is sent after the process was looked up, so that
+    /// it still exists.
+    async fn block(&self, method: &str, url: &str, reason: BlockReason) -> Response<ResponseBody> {
+        let peer = self.state.peer(self.inside, Socket::Tcp { to: self.proxy }, self.address).await;
         let shown = match url.parse::<PublicUrl>() {
             Ok(url) => url.to_string(),
-            Err(_) => "an address that is none".to_owned(),
+            Err(_) => "an invalid URL".to_owned(),
         };
-        let refusal = self.shared.refuse(peer, method, shown, reason);
-        let status = StatusCode::from_u16(refusal.reason.status()).unwrap_or(StatusCode::FORBIDDEN);
-        say(status, refusal.told())
+        let blocked = self.state.block(peer, method, shown, reason);
+        let status = StatusCode::from_u16(blocked.reason.status()).unwrap_or(StatusCode::FORBIDDEN);
+        text_response(status, blocked.response_text())
     }
 
-    fn bad(&self, reason: &str) -> Response<Content> {
-        let mut response = say(StatusCode::BAD_REQUEST, format!("carafe: {reason}\n"));
-        response.headers_mut().insert(header::DATE, self.shared.date.clone());
+    fn bad_request(&self, reason: &str) -> Response<ResponseBody> {
+        let mut response = text_response(StatusCode::BAD_REQUEST, format!("carafe: {reason}\n"));
+        response.headers_mut().insert(header::DATE, self.state.date.clone());
         response
     }
 }
 
 type Tunnel = std::sync::Mutex<Option<tokio::sync::oneshot::Sender<(hyper::upgrade::OnUpgrade, String)>>>;
 
-fn say(status: StatusCode, text: String) -> Response<Content> {
-    let mut response = Response::new(Content::text(text));
+fn text_response(status: StatusCode, text: String) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::text(text));
     *response.status_mut() = status;
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, plain);
     response
 }
 
-/// A stream with its first byte put back.
+/// A stream whose first byte was read, and is returned again.
 struct Peeked<T> {
     first: Option<u8>,
     inner: T,

@@ -1,19 +1,32 @@
-//! What is asked anew although a record has it.
+//! Whether a build records or replays, and which recorded responses are refreshed.
 
 use std::collections::BTreeSet;
 
 use percent_encoding::percent_decode_str;
 
-use super::recording::{Answer, Recording, Request};
+use super::recording::{RecordedRequest, RecordedResponse, Recording};
 use crate::net::{PublicUrl, pep503};
 
-/// How much of an earlier record is refreshed.
+/// Whether the egress proxy records or replays.
+pub enum Mode {
+    /// Fetches each request once, and records the responses.
+    Record {
+        /// The recording of an earlier build: used for everything that `update` does not include.
+        previous: Option<Recording>,
+        /// What is fetched again.
+        update: Update,
+    },
+    /// Serves responses from this recording, and blocks requests that it does not have.
+    Replay(Recording),
+}
+
+/// How much of an earlier recording is refreshed.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub enum Update {
     /// Everything.
     #[default]
     All,
-    /// What belongs to one of these, and what the record does not have.
+    /// What one of these selects, and what the recording does not have.
     Only(Vec<UpdateSelector>),
 }
 
@@ -46,7 +59,7 @@ impl UpdateSelector {
 }
 
 impl Update {
-    /// Whether an answer for this address is asked for again.
+    /// Whether responses of this URL are fetched again.
     pub(super) fn includes(&self, url: &PublicUrl) -> bool {
         match self {
             Self::All => true,
@@ -55,23 +68,23 @@ impl Update {
     }
 }
 
-/// A request that has another answer now.
+/// A request whose response is different in two recordings.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RecordingChange {
-    /// What was asked.
-    pub request: Request,
-    /// The answer before; `None` if it was not asked.
-    pub before: Option<Answer>,
-    /// The answer now; `None` if it was not asked any more.
-    pub after: Option<Answer>,
+    /// The request.
+    pub request: RecordedRequest,
+    /// The response before; `None` if there was no such request.
+    pub before: Option<RecordedResponse>,
+    /// The response now; `None` if there is no such request.
+    pub after: Option<RecordedResponse>,
 }
 
 impl RecordingChange {
-    /// All by which two records differ, in their order.
+    /// All differences of two recordings, sorted by request.
     pub(super) fn between(before: &Recording, after: &Recording) -> Vec<Self> {
         let requests: BTreeSet<_> =
             before.entries().chain(after.entries()).map(|(request, _)| request).collect();
-        let change = |request: &Request| {
+        let change = |request: &RecordedRequest| {
             let (before, after) = (before.get(request), after.get(request));
             (before != after).then(|| Self {
                 request: request.clone(),
@@ -85,12 +98,12 @@ impl RecordingChange {
 
 impl std::fmt::Display for RecordingChange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let what = match (&self.before, &self.after) {
+        let change = match (&self.before, &self.after) {
             (None, _) => "new",
-            (_, None) => "gone",
+            (_, None) => "removed",
             _ => "changed",
         };
-        write!(f, "{what}: {} {}", self.request.method, self.request.url)
+        write!(f, "{change}: {} {}", self.request.method, self.request.url)
     }
 }
 

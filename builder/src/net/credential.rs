@@ -67,7 +67,7 @@ impl Credential {
     }
 }
 
-/// Shows the kind alone: a user name may be a token.
+/// Shows only the kind: a user name may be a token.
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,39 +1,38 @@
-//! Other mirrors for the same bytes.
+//! Mirrors of public servers.
 
-use super::public_url::{BadUrl, PublicUrl};
+use super::public_url::{InvalidUrl, PublicUrl};
 
-/// A part of the public address space that is fetched from elsewhere: an address that starts with
-/// `from` is asked at `to`, with the rest unchanged. By address alone: a mirror that knows
-/// packages by name and version may have another one of the same name.
+/// A URL that starts with `from` is fetched from `to`, with the rest unchanged. Mirrors work by URL
+/// only: by name and version, a mirror may have a different package of the same name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mirror {
     from: PublicUrl,
     to: PublicUrl,
 }
 
-/// A mirror that cannot be used.
+/// A mirror that is not valid.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum BadMirror {
-    /// One of the two is no address.
+pub enum InvalidMirror {
+    /// A prefix is not a URL.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Url(#[from] BadUrl),
-    /// One would turn `https://host.example` into the host `host.example.evil`.
-    #[error("failed to use `{url}` as a mirror's prefix: it must end with a slash and have no query")]
-    #[diagnostic(help("write it with a slash at its end"))]
-    NoPrefix {
-        /// Which.
+    Url(#[from] InvalidUrl),
+    /// A prefix without a slash at its end: `https://host.example` would match `host.example.evil`.
+    #[error("failed to use `{url}` as the prefix of a mirror: it must end with a slash and have no query")]
+    #[diagnostic(help("add a slash at the end"))]
+    NotAPrefix {
+        /// The prefix.
         url: PublicUrl,
     },
 }
 
 impl Mirror {
-    /// Of two addresses that end with a slash. A credential does not belong into them.
-    pub fn new(from: &str, to: &str) -> Result<Self, BadMirror> {
-        let prefix = |text: &str| -> Result<PublicUrl, BadMirror> {
+    /// Both URLs must end with a slash. Credentials in them are dropped.
+    pub fn new(from: &str, to: &str) -> Result<Self, InvalidMirror> {
+        let prefix = |text: &str| -> Result<PublicUrl, InvalidMirror> {
             let url: PublicUrl = text.parse()?;
             if url.as_url().query().is_some() || !url.as_str().ends_with('/') {
-                return Err(BadMirror::NoPrefix { url });
+                return Err(InvalidMirror::NotAPrefix { url });
             }
             Ok(url)
         };
@@ -45,17 +44,17 @@ impl Mirror {
         &self.from
     }
 
-    /// Where it is fetched from.
+    /// The prefix of the mirror.
     pub fn to(&self) -> &PublicUrl {
         &self.to
     }
 
-    /// Where the mirrors have `url`: that of the longest prefix that fits, itself if none does.
+    /// The URL of `url` on its mirror. The longest matching prefix wins; without one, `url` itself.
     pub fn locate(mirrors: &[Self], url: &PublicUrl) -> PublicUrl {
         translate(mirrors.iter().map(|mirror| (&mirror.from, &mirror.to)), url)
     }
 
-    /// The public address of what a mirror has at `url`: the inverse of [`locate`](Self::locate).
+    /// The public URL of the mirror's `url`: the inverse of [`locate`](Self::locate).
     pub fn publish(mirrors: &[Self], url: &PublicUrl) -> PublicUrl {
         translate(mirrors.iter().map(|mirror| (&mirror.to, &mirror.from)), url)
     }
@@ -65,10 +64,10 @@ fn translate<'a>(
     prefixes: impl Iterator<Item = (&'a PublicUrl, &'a PublicUrl)>,
     url: &PublicUrl,
 ) -> PublicUrl {
-    let fits = |(from, to): (&'a PublicUrl, &'a PublicUrl)| {
+    let matches = |(from, to): (&'a PublicUrl, &'a PublicUrl)| {
         url.as_str().strip_prefix(from.as_str()).map(|rest| (from.as_str().len(), to, rest))
     };
-    let longest = prefixes.filter_map(fits).max_by_key(|(length, ..)| *length);
+    let longest = prefixes.filter_map(matches).max_by_key(|(length, ..)| *length);
     let translated = longest.and_then(|(_, to, rest)| format!("{to}{rest}").parse().ok());
     translated.unwrap_or_else(|| url.clone())
 }
@@ -78,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_prefix_wins_and_there_is_a_way_back() {
+    fn the_longest_prefix_wins_and_publish_is_the_inverse() {
         let mirrors = [
             Mirror::new("https://pypi.org/", "https://nexus.corp/pypi/").unwrap(),
             Mirror::new("https://pypi.org/simple/", "https://nexus.corp/index/").unwrap(),
@@ -96,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_ends_with_a_slash() {
+    fn a_prefix_must_end_with_a_slash() {
         assert!(Mirror::new("https://pypi.org/simple", "https://nexus.corp/").is_err());
         assert!(Mirror::new("https://pypi.org/", "https://nexus.corp/?q=").is_err());
         assert!(Mirror::new("git@github.com:", "https://nexus.corp/").is_err());

@@ -1,7 +1,9 @@
-//! Network vocabulary: public URLs, credentials, mirrors, proxies, TLS, and when to retry.
+//! Network vocabulary: public URLs, credentials, mirrors, proxies, TLS, retries, and the names of
+//! Docker Hub and of Python packages.
 //!
 //! Nothing here connects to anything. The git client, the egress proxy and the registry client use
-//! these types.
+//! these types. Files import in this order: `docker_hub`, `pep503`, `retry`, `tls`, `credential`,
+//! `proxies`, `public_url`, `mirror`.
 
 pub mod docker_hub;
 pub mod pep503;
@@ -14,6 +16,6 @@ mod proxies;
 mod public_url;
 
 pub use credential::Credential;
-pub use mirror::{BadMirror, Mirror};
+pub use mirror::{InvalidMirror, Mirror};
 pub use proxies::Proxies;
-pub use public_url::{BadUrl, PublicUrl};
+pub use public_url::{InvalidUrl, PublicUrl};

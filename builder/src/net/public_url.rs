@@ -1,4 +1,4 @@
-//! Addresses as a record knows them.
+//! URLs in the form that recordings have.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,33 +6,33 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
-/// Bytes of the longest address.
+/// Maximum length of a URL.
 const MAX_URL_BYTES: usize = 8 * 1024;
 
-/// An `http` or `https` address as everybody knows it: normalised as the URL standard says,
-/// without credentials and without a fragment, and not that of somebody's mirror.
+/// An `http` or `https` URL of a public server, not of a mirror: normalized as the URL standard
+/// defines, without credentials and without a fragment.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicUrl(Url);
 
-/// What is no such address.
+/// A text that is not such a URL.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("failed to read `{text}` as an address: {reason}")]
-#[diagnostic(help("an address starts with https:// or http:// and a host's name"))]
-pub struct BadUrl {
+#[error("failed to parse the URL `{text}`: {reason}")]
+#[diagnostic(help("a URL starts with https:// or http:// and the name of a host"))]
+pub struct InvalidUrl {
     text: String,
     reason: String,
 }
 
 impl PublicUrl {
-    /// Takes an address over, without its credentials and its fragment.
-    pub fn new(mut url: Url) -> Result<Self, BadUrl> {
-        // Both fail for addresses without a host alone, which are refused below.
+    /// Drops the credentials and the fragment of a URL.
+    pub fn new(mut url: Url) -> Result<Self, InvalidUrl> {
+        // Both fail only for URLs without a host, which are rejected below.
         let _ = url.set_username("");
         let _ = url.set_password(None);
         url.set_fragment(None);
-        let bad = |reason: &str| BadUrl { text: shorten(url.as_str()), reason: reason.to_owned() };
+        let bad = |reason: &str| InvalidUrl { text: shorten(url.as_str()), reason: reason.to_owned() };
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(bad("only http and https go through the door"));
+            return Err(bad("the scheme must be http or https"));
         }
         if url.as_str().len() > MAX_URL_BYTES {
             return Err(bad("it is longer than 8 KiB"));
@@ -40,17 +40,17 @@ impl PublicUrl {
         Ok(Self(url))
     }
 
-    /// All of it.
+    /// The complete URL.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// Its parts.
+    /// The parsed URL.
     pub fn as_url(&self) -> &Url {
         &self.0
     }
 
-    /// The host's name or address, IPv6 in brackets.
+    /// The host: a name, an IPv4 address, or an IPv6 address in brackets.
     pub fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default()
     }
@@ -60,31 +60,32 @@ impl PublicUrl {
         self.0.host()
     }
 
-    /// The port, that of the scheme if none is written.
+    /// The port; the default port of the scheme if the URL has none.
     pub fn port(&self) -> u16 {
         self.0.port_or_known_default().unwrap_or_default()
     }
 
-    /// What follows the last slash of the path, without the query.
+    /// The part of the path after its last slash, without the query.
     pub fn file_name(&self) -> &str {
         self.0.path().rsplit('/').next().unwrap_or_default()
     }
 }
 
 impl FromStr for PublicUrl {
-    type Err = BadUrl;
+    type Err = InvalidUrl;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let url =
-            Url::parse(text).map_err(|error| BadUrl { text: shorten(text), reason: error.to_string() })?;
+        let url = Url::parse(text)
+            .map_err(|error| InvalidUrl { text: shorten(text), reason: error.to_string() })?;
         Self::new(url)
     }
 }
 
-/// A person reads no more of it, and what precedes an `@` may be a password.
+/// A text for a message: shortened, and without the part before an `@`, which may be a password.
 fn shorten(text: &str) -> String {
+    const MAX_SHOWN_CHARS: usize = 200;
     let shown = text.rsplit_once('@').map_or(text, |(_, rest)| rest);
-    shown.chars().filter(|c| !c.is_control()).take(200).collect()
+    shown.chars().filter(|c| !c.is_control()).take(MAX_SHOWN_CHARS).collect()
 }
 
 impl fmt::Display for PublicUrl {
@@ -116,14 +117,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_normalised_and_has_no_credentials() {
+    fn is_normalized_and_has_no_credentials() {
         let url: PublicUrl = "HTTPS://me:hunter22@Example.COM:443/a/../b%20c?d=e#sha256=00".parse().unwrap();
         assert_eq!(url.as_str(), "https://example.com/b%20c?d=e");
         assert_eq!((url.host(), url.port(), url.file_name()), ("example.com", 443, "b%20c"));
     }
 
     #[test]
-    fn what_is_refused_is_shown_without_its_password() {
+    fn an_error_does_not_show_the_password() {
         for text in ["ftp://me:hunter22@host/x", "https://me:hunter22@", "file:///etc/passwd", "x"] {
             let error = text.parse::<PublicUrl>().unwrap_err().to_string();
             assert!(!error.contains("hunter22"), "{error}");

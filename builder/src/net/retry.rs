@@ -188,7 +188,7 @@ fn backoff_with(failures: u32, first: Duration, max: Duration, random: u64) -> D
 mod tests {
     use super::*;
 
-    /// A clock that stands at a number of seconds.
+    /// A clock that is fixed at a number of seconds.
     struct At(u64);
 
     impl Clock for At {

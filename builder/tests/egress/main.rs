@@ -1,11 +1,11 @@
-//! The door, with real clients before it and scripted servers behind it, on loopback alone.
+//! The egress proxy between real clients and scripted servers, on loopback only.
 
-mod bad_input;
 mod clients;
-mod cold;
+mod cold_replay;
 mod faults;
+mod invalid_input;
 mod judge;
+mod presigned_urls;
 mod recording;
-mod replaying;
-mod signed;
+mod replay;
 mod support;

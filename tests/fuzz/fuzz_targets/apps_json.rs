@@ -1,16 +1,16 @@
-//! An apps.json, as it comes in a variable.
+//! An `apps.json` with any content.
 #![no_main]
 
 use std::path::PathBuf;
 
-use carafe_builder::spec::{AppsInput, Spec, Wishes};
+use carafe_builder::spec::{AppsInput, Spec, SpecOverrides};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Ok(file) = tempfile::NamedTempFile::new() else { return };
     if std::fs::write(file.path(), bytes).is_err() {
         return;
     }
-    let wishes = Wishes {
+    let overrides = SpecOverrides {
         spec: None,
         apps: Some(AppsInput::File(PathBuf::from(file.path()))),
         frappe_path: None,
@@ -20,7 +20,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         tags: Vec::new(),
     };
     let env = |name: &str| (name == "TOKEN").then(|| "secret".to_owned());
-    match Spec::load(&wishes, &env) {
+    match Spec::load(&overrides, &env) {
         Ok(spec) => assert_eq!(spec.apps[0].label(), "https://github.com/frappe/frappe"),
         Err(error) => drop(error.to_string()),
     }

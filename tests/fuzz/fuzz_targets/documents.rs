@@ -1,11 +1,12 @@
-//! An image's documents: what is accepted is written canonically, and then means the same.
+//! An image's documents: an accepted document is written in canonical form, and parsing that yields the
+//! same document.
 #![no_main]
 
 use carafe_layers::json::canonical_json;
 use carafe_layers::oci::{ImageConfig, Index, Manifest};
 use serde::{Serialize, de::DeserializeOwned};
 
-fn settle<T: DeserializeOwned + Serialize>(bytes: &[u8]) {
+fn check<T: DeserializeOwned + Serialize>(bytes: &[u8]) {
     let Ok(document) = serde_json::from_slice::<T>(bytes) else { return };
     let written = canonical_json(&document);
     let again: T = serde_json::from_slice(&written).unwrap();
@@ -13,7 +14,7 @@ fn settle<T: DeserializeOwned + Serialize>(bytes: &[u8]) {
 }
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    settle::<Manifest>(bytes);
-    settle::<Index>(bytes);
-    settle::<ImageConfig>(bytes);
+    check::<Manifest>(bytes);
+    check::<Index>(bytes);
+    check::<ImageConfig>(bytes);
 });

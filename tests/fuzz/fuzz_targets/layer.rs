@@ -1,4 +1,4 @@
-//! A tar as it comes from a registry: every member and all of its content is read.
+//! A layer's tar: all members and their contents are read.
 #![no_main]
 
 use carafe_layers::tar_reader::TarReader;

@@ -1,4 +1,4 @@
-//! A lock that anyone may have edited: what is accepted is written again as the same lock.
+//! `carafe.lock`: an accepted lock is written again as the same lock.
 #![no_main]
 
 use carafe_builder::lock::Lock;

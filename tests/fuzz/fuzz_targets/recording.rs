@@ -1,10 +1,10 @@
-//! A record of a build's network: only what is written exactly so is accepted.
+//! `carafe.record`: only its exact format is accepted.
 #![no_main]
 
-use carafe_builder::proxy::Record;
+use carafe_builder::egress::Recording;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    if let Ok(record) = Record::parse(bytes) {
-        assert_eq!(record.to_bytes(), bytes);
+    if let Ok(recording) = Recording::parse(bytes) {
+        assert_eq!(recording.to_bytes(), bytes);
     }
 });

@@ -1,4 +1,4 @@
-//! A layer that is unpacked: nothing is reached beside its folder.
+//! A layer that is unpacked: nothing outside of its directory is created or changed.
 #![no_main]
 
 #[path = "../../../layers/tests/unpack_support/mod.rs"]

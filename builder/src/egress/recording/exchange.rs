@@ -1,4 +1,4 @@
-//! One question and its answer.
+//! One request and its response.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::net::PublicUrl;
 
-/// What a build may ask. Everything else is refused: a build reads, it does not change anything.
+/// The methods that a build may use. All others are blocked: a build reads and changes nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
-    /// Asks for what is there; `HEAD` is answered from the same answer.
+    /// `GET`. `HEAD` is served from the same response.
     Get,
-    /// Asks with a body, as git and search interfaces do.
+    /// `POST`, which git and search APIs use to fetch.
     Post,
 }
 
@@ -26,52 +26,52 @@ impl std::fmt::Display for Method {
     }
 }
 
-/// A request as far as it decides its answer: two that are equal get the same one.
+/// The part of a request that determines its response: equal requests get the same response.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Request {
-    /// Where.
+pub struct RecordedRequest {
+    /// The URL.
     pub url: PublicUrl,
-    /// How.
+    /// The method.
     pub method: Method,
-    /// The headers that select what is sent, names in lower case. A credential is there as the
-    /// word `present`.
+    /// The headers that may determine the response, names in lower case. The value of
+    /// `authorization` is `present`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// The digest of its body, if it has one.
+    /// The digest of the body, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Digest>,
 }
 
-/// What a request was answered with.
+/// The response to a request.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Answer {
-    /// The HTTP status: 2xx, a redirect, or 4xx. A server's own failure is never recorded.
+pub struct RecordedResponse {
+    /// The HTTP status: 200 to 499. Server errors are never recorded.
     pub status: u16,
-    /// The headers that matter to a client, names in lower case; neither dates nor identifiers.
+    /// The headers that clients use, names in lower case; neither dates nor identifiers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// The digest of its body as clients get it, `content-encoding` included.
+    /// The digest of the body as clients receive it, with its `content-encoding`.
     pub body: Digest,
-    /// The body's length in bytes.
+    /// The size of the body in bytes.
     pub size: u64,
 }
 
-impl Answer {
-    /// Where it redirects to whoever asked `url`; `None` if it is no redirect.
-    pub fn redirects_to(&self, url: &PublicUrl) -> Option<PublicUrl> {
+impl RecordedResponse {
+    /// The target of this redirect of `url`; `None` if it is not a redirect.
+    pub fn redirect_target(&self, url: &PublicUrl) -> Option<PublicUrl> {
         let location = self.headers.get("location").filter(|_| matches!(self.status, 300..=399))?;
         PublicUrl::new(url.as_url().join(location).ok()?).ok()
     }
 }
 
-/// A line of a record.
+/// A line of a recording.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
-    /// What was asked.
-    pub request: Request,
-    /// What it was answered with.
-    pub answer: Answer,
+pub struct Exchange {
+    /// The request.
+    pub request: RecordedRequest,
+    /// The response.
+    pub response: RecordedResponse,
 }

@@ -1,4 +1,6 @@
-//! The memory of a build's network: which request got which answer.
+//! The recording: the requests of a build and their responses.
+//!
+//! `exchange` has one request and its response; this file has all of them, and the file format.
 
 mod exchange;
 
@@ -9,46 +11,50 @@ use serde::{Deserialize, Serialize};
 
 use crate::net::PublicUrl;
 
-pub use exchange::{Answer, Entry, Method, Request};
+pub use exchange::{Exchange, Method, RecordedRequest, RecordedResponse};
 
-/// Bytes of the largest record.
+/// Maximum size of a recording.
 pub const MAX_RECORDING_BYTES: usize = 64 << 20;
-/// Answers in the largest record.
+/// Maximum number of responses in a recording.
 pub const MAX_EXCHANGES: usize = 100_000;
-/// The form that this carafe writes and reads.
+/// The version of the file format that is written and read.
 const VERSION: u32 = 1;
 
-/// A text that is no record.
+/// Why a file is not a valid recording.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum RecordingError {
-    /// It is too long to be one.
-    #[error("failed to read the record: it has {found} {unit}, at most {limit} are allowed")]
-    #[diagnostic(help("this is a guard against hostile input; if yours is real, tell us"))]
+    /// It exceeds a limit.
+    #[error("failed to read the recording: it has {found} {unit}, the limit is {limit}")]
+    #[diagnostic(help(
+        "the limit protects against hostile input; if the recording is legitimate, report this"
+    ))]
     Limit {
-        /// How much.
+        /// The number.
         found: usize,
-        /// How much is allowed.
+        /// The maximum.
         limit: usize,
-        /// Of what.
+        /// What is counted.
         unit: &'static str,
     },
-    /// It was written by a newer carafe.
-    #[error("failed to read the record: it has version {found}, this carafe knows version 1")]
-    #[diagnostic(help("use the carafe that wrote it, or record again with `carafe build --update`"))]
+    /// It was written by a newer version of Carafe.
+    #[error("failed to read the recording: it has version {found}, the supported version is 1")]
+    #[diagnostic(help(
+        "use the version of carafe that wrote it, or record again with `carafe build --update`"
+    ))]
     Version {
-        /// Which.
+        /// Its version.
         found: u32,
     },
-    /// A line is not what it should be.
-    #[error("failed to read line {line} of the record: {reason}")]
+    /// A line is not valid.
+    #[error("failed to read line {line} of the recording: {reason}")]
     #[diagnostic(help(
-        "a record is not edited by hand; take the file from version control, or record again with \
+        "a recording must not be edited; restore the file from version control, or record again with \
          `carafe build --update`"
     ))]
     Line {
-        /// Counted from 1.
+        /// The line number, from 1.
         line: usize,
-        /// What is wrong.
+        /// The cause.
         reason: String,
     },
 }
@@ -61,61 +67,66 @@ struct Header {
     version: u32,
 }
 
-/// Every answer that a build got, by its request. Equal records have equal bytes.
+/// The responses of a build, by request. Equal recordings have equal bytes.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Recording {
-    answers: BTreeMap<Request, Answer>,
+    responses: BTreeMap<RecordedRequest, RecordedResponse>,
 }
 
 impl Recording {
-    /// The answer to `request`.
-    pub fn get(&self, request: &Request) -> Option<&Answer> {
-        self.answers.get(request)
+    /// The response to `request`.
+    pub fn get(&self, request: &RecordedRequest) -> Option<&RecordedResponse> {
+        self.responses.get(request)
     }
 
-    /// All answers of `url`, however it was asked.
-    pub fn answers_of(&self, url: &PublicUrl) -> impl Iterator<Item = &Answer> {
-        let first = Request { url: url.clone(), method: Method::Get, headers: BTreeMap::new(), body: None };
-        let from = self.answers.range(first..);
-        from.take_while(move |(request, _)| request.url == *url).map(|(_, answer)| answer)
+    /// The responses of all requests for `url`.
+    pub fn responses_of(&self, url: &PublicUrl) -> impl Iterator<Item = &RecordedResponse> {
+        let first =
+            RecordedRequest { url: url.clone(), method: Method::Get, headers: BTreeMap::new(), body: None };
+        let from = self.responses.range(first..);
+        from.take_while(move |(request, _)| request.url == *url).map(|(_, response)| response)
     }
 
-    /// Adds an answer; the one that was there before is returned.
-    pub fn insert(&mut self, request: Request, answer: Answer) -> Option<Answer> {
-        self.answers.insert(request, answer)
+    /// Adds a response, and returns the one that it replaces.
+    pub fn insert(
+        &mut self,
+        request: RecordedRequest,
+        response: RecordedResponse,
+    ) -> Option<RecordedResponse> {
+        self.responses.insert(request, response)
     }
 
-    /// Everything in it, in the order it is written in: by address, method, headers, body.
-    pub fn entries(&self) -> impl ExactSizeIterator<Item = (&Request, &Answer)> {
-        self.answers.iter()
+    /// All requests with their responses, in the order of the file: by URL, method, headers, body.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = (&RecordedRequest, &RecordedResponse)> {
+        self.responses.iter()
     }
 
-    /// Whether nothing was asked.
+    /// Whether it has no request.
     pub fn is_empty(&self) -> bool {
-        self.answers.is_empty()
+        self.responses.is_empty()
     }
 
-    /// The bodies that its answers need, each once, with their lengths in bytes.
+    /// The bodies of its responses, each once, with their sizes in bytes.
     pub fn bodies(&self) -> BTreeMap<Digest, u64> {
-        self.answers.values().map(|answer| (answer.body, answer.size)).collect()
+        self.responses.values().map(|response| (response.body, response.size)).collect()
     }
 
-    /// The text of it: JSON, one line for the version and one for each answer.
+    /// The file: lines of JSON, one for the version and one for each exchange.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut text = line(&Header { version: VERSION });
-        for (request, answer) in &self.answers {
-            text.extend(line(&Entry { request: request.clone(), answer: answer.clone() }));
+        for (request, response) in &self.responses {
+            text.extend(line(&Exchange { request: request.clone(), response: response.clone() }));
         }
         text
     }
 
-    /// The digest of [`to_bytes`](Self::to_bytes): what a lock names.
+    /// The digest of [`to_bytes`](Self::to_bytes), which the lock has.
     pub fn digest(&self) -> Digest {
         Digest::of(&self.to_bytes())
     }
 
-    /// Reads what [`to_bytes`](Self::to_bytes) wrote, and nothing else: any other order, spacing
-    /// or spelling of the same is refused.
+    /// Parses the exact output of [`to_bytes`](Self::to_bytes). Any other order or formatting of the
+    /// same data is an error.
     pub fn parse(bytes: &[u8]) -> Result<Self, RecordingError> {
         if bytes.len() > MAX_RECORDING_BYTES {
             return Err(RecordingError::Limit {
@@ -131,29 +142,29 @@ impl Recording {
             return Err(RecordingError::Version { found: header.version });
         }
         exact(first, &header, 1)?;
-        let mut answers = BTreeMap::new();
+        let mut responses = BTreeMap::new();
         for (text, number) in lines {
-            if answers.len() == MAX_EXCHANGES {
+            if responses.len() == MAX_EXCHANGES {
                 let found = MAX_EXCHANGES + 1;
-                return Err(RecordingError::Limit { found, limit: MAX_EXCHANGES, unit: "answers" });
+                return Err(RecordingError::Limit { found, limit: MAX_EXCHANGES, unit: "responses" });
             }
-            let entry: Entry = read(text, number)?;
-            exact(text, &entry, number)?;
+            let exchange: Exchange = read(text, number)?;
+            exact(text, &exchange, number)?;
             let wrong = |reason: &str| RecordingError::Line { line: number, reason: reason.to_owned() };
-            if !matches!(entry.answer.status, 200..=499) {
-                return Err(wrong("no such status is ever recorded"));
+            if !matches!(exchange.response.status, 200..=499) {
+                return Err(wrong("the status is not one that is recorded"));
             }
-            if answers.last_key_value().is_some_and(|(last, _)| *last >= entry.request) {
-                return Err(wrong("it is out of order, or there twice"));
+            if responses.last_key_value().is_some_and(|(last, _)| *last >= exchange.request) {
+                return Err(wrong("it is out of order, or a duplicate"));
             }
-            answers.insert(entry.request, entry.answer);
+            responses.insert(exchange.request, exchange.response);
         }
-        Ok(Self { answers })
+        Ok(Self { responses })
     }
 }
 
 fn line<T: Serialize>(value: &T) -> Vec<u8> {
-    // Strings, numbers and maps with string keys alone: it cannot fail.
+    // Strings, numbers, and maps with string keys cannot fail to serialize.
     let mut text = serde_json::to_vec(value).unwrap_or_default();
     text.push(b'\n');
     text
@@ -167,40 +178,45 @@ fn exact<T: Serialize>(text: &[u8], value: &T, number: usize) -> Result<(), Reco
     if text == line(value) {
         return Ok(());
     }
-    Err(RecordingError::Line { line: number, reason: "it is not written as carafe writes it".to_owned() })
+    Err(RecordingError::Line {
+        line: number,
+        reason: "it is not in the exact format that carafe writes".to_owned(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn record() -> Recording {
-        let mut record = Recording::default();
+    fn recording() -> Recording {
+        let mut recording = Recording::default();
         for (url, body) in [("https://b/", "x"), ("https://a/?q=1", "y"), ("https://a/", "z")] {
             let headers = [("accept".to_owned(), "text/\"html\"".to_owned())].into();
-            let request = Request { url: url.parse().unwrap(), method: Method::Get, headers, body: None };
+            let request =
+                RecordedRequest { url: url.parse().unwrap(), method: Method::Get, headers, body: None };
             let headers = [("content-type".to_owned(), "text/html".to_owned())].into();
-            let answer = Answer { status: 200, headers, body: Digest::of(body.as_bytes()), size: 1 };
-            record.insert(request, answer);
+            let response =
+                RecordedResponse { status: 200, headers, body: Digest::of(body.as_bytes()), size: 1 };
+            recording.insert(request, response);
         }
-        record
+        recording
     }
 
     #[test]
     fn equal_recordings_have_equal_bytes() {
-        let bytes = record().to_bytes();
+        let bytes = recording().to_bytes();
         insta::assert_snapshot!(String::from_utf8(bytes.clone()).unwrap());
-        assert_eq!(Recording::parse(&bytes).unwrap(), record());
+        assert_eq!(Recording::parse(&bytes).unwrap(), recording());
         let mut other = Recording::default();
-        for (request, answer) in record().entries().collect::<Vec<_>>().into_iter().rev() {
-            other.insert(request.clone(), answer.clone());
+        for (request, response) in recording().entries().collect::<Vec<_>>().into_iter().rev() {
+            other.insert(request.clone(), response.clone());
         }
-        assert_eq!(other.digest(), record().digest());
+        assert_eq!(other.digest(), recording().digest());
     }
 
     #[test]
-    fn a_record_edited_by_hand_is_refused_with_its_line() {
-        let text = String::from_utf8(record().to_bytes()).unwrap();
+    fn rejects_an_edited_recording_with_its_line() {
+        let text = String::from_utf8(recording().to_bytes()).unwrap();
         let lines: Vec<_> = text.lines().collect();
         let edits = [
             (2, text.replace("https://a/\"", "https://A/\"")),

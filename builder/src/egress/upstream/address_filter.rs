@@ -1,16 +1,16 @@
-//! Addresses that are nobody's business but this machine's and its network's.
+//! Private addresses, which a build must not reach (protection against SSRF).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::Host;
 
-/// A name that stands for private addresses alone.
+/// A host that has private addresses only.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct PrivateAddress(pub String);
 
-/// Whether a host, as an address has it, is private by itself, without asking for its addresses.
+/// Whether the host of a URL is private, without resolving names.
 pub(super) fn is_private_host(host: &Host<&str>) -> bool {
     match host {
         Host::Ipv4(address) => is_private(IpAddr::V4(*address)),
@@ -22,8 +22,8 @@ pub(super) fn is_private_host(host: &Host<&str>) -> bool {
     }
 }
 
-/// Whether an address is not one of the public Internet. Those for documentation are no network's
-/// own, and stand for the Internet in laboratories that have none.
+/// Whether an address is not one of the public Internet. Addresses for documentation count as
+/// public: no network has them, and test environments use them in place of the Internet.
 pub(super) fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_private_v4(address),
@@ -49,12 +49,11 @@ fn is_private_v6(address: Ipv6Addr) -> bool {
         return is_private_v4(inner);
     }
     let first = address.segments()[0];
-    // Only 2000::/3 is given out for the Internet; Teredo lies within. What is for documentation
-    // is nobody's, and so no secret of anybody.
+    // Only 2000::/3 is allocated for the Internet. Teredo is within it.
     first & 0xe000 != 0x2000 || address.segments()[..2] == [0x2001, 0]
 }
 
-/// The IPv4 address that an IPv6 address is a way to write: mapped, translated (NAT64), 6to4.
+/// The IPv4 address that is embedded in an IPv6 address: mapped, translated (NAT64), 6to4.
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let v4 = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
     match address.segments() {
@@ -65,9 +64,10 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// Finds public addresses alone, so that nothing can change between the check and the connection.
+/// Resolves names to public addresses only. The connection goes to an address that was checked, so a
+/// second DNS response cannot circumvent the check.
 pub(super) struct PublicResolver {
-    /// The user's proxies, which may be where they like.
+    /// The hosts of the user's proxies, which may have private addresses.
     pub proxies: Vec<String>,
 }
 
@@ -76,9 +76,9 @@ impl Resolve for PublicResolver {
         let name = name.as_str().to_owned();
         let is_proxy = self.proxies.contains(&name);
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             let (private, public): (Vec<_>, Vec<_>) =
-                found.into_iter().partition(|address| !is_proxy && is_private(address.ip()));
+                addresses.into_iter().partition(|address| !is_proxy && is_private(address.ip()));
             match private.first() {
                 Some(address) if public.is_empty() => {
                     Err(PrivateAddress(format!("{name} ({})", address.ip())).into())
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn private_addresses_are_known_in_every_spelling() {
+    fn recognizes_private_addresses_in_every_spelling() {
         let private = [
             "127.0.0.1",
             "127.1",

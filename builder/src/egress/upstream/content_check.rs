@@ -1,12 +1,12 @@
-//! Answers that say 200 and are an error page all the same.
+//! Detects error pages that a server sends with status 200.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use super::super::recording::{Answer, Request};
+use crate::egress::recording::{RecordedRequest, RecordedResponse};
 
-/// File names that promise an archive, and how its bytes begin. An empty zip has another mark.
-const MAGICS: [(&str, &[u8]); 7] = [
+/// Extensions of archives and the first bytes of such files. An empty zip file starts differently.
+const ARCHIVE_MAGICS: [(&str, &[u8]); 7] = [
     (".whl", b"PK"),
     (".zip", b"PK"),
     (".tgz", &[0x1f, 0x8b]),
@@ -16,33 +16,48 @@ const MAGICS: [(&str, &[u8]); 7] = [
     (".tar.zst", &[0x28, 0xb5, 0x2f, 0xfd]),
 ];
 
-/// Why a success cannot be what was asked for, if it cannot. `body` is its body.
-pub(super) fn objection(request: &Request, answer: &Answer, body: &File) -> Option<String> {
-    if answer.status != 200 {
+/// Why a response with status 200 cannot be what was requested; `None` if it can. `body` is its
+/// body.
+pub(super) fn objection(
+    request: &RecordedRequest,
+    response: &RecordedResponse,
+    body: &File,
+) -> Option<String> {
+    if response.status != 200 {
         return None;
     }
-    let kind = answer.headers.get("content-type").map_or("", String::as_str);
-    let is_page = kind.starts_with("text/html");
-    // Under a content coding, the first bytes are not the archive's.
-    let is_plain = !answer.headers.contains_key("content-encoding");
+    let content_type = response.headers.get("content-type").map_or("", String::as_str);
+    let is_html = content_type.starts_with("text/html");
+    // With a content coding, the body does not start with the archive's own bytes.
+    let is_plain = !response.headers.contains_key("content-encoding");
     let name = request.url.file_name().to_ascii_lowercase();
-    let promised = MAGICS.iter().find(|(end, _)| name.ends_with(end)).filter(|_| is_plain);
-    if let Some((end, magic)) = promised {
+    let archive = ARCHIVE_MAGICS.iter().find(|(extension, _)| name.ends_with(extension)).filter(|_| is_plain);
+    if let Some((extension, magic)) = archive {
         let mut start = vec![0; magic.len()];
         if body.read_exact_at(&mut start, 0).is_err() || start != *magic {
-            return Some(format!("it answers 200, but what it sends is no {end} file{}", of_kind(kind)));
+            return Some(format!("expected a {extension} file, got {} (HTTP 200)", describe(content_type)));
         }
     }
     let accept = request.headers.get("accept").map_or("*/*", String::as_str);
-    let is_wanted = ["*/*", "text/html", "text/*"].iter().any(|wanted| accept.contains(wanted));
+    let accepts_html = ["*/*", "text/html", "text/*"].iter().any(|range| accept.contains(range));
     let is_git = request.url.as_url().path().ends_with("/info/refs")
         && request.url.as_url().query().is_some_and(|query| query.starts_with("service=git-"));
-    (is_page && (!is_wanted || is_git)).then(|| {
-        "it answers 200, but with a page for people (text/html), not with what was asked for".to_owned()
-    })
+    match is_html {
+        true if is_git => Some("expected a git repository, got an HTML page (HTTP 200)".to_owned()),
+        true if !accepts_html => {
+            Some("expected the requested content type, got an HTML page (HTTP 200)".to_owned())
+        }
+        _ => None,
+    }
 }
 
-fn of_kind(kind: &str) -> String {
-    let kind: String = kind.chars().filter(|c| !c.is_control()).take(60).collect();
-    if kind.is_empty() { kind } else { format!(" ({kind})") }
+/// A content type for a message.
+fn describe(content_type: &str) -> String {
+    const MAX_SHOWN_CHARS: usize = 60;
+    let shown: String = content_type.chars().filter(|c| !c.is_control()).take(MAX_SHOWN_CHARS).collect();
+    match shown.as_str() {
+        "" => "data of no type".to_owned(),
+        html if html.starts_with("text/html") => "an HTML page".to_owned(),
+        other => format!("other data ({other})"),
+    }
 }

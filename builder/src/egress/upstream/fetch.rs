@@ -1,176 +1,165 @@
-//! One answer from outside: asked for until it is whole, or given up.
+//! Fetches one response: sends the request until the response is complete, or gives up.
 
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::Response;
 
-use super::super::body_store::{BodyStore, BodyStoreError, Spool};
-use super::super::recording::{Answer, Method, Request};
 use super::address_filter::PrivateAddress;
 use super::client::{Client, Endpoint};
 use super::content_check::objection;
+use super::error::{AttemptError, UpstreamError};
 use super::partial::PartialBody;
-use super::recheck::{Recheck, is_second_best};
+use super::recheck::{Recheck, is_html_instead_of_json};
 use super::response_head::ResponseHead;
-use super::retry::{AttemptError, Attempts};
+use super::retry::Attempts;
 use super::{mismatch, pkt_line, simple_api};
+use crate::egress::body_store::{BodyStore, Spool};
+use crate::egress::recording::{Method, RecordedRequest, RecordedResponse};
 use crate::error_chain::error_chain;
 use crate::net::Credential;
 use crate::net::retry::RetryAfter;
 
-/// A request, with what is sent besides what decides its answer.
-pub(in super::super) struct UpstreamRequest {
-    /// What decides its answer.
-    pub request: Request,
-    /// `User-Agent` and the like.
+/// A request, with everything that is sent.
+pub(in crate::egress) struct UpstreamRequest {
+    /// What determines the response.
+    pub request: RecordedRequest,
+    /// Headers that are sent but do not determine the response, such as `User-Agent`.
     pub extra: HeaderMap,
-    /// Its body.
+    /// The body.
     pub body: Bytes,
 }
 
-/// Why there is no answer.
-pub(in super::super) enum NoResponse {
-    /// It would be a private address.
-    Private(String),
-    /// All tries failed, or one that made further ones useless. Not redacted.
-    Failed(String),
-    /// The server has another body now than the one that was recorded, try after try. Not redacted.
-    Moved(String),
-    /// The store could not keep it.
-    Store(BodyStoreError),
-}
-
 impl Client {
-    /// The answer to `question`, its body whole in `bodies`. With one that was `recorded`, only an
-    /// answer with that status and body: replicas may differ for a moment, so another one is a
-    /// failure that may pass. `again` hears of each failure that is followed by a further try.
+    /// The response to `request`; its complete body is in `bodies`. With a `recorded` response, only
+    /// a response with the same status and body is accepted; any other counts as a failure that may
+    /// be transient, as replicas may differ for a moment. `on_retry` gets the reason of each retry.
     pub async fn fetch(
         &self,
-        question: &UpstreamRequest,
-        recorded: Option<&Answer>,
+        request: &UpstreamRequest,
+        recorded: Option<&RecordedResponse>,
         bodies: &BodyStore,
-        again: &(dyn Fn(String) + Sync),
-    ) -> Result<Answer, NoResponse> {
-        let private = |PrivateAddress(address)| NoResponse::Private(address);
-        let place = self.place(&question.request.url).map_err(private)?;
+        on_retry: &(dyn Fn(String) + Sync),
+    ) -> Result<RecordedResponse, UpstreamError> {
+        let private = |PrivateAddress(address)| UpstreamError::PrivateAddress(address);
+        let endpoint = self.endpoint(&request.request.url).map_err(private)?;
         let mut partial = PartialBody::default();
-        let mut doubt = Recheck::default();
-        let mut tries = Attempts::new(self.upstream.retry_policy);
+        let mut recheck = Recheck::default();
+        let mut attempts = Attempts::new(self.upstream.retry_policy);
         loop {
-            let attempt_error = match self.attempt(&place, question, recorded, bodies, &mut partial).await {
-                Ok((answer, is_whole)) => {
-                    let is_second_best = recorded.is_none() && is_second_best(&question.request, &answer);
-                    match doubt.believes(&answer, is_whole, is_second_best) {
-                        Ok(true) => return Ok(answer),
+            let error = match self.attempt(&endpoint, request, recorded, bodies, &mut partial).await {
+                Ok((response, has_marked_end)) => {
+                    let is_less_preferred =
+                        recorded.is_none() && is_html_instead_of_json(&request.request, &response);
+                    match recheck.accepts(&response, has_marked_end, is_less_preferred) {
+                        Ok(true) => return Ok(response),
                         Ok(false) => continue,
-                        Err(attempt_error) => attempt_error,
+                        Err(error) => error,
                     }
                 }
-                Err(attempt_error) => attempt_error,
+                Err(error) => error,
             };
-            let (message, pause) = tries.after(attempt_error)?;
-            again(message);
+            let (reason, pause) = attempts.after(error)?;
+            on_retry(reason);
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// One request. The flag says whether the body is known to be whole: its end was marked, or
-    /// it is the one that was recorded.
+    /// Sends the request once. The flag tells whether the body is certainly complete: its end was
+    /// marked, or it is the recorded body.
     async fn attempt(
         &self,
-        place: &Endpoint<'_>,
-        question: &UpstreamRequest,
-        recorded: Option<&Answer>,
+        endpoint: &Endpoint<'_>,
+        request: &UpstreamRequest,
+        recorded: Option<&RecordedResponse>,
         bodies: &BodyStore,
         partial: &mut PartialBody,
-    ) -> Result<(Answer, bool), AttemptError> {
-        let mut request = match question.request.method {
-            Method::Get => place.client.get(place.url.as_url().clone()),
-            Method::Post => place.client.post(place.url.as_url().clone()).body(question.body.clone()),
+    ) -> Result<(RecordedResponse, bool), AttemptError> {
+        let mut sent = match request.request.method {
+            Method::Get => endpoint.client.get(endpoint.url.as_url().clone()),
+            Method::Post => endpoint.client.post(endpoint.url.as_url().clone()).body(request.body.clone()),
         };
-        request = request.headers(headers(place, question)?).headers(partial.headers());
-        let mut response = request.send().await.map_err(|error| sorted(&error))?;
+        sent = sent.headers(headers(endpoint, request)?).headers(partial.headers());
+        let mut response = sent.send().await.map_err(|error| classify(&error))?;
         let status = response.status().as_u16();
-        check_status(place, &response)?;
+        check_status(endpoint, &response)?;
         let (mut spool, status) = match partial.resume(&response)? {
             Some(spool) => (spool, 200),
             None => (bodies.spool()?, status),
         };
-        let head = ResponseHead { status, ..self.head(place, &response)? };
-        let is_whole = head.is_end_marked || recorded.is_some();
+        let head = ResponseHead { status, ..self.head(endpoint, &response)? };
+        let is_complete = head.has_marked_end || recorded.is_some();
         match receive(&mut response, &mut spool).await {
             Ok(()) => {}
-            Err(attempt_error) => {
+            Err(error) => {
                 partial.keep(spool, &response);
-                return Err(attempt_error);
+                return Err(error);
             }
         }
-        Ok((self.accept(&question.request, recorded, head, spool, bodies).await?, is_whole))
+        Ok((self.accept(&request.request, recorded, head, spool, bodies).await?, is_complete))
     }
 
-    /// Keeps what came, aside from the threads that serve: it may take long.
+    /// [`accept`] on a blocking thread: normalizing may take long.
     async fn accept(
         &self,
-        request: &Request,
-        recorded: Option<&Answer>,
+        request: &RecordedRequest,
+        recorded: Option<&RecordedResponse>,
         head: ResponseHead,
         spool: Spool,
         bodies: &BodyStore,
-    ) -> Result<Answer, AttemptError> {
-        // One at a time: each is held in memory many times over.
-        let _turn = match simple_api::is_one(request, head.status, &head.headers) {
-            true => Some(self.pages.acquire().await),
+    ) -> Result<RecordedResponse, AttemptError> {
+        let _permit = match simple_api::is_simple_api(request, head.status, &head.headers) {
+            true => Some(self.normalizations.acquire().await),
             false => None,
         };
         let (request, recorded, bodies) = (request.clone(), recorded.cloned(), bodies.clone());
         tokio::task::spawn_blocking(move || accept(&request, recorded.as_ref(), head, spool, &bodies))
             .await
-            .unwrap_or_else(|_| Err(AttemptError::lasting("the door's own task failed")))
+            .unwrap_or_else(|_| Err(AttemptError::permanent("a task of the egress proxy panicked")))
     }
 }
 
-fn headers(place: &Endpoint<'_>, question: &UpstreamRequest) -> Result<HeaderMap, AttemptError> {
-    let mut headers = question.extra.clone();
-    for (name, value) in &question.request.headers {
+fn headers(endpoint: &Endpoint<'_>, request: &UpstreamRequest) -> Result<HeaderMap, AttemptError> {
+    let mut headers = request.extra.clone();
+    for (name, value) in &request.request.headers {
         let pair = (HeaderName::try_from(name), HeaderValue::try_from(value));
-        // They came as headers, or from a record: an edited one may have anything.
+        // They were valid headers, but may come from a recording that was edited.
         let (Ok(name), Ok(value)) = pair else {
-            return Err(AttemptError::lasting(format!("its header `{name}` cannot be sent")));
+            return Err(AttemptError::permanent(format!("the recorded header `{name}` is not valid")));
         };
         if name != header::AUTHORIZATION {
             headers.insert(name, value);
         }
     }
-    // A credential from inside is for the host that was asked, not for somebody's mirror of it.
-    if place.is_mirror {
+    // A credential of the client is for the public host, not for a mirror of it.
+    if endpoint.is_mirror {
         headers.remove(header::AUTHORIZATION);
     }
-    if let Some(value) = place.credential.and_then(Credential::authorization) {
+    if let Some(value) = endpoint.credential.and_then(Credential::authorization) {
         let mut value = HeaderValue::try_from(value.expose())
-            .map_err(|_| AttemptError::lasting("the credential for this host cannot be sent as a header"))?;
+            .map_err(|_| AttemptError::permanent("the credential for this host is not a valid header"))?;
         value.set_sensitive(true);
         headers.insert(header::AUTHORIZATION, value);
     }
-    // What is kept is what was sent: nothing is unpacked on the way.
+    // Bodies are stored as they are received: reqwest must not decode any.
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.entry(header::ACCEPT).or_insert(HeaderValue::from_static("*/*"));
     Ok(headers)
 }
 
-/// Sorts what is no answer to be recorded into what passes and what does not.
-fn check_status(place: &Endpoint<'_>, response: &Response) -> Result<(), AttemptError> {
+/// Rejects responses that must not be recorded, as transient or permanent failures.
+fn check_status(endpoint: &Endpoint<'_>, response: &Response) -> Result<(), AttemptError> {
     let status = response.status();
-    let after = response.headers().get(header::RETRY_AFTER);
-    let after = after.and_then(|value| value.to_str().ok()).and_then(RetryAfter::parse);
+    let retry_after = response.headers().get(header::RETRY_AFTER);
+    let retry_after = retry_after.and_then(|value| value.to_str().ok()).and_then(RetryAfter::parse);
     match status.as_u16() {
-        401 | 403 | 407 if place.credential.is_some() => Err(AttemptError::lasting(format!(
-            "it answers {status}: it refuses the credential for this host"
+        401 | 403 | 407 if endpoint.credential.is_some() => Err(AttemptError::permanent(format!(
+            "the server rejected the credential for this host ({status})"
         ))),
         408 | 425 | 429 | 500..=599 => {
-            Err(AttemptError::Passing { reason: format!("it answers {status}"), after })
+            Err(AttemptError::Transient { reason: format!("the server returned {status}"), retry_after })
         }
         200..=499 => Ok(()),
-        _ => Err(AttemptError::passing(format!("it answers {status}, which is no status of HTTP"))),
+        _ => Err(AttemptError::transient(format!("the server returned the invalid status {status}"))),
     }
 }
 
@@ -180,78 +169,83 @@ async fn receive(response: &mut Response, spool: &mut Spool) -> Result<(), Attem
             Ok(Some(chunk)) => spool.write(&chunk)?,
             Ok(None) => return Ok(()),
             Err(error) => {
-                return Err(AttemptError::passing(format!("it broke off: {}", error_chain(&error))));
+                return Err(AttemptError::transient(format!(
+                    "the body was truncated: {}",
+                    error_chain(&error)
+                )));
             }
         }
     }
 }
 
-/// Puts what came into the form that is recorded, and keeps it if it is what it should be: the
-/// answer that was `recorded`, else one that is plausible.
+/// Normalizes a received response and stores its body, if it equals the `recorded` response, or, if
+/// there is none, passes the content check.
 fn accept(
-    request: &Request,
-    recorded: Option<&Answer>,
+    request: &RecordedRequest,
+    recorded: Option<&RecordedResponse>,
     head: ResponseHead,
     mut spool: Spool,
     bodies: &BodyStore,
-) -> Result<Answer, AttemptError> {
-    let ResponseHead { status, mut headers, is_end_marked, is_signed } = head;
-    // Such a body says the address too, or nothing.
-    if is_signed && recorded.is_none_or(|answer| answer.size == 0) {
+) -> Result<RecordedResponse, AttemptError> {
+    let ResponseHead { status, mut headers, has_marked_end, is_presigned } = head;
+    // Such a body is empty or contains the presigned URL too.
+    if is_presigned && recorded.is_none_or(|response| response.size == 0) {
         spool = bodies.spool()?;
     }
-    if pkt_line::is_fetch(request) {
-        spool = pkt_line::settle(spool, bodies)?;
+    if pkt_line::has_pack(request) {
+        spool = pkt_line::normalize(spool, bodies)?;
     }
-    if simple_api::is_one(request, status, &headers) {
-        spool = simple_api::settle(spool, &mut headers, recorded, bodies)?;
+    if simple_api::is_simple_api(request, status, &headers) {
+        spool = simple_api::normalize(spool, &mut headers, recorded, bodies)?;
     }
     let (body, size) = (spool.digest(), spool.written());
-    let answer = Answer { status, headers, body, size };
-    let attempt_error = match recorded {
-        Some(recorded) => mismatch::difference(recorded, &answer).map(|reason| {
-            let is_moved = is_end_marked && recorded.status == status;
-            AttemptError::Another { reason, is_moved }
+    let response = RecordedResponse { status, headers, body, size };
+    let error = match recorded {
+        Some(recorded) => mismatch::difference(recorded, &response).map(|reason| {
+            let is_changed = has_marked_end && recorded.status == status;
+            AttemptError::Mismatch { reason, is_changed }
         }),
-        None => objection(request, &answer, spool.file()).map(AttemptError::passing),
+        None => objection(request, &response, spool.file()).map(AttemptError::transient),
     };
-    if let Some(attempt_error) = attempt_error {
-        return Err(attempt_error);
+    if let Some(error) = error {
+        return Err(error);
     }
-    spool.keep()?;
-    Ok(answer)
+    spool.commit()?;
+    Ok(response)
 }
 
-fn sorted(error: &reqwest::Error) -> AttemptError {
-    if let Some(PrivateAddress(address)) = find(error) {
-        return AttemptError::Lasting(NoResponse::Private(address.clone()));
+/// Whether an error of reqwest is transient.
+fn classify(error: &reqwest::Error) -> AttemptError {
+    if let Some(PrivateAddress(address)) = find_cause(error) {
+        return AttemptError::Permanent(UpstreamError::PrivateAddress(address.clone()));
     }
-    if let Some(rustls::Error::InvalidCertificate(why)) = find(error) {
-        return AttemptError::lasting(format!("its certificate cannot be trusted: {why:?}"));
+    if let Some(rustls::Error::InvalidCertificate(cause)) = find_cause(error) {
+        return AttemptError::permanent(format!("the server's certificate is not trusted: {cause:?}"));
     }
-    // The address is said by whoever shows this, without what may be secret in it.
-    AttemptError::passing(error_chain(&WithoutUrl(error)))
+    AttemptError::transient(error_chain(&WithoutUrl(error)))
 }
 
-/// The first cause of this type. An I/O error may hold one without naming it as its cause.
-fn find<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a T> {
-    let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    let held = held.map(|held| held as &(dyn std::error::Error + 'static));
-    error.downcast_ref().or_else(|| find(held.or_else(|| error.source())?))
+/// The first cause of this type. An I/O error may contain one without returning it as its source.
+fn find_cause<'a, T: std::error::Error + 'static>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a T> {
+    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let inner = inner.map(|inner| inner as &(dyn std::error::Error + 'static));
+    error.downcast_ref().or_else(|| find_cause(inner.or_else(|| error.source())?))
 }
 
-/// reqwest's errors begin with the whole address.
+/// An error of reqwest without its URL, which may contain secrets. Messages have the redacted URL.
 #[derive(Debug)]
 struct WithoutUrl<'a>(&'a reqwest::Error);
 
 impl std::fmt::Display for WithoutUrl<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(if self.0.is_timeout() {
-            "it does not answer in time"
+            "the server timed out"
         } else if self.0.is_connect() {
-            "it cannot be reached"
+            "the connection failed"
         } else {
-            "it does not answer"
+            "no response was received"
         })
     }
 }

@@ -1,36 +1,36 @@
-//! What a server sends now, against what the record has of it.
+//! The difference between a response and the recorded one.
 
-use super::super::recording::Answer;
+use crate::egress::recording::RecordedResponse;
 
-/// How an answer differs from the `recorded` one, for people; nothing if it is the same.
-pub(super) fn difference(recorded: &Answer, now: &Answer) -> Option<String> {
+/// How a response differs from the `recorded` one, as a text; `None` if status and body are equal.
+pub(super) fn difference(recorded: &RecordedResponse, now: &RecordedResponse) -> Option<String> {
     if (now.body, now.status) == (recorded.body, recorded.status) {
         return None;
     }
-    let [then_kind, now_kind] = [recorded, now].map(|answer| header(answer, "content-type"));
-    let is_other_kind = then_kind != now_kind;
-    let shown = |answer: &Answer, kind: &str| {
-        let mut text = format!("{} with status {} ({} bytes", answer.body, answer.status, answer.size);
-        if is_other_kind {
-            text += &format!(" of {}", if kind.is_empty() { "no type" } else { kind });
+    let [then_type, now_type] = [recorded, now].map(|response| header(response, "content-type"));
+    let types_differ = then_type != now_type;
+    let describe = |response: &RecordedResponse, content_type: &str| {
+        let mut text = format!("{} with status {} ({} bytes", response.body, response.status, response.size);
+        if types_differ {
+            text += &format!(" of {}", if content_type.is_empty() { "no type" } else { content_type });
         }
         text + ")"
     };
     let mut text = format!(
-        "the record has {}, the server now sends {}",
-        shown(recorded, &then_kind),
-        shown(now, &now_kind)
+        "the recording has {}, the server now sends {}",
+        describe(recorded, &then_type),
+        describe(now, &now_type)
     );
-    let as_of = header(recorded, "last-modified");
-    // Only an index's page in its lasting form has it.
-    if !as_of.is_empty() && !header(now, "last-modified").is_empty() {
-        text += &format!(", without what was uploaded after {as_of}");
+    let cutoff = header(recorded, "last-modified");
+    // Only a normalized Simple API response has this header.
+    if !cutoff.is_empty() && !header(now, "last-modified").is_empty() {
+        text += &format!(", without files that were uploaded after {cutoff}");
     }
     Some(text)
 }
 
-/// What it says, cut to what a line has room for.
-fn header(answer: &Answer, name: &str) -> String {
+/// The value of a header, shortened for a message.
+fn header(response: &RecordedResponse, name: &str) -> String {
     const MAX_SHOWN_CHARS: usize = 80;
-    answer.headers.get(name).map(|value| value.chars().take(MAX_SHOWN_CHARS).collect()).unwrap_or_default()
+    response.headers.get(name).map(|value| value.chars().take(MAX_SHOWN_CHARS).collect()).unwrap_or_default()
 }

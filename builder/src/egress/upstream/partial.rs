@@ -1,28 +1,29 @@
-//! A body that broke off: gone on with where it is large, and sure to be the same one.
+//! Resumes the transfer of a truncated body, where it is large and certain to be the same body.
 
 use hyper::header::{self, HeaderMap, HeaderValue};
 use reqwest::Response;
 
-use super::super::body_store::Spool;
-use super::retry::AttemptError;
+use super::error::AttemptError;
+use crate::egress::body_store::Spool;
 
-/// Less than this is asked for from its start.
-const WORTH_KEEPING: u64 = 4 << 20;
+/// Minimum length to resume. Shorter bodies are requested from the start.
+const MIN_RESUME_BYTES: u64 = 4 << 20;
 
-/// What there is of a body, and how its server names it.
+/// The received part of a body, and the body's strong entity tag.
 #[derive(Default)]
 pub(super) struct PartialBody(Option<(Spool, HeaderValue)>);
 
 impl PartialBody {
-    /// Keeps what came, if the server can be asked for the rest of the very same body: it is
-    /// named by a strong entity tag.
+    /// Keeps the received part, if the rest of the same body can be requested: a strong entity tag
+    /// identifies it.
     pub fn keep(&mut self, spool: Spool, response: &Response) {
         let tag = response.headers().get(header::ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/"));
         let is_plain = !response.headers().contains_key(header::CONTENT_ENCODING);
-        self.0 = tag.filter(|_| is_plain && spool.written() >= WORTH_KEEPING).map(|tag| (spool, tag.clone()));
+        self.0 =
+            tag.filter(|_| is_plain && spool.written() >= MIN_RESUME_BYTES).map(|tag| (spool, tag.clone()));
     }
 
-    /// Asks for the rest.
+    /// The headers that request the rest.
     pub fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if let Some((spool, tag)) = &self.0
@@ -34,30 +35,36 @@ impl PartialBody {
         headers
     }
 
-    /// What to go on with, if `response` is the rest; nothing if it is the whole. Takes what was
-    /// kept.
+    /// The part to append to, if `response` has the rest; `None` if it has the complete body. The
+    /// kept part is consumed.
     pub fn resume(&mut self, response: &Response) -> Result<Option<Spool>, AttemptError> {
         let kept = self.0.take();
         match response.status().as_u16() {
             206 => {}
-            416 if kept.is_some() => return Err(AttemptError::passing("it has no rest of what broke off")),
+            416 if kept.is_some() => {
+                return Err(AttemptError::transient(
+                    "the server does not have the rest of the truncated body (416)",
+                ));
+            }
             _ => return Ok(None),
         }
         let Some((spool, tag)) = kept else {
-            return Err(AttemptError::passing("it answers 206, but was asked for all of it"));
+            return Err(AttemptError::transient("the server returned 206 to a request without a range"));
         };
         let range = response.headers().get(header::CONTENT_RANGE).and_then(|range| range.to_str().ok());
-        let is_rest = range.and_then(|range| rest(range, spool.written()));
+        let rest = range.and_then(|range| length_of_rest(range, spool.written()));
         let is_same = response.headers().get(header::ETAG).is_none_or(|other| *other == tag);
-        match is_rest == response.content_length() && is_rest.is_some() && is_same {
+        match rest == response.content_length() && rest.is_some() && is_same {
             true => Ok(Some(spool)),
-            false => Err(AttemptError::passing("it sends another part than the one it was asked for")),
+            false => {
+                Err(AttemptError::transient("the server returned a different range than the requested one"))
+            }
         }
     }
 }
 
-/// The length of the part that a `Content-Range` says, if it goes from `start` to the end.
-fn rest(range: &str, start: u64) -> Option<u64> {
+/// The length of the range in a `Content-Range`, if it starts at `start` and ends with the body.
+fn length_of_rest(range: &str, start: u64) -> Option<u64> {
     let (bounds, total) = range.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = bounds.split_once('-')?;
     let (first, last, total): (u64, u64, u64) =
@@ -67,11 +74,11 @@ fn rest(range: &str, start: u64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::rest;
+    use super::length_of_rest;
 
     #[test]
-    fn only_the_rest_is_gone_on_with() {
-        assert_eq!(rest("bytes 4-9/10", 4), Some(6));
+    fn resumes_only_with_the_exact_rest() {
+        assert_eq!(length_of_rest("bytes 4-9/10", 4), Some(6));
         for range in [
             "bytes 3-9/10",
             "bytes 4-8/10",
@@ -80,7 +87,7 @@ mod tests {
             "4-9/10",
             "bytes 4-18446744073709551615/0",
         ] {
-            assert_eq!(rest(range, 4), None, "{range}");
+            assert_eq!(length_of_rest(range, 4), None, "{range}");
         }
     }
 }

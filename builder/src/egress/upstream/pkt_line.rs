@@ -1,101 +1,111 @@
-//! Git servers' answers, the same however a server's pipes happened to fill.
+//! Normalizes git's responses with a pack.
 //!
-//! A pack comes in packets, cut wherever the server's own reads ended, with words about its
-//! progress between them. Two answers with the same pack would be two bodies, and two recordings
-//! two records.
+//! A server splits the pack into packets wherever its own reads ended, with progress messages
+//! between them. Without normalization, two responses with the same pack would have different
+//! bodies, and two recordings would differ.
 
 use std::io::{self, BufReader, Read, Seek};
 
-use super::super::body_store::{BodyStore, BodyStoreError, Spool};
-use super::super::recording::Request;
+use gix::protocol::transport::packetline::Channel;
+use gix::protocol::transport::packetline::decode::{PacketLineOrWantedSize, hex_prefix};
 
-/// Bytes of the largest packet, its length and its band included.
-const MAX_PACKET_BYTES: usize = 65_520;
+use crate::egress::body_store::{BodyStore, BodyStoreError, Spool};
+use crate::egress::recording::RecordedRequest;
 
-/// Bytes of a packet's length, in hexadecimal digits.
-const LENGTH: usize = 4;
+/// Size of a packet's length, in hexadecimal digits.
+const LENGTH_BYTES: usize = 4;
+/// Maximum bytes of data in one packet (git's pkt-line format).
+const MAX_DATA_BYTES: usize = 65_516;
+/// Maximum bytes of a pack in one packet: one byte is the side-band channel.
+const MAX_PACK_BYTES: usize = MAX_DATA_BYTES - 1;
 
-/// The pack itself; progress is in the next band, and errors in the one after it.
-const DATA: u8 = 1;
-const PROGRESS: u8 = 2;
+/// The errors of [`next_packet`] for data that is not in pkt-line format.
+const NOT_PKT_LINE: [io::ErrorKind; 2] = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof];
 
-/// How [`next`] fails where it reads something else.
-const NO_PACKETS: [io::ErrorKind; 2] = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof];
-
-/// Whether a request is answered in packets with a pack in them.
-pub(super) fn is_fetch(request: &Request) -> bool {
+/// Whether the response to a request may be in pkt-line format with a pack.
+pub(super) fn has_pack(request: &RecordedRequest) -> bool {
     request.url.as_url().path().ends_with("/git-upload-pack")
 }
 
-/// The same answer with its pack in packets as large as can be, and without words on progress. What
-/// cannot be read as packets to its end stays as it is.
-pub(super) fn settle(mut spool: Spool, bodies: &BodyStore) -> Result<Spool, BodyStoreError> {
-    let mut settled = bodies.spool()?;
+/// The same response with its pack in packets of the maximum size, and without progress messages. A
+/// body that is not in pkt-line format up to its end is returned unchanged.
+pub(super) fn normalize(mut spool: Spool, bodies: &BodyStore) -> Result<Spool, BodyStoreError> {
+    let mut normalized = bodies.spool()?;
     let mut file = spool.file();
     file.rewind().map_err(BodyStoreError::Source)?;
-    let is_settled = rewrite(&mut BufReader::new(file), &mut |bytes| settled.write(bytes))?;
-    Ok(if is_settled { settled } else { spool })
+    let is_pkt_line = rewrite(&mut BufReader::new(file), &mut |bytes| normalized.write(bytes))?;
+    Ok(if is_pkt_line { normalized } else { spool })
 }
 
-/// Whether all of `source` was packets.
+/// Writes the normalized form of `source`. Whether all of `source` was in pkt-line format.
 fn rewrite(
     source: &mut impl Read,
     write: &mut dyn FnMut(&[u8]) -> Result<(), BodyStoreError>,
 ) -> Result<bool, BodyStoreError> {
-    let mut data = Vec::new();
+    const PACK: u8 = Channel::Data as u8;
+    const PROGRESS: u8 = Channel::Progress as u8;
+    let mut pack = Vec::new();
     loop {
-        let packet = match next(source) {
+        let packet = match next_packet(source) {
             Ok(Some(packet)) => packet,
             Ok(None) => {
-                write_data(&mut data, 1, write)?;
+                write_pack(&mut pack, 1, write)?;
                 return Ok(true);
             }
-            Err(error) if NO_PACKETS.contains(&error.kind()) => return Ok(false),
+            Err(error) if NOT_PKT_LINE.contains(&error.kind()) => return Ok(false),
             Err(error) => return Err(BodyStoreError::Source(error)),
         };
-        match packet.get(LENGTH) {
-            Some(&DATA) => {
-                data.extend_from_slice(&packet[LENGTH + 1..]);
-                write_data(&mut data, MAX_PACKET_BYTES - LENGTH - 1, write)?;
+        match packet.get(LENGTH_BYTES) {
+            Some(&PACK) => {
+                pack.extend_from_slice(&packet[LENGTH_BYTES + 1..]);
+                write_pack(&mut pack, MAX_PACK_BYTES, write)?;
             }
             Some(&PROGRESS) => {}
             _ => {
-                write_data(&mut data, 1, write)?;
+                write_pack(&mut pack, 1, write)?;
                 write(&packet)?;
             }
         }
     }
 }
 
-/// Writes packets of data until less than `least` bytes are left.
-fn write_data(
-    data: &mut Vec<u8>,
-    least: usize,
+/// Writes packets of pack data until less than `min_bytes` are left.
+fn write_pack(
+    pack: &mut Vec<u8>,
+    min_bytes: usize,
     write: &mut dyn FnMut(&[u8]) -> Result<(), BodyStoreError>,
 ) -> Result<(), BodyStoreError> {
-    while data.len() >= least {
-        let rest = data.split_off(data.len().min(MAX_PACKET_BYTES - LENGTH - 1));
-        write(format!("{:04x}", data.len() + LENGTH + 1).as_bytes())?;
-        write(&[DATA])?;
-        write(data)?;
-        *data = rest;
+    while pack.len() >= min_bytes {
+        let rest = pack.split_off(pack.len().min(MAX_PACK_BYTES));
+        write(format!("{:04x}", pack.len() + LENGTH_BYTES + 1).as_bytes())?;
+        write(&[Channel::Data as u8])?;
+        write(pack)?;
+        *pack = rest;
     }
     Ok(())
 }
 
-/// The next packet with its length, nothing at the end.
-fn next(source: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
+/// The next packet including its length; `None` at the end.
+fn next_packet(source: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut packet = Vec::new();
-    source.take(LENGTH as u64).read_to_end(&mut packet)?;
+    source.take(LENGTH_BYTES as u64).read_to_end(&mut packet)?;
     if packet.is_empty() {
         return Ok(None);
     }
-    let length = std::str::from_utf8(&packet).ok().filter(|text| text.len() == LENGTH);
-    let length = length.and_then(|text| usize::from_str_radix(text, 16).ok());
-    // Lengths below that of the length itself are marks without content.
-    let length = length.filter(|length| *length <= MAX_PACKET_BYTES).ok_or(io::ErrorKind::InvalidData)?;
-    source.take(length.saturating_sub(LENGTH) as u64).read_to_end(&mut packet)?;
-    match packet.len() >= length {
+    if packet.len() < LENGTH_BYTES {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let length = match hex_prefix(&packet) {
+        // A flush, delimiter or response-end packet.
+        Ok(PacketLineOrWantedSize::Line(_)) => 0,
+        Ok(PacketLineOrWantedSize::Wanted(length)) => usize::from(length),
+        Err(_) => return Err(io::ErrorKind::InvalidData.into()),
+    };
+    if length > MAX_DATA_BYTES {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    source.take(length as u64).read_to_end(&mut packet)?;
+    match packet.len() == LENGTH_BYTES + length {
         true => Ok(Some(packet)),
         false => Err(io::ErrorKind::UnexpectedEof.into()),
     }
@@ -105,7 +115,7 @@ fn next(source: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
 mod tests {
     use super::*;
 
-    fn settled(bytes: &[u8]) -> Option<Vec<u8>> {
+    fn normalized(bytes: &[u8]) -> Option<Vec<u8>> {
         let mut written = Vec::new();
         let mut write = |bytes: &[u8]| {
             written.extend_from_slice(bytes);
@@ -115,26 +125,26 @@ mod tests {
     }
 
     #[test]
-    fn however_a_pack_is_cut_it_is_the_same() {
+    fn normalizes_every_split_of_a_pack_to_the_same_bytes() {
         let one = b"000dpackfile\n000a\x01PACK!0000";
         for other in [
             &b"000dpackfile\n0008\x01PAC0007\x01K!0000"[..],
             b"000dpackfile\n0005\x01000b\x02count\n000a\x01PACK!0000",
             one,
         ] {
-            assert_eq!(settled(other).unwrap(), one);
+            assert_eq!(normalized(other).unwrap(), one);
         }
     }
 
     #[test]
-    fn a_large_pack_comes_in_large_packets() {
+    fn writes_packets_of_the_maximum_size() {
         let packet = |size: usize| [format!("{:04x}\x01", size + 5).as_bytes(), &vec![7; size]].concat();
-        let cut = [packet(40_000), packet(40_000), b"0000".to_vec()].concat();
-        assert_eq!(settled(&cut).unwrap(), [packet(65_515), packet(14_485), b"0000".to_vec()].concat());
+        let split = [packet(40_000), packet(40_000), b"0000".to_vec()].concat();
+        assert_eq!(normalized(&split).unwrap(), [packet(65_515), packet(14_485), b"0000".to_vec()].concat());
     }
 
     #[test]
-    fn what_cannot_be_read_is_a_failure() {
+    fn reports_a_read_error() {
         struct Broken;
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -148,9 +158,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_something_else_stays() {
-        for other in [&b"0008NAK\nPACK...."[..], b"<html>", b"0009ab", b"fffff", b"00"] {
-            assert_eq!(settled(other), None, "{other:?}");
+    fn keeps_a_body_in_another_format() {
+        for other in
+            [&b"0008NAK\nPACK...."[..], b"<html>", b"0009ab", b"fffff", b"00", b"+00a\x01PACK!", b"0004"]
+        {
+            assert_eq!(normalized(other), None, "{other:?}");
         }
     }
 }

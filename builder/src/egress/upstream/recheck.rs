@@ -1,64 +1,66 @@
-//! Whole answers that are asked for once more, at once, before one is believed.
+//! Responses that are requested once more, at once, before they are accepted.
 
 use carafe_layers::digest::Digest;
 
-use super::super::recording::{Answer, Method, Request};
-use super::retry::AttemptError;
-use super::simple_api::PAGE;
+use super::error::AttemptError;
+use super::simple_api::SIMPLE_API_JSON;
+use crate::egress::recording::{Method, RecordedRequest, RecordedResponse};
 
-/// The types of a Python index's page in HTML.
-const HTML_PAGES: [&str; 2] = ["text/html", "application/vnd.pypi.simple.v1+html"];
+/// The HTML types of a Simple API response.
+const SIMPLE_API_HTML: [&str; 2] = ["text/html", "application/vnd.pypi.simple.v1+html"];
 
-/// What spoke against the answers so far.
+/// Which responses of one request were not accepted so far.
 #[derive(Default)]
 pub(super) struct Recheck {
-    /// One was second best.
-    had_second_best: bool,
-    /// The body of one whose end nothing marked.
+    /// There was an HTML response although the client prefers JSON.
+    had_html: bool,
+    /// The body of a response without a marked end.
     unmarked: Option<Digest>,
 }
 
 impl Recheck {
-    /// Whether `answer` counts. One whose end is not marked must come twice, and be the same; one
-    /// that [`is_second_best`] is taken if the next is no better.
-    pub fn believes(
+    /// Whether `response` is accepted. `has_marked_end`: a truncated body would have been detected;
+    /// without that, two equal bodies in a row are required. `is_less_preferred`
+    /// ([`is_html_instead_of_json`]): it is accepted only if the next response is one, too.
+    pub fn accepts(
         &mut self,
-        answer: &Answer,
-        is_whole: bool,
-        is_second_best: bool,
+        response: &RecordedResponse,
+        has_marked_end: bool,
+        is_less_preferred: bool,
     ) -> Result<bool, AttemptError> {
-        if is_second_best && !std::mem::replace(&mut self.had_second_best, true) {
+        if is_less_preferred && !std::mem::replace(&mut self.had_html, true) {
             return Ok(false);
         }
-        if is_whole || self.unmarked == Some(answer.body) {
+        if has_marked_end || self.unmarked == Some(response.body) {
             return Ok(true);
         }
-        match self.unmarked.replace(answer.body) {
+        match self.unmarked.replace(response.body) {
             None => Ok(false),
-            Some(_) => Err(AttemptError::passing(
-                "it marks no end of what it sends, and sends another length each time",
+            Some(_) => Err(AttemptError::transient(
+                "the server announces no length, and sends a different body each time",
             )),
         }
     }
 }
 
-/// Whether a page of a Python index came in HTML although the client prefers JSON. Some indexes
-/// have no other; but mirrors that have it send HTML now and then, which says of no file when it
-/// came, and so cannot be had again after the next release.
-pub(super) fn is_second_best(request: &Request, answer: &Answer) -> bool {
-    let kind = answer.headers.get("content-type").map_or("", |kind| kind.split(';').next().unwrap_or(""));
-    let is_html = HTML_PAGES.iter().any(|page| kind.trim().eq_ignore_ascii_case(page));
+/// Whether this is a Simple API response in HTML although the client prefers JSON. Some indexes have
+/// HTML only. But some mirrors that have JSON send HTML now and then, which has no upload times and
+/// therefore cannot be replayed after the next release.
+pub(super) fn is_html_instead_of_json(request: &RecordedRequest, response: &RecordedResponse) -> bool {
+    let content_type = response.headers.get("content-type").map_or("", String::as_str);
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    let is_html = SIMPLE_API_HTML.iter().any(|html| media_type.eq_ignore_ascii_case(html));
     let accept = request.headers.get("accept").map_or("", String::as_str);
-    request.method == Method::Get && answer.status == 200 && is_html && prefers_json(accept)
+    request.method == Method::Get && response.status == 200 && is_html && prefers_json(accept)
 }
 
-/// Whether an `Accept` has an index's page in JSON before everything else that it has.
+/// Whether an `Accept` header prefers the Simple API's JSON to every other type in it.
 fn prefers_json(accept: &str) -> bool {
     let weights = accept.split(',').filter_map(|range| {
         let mut parts = range.split(';').map(str::trim);
-        let kind = parts.next().filter(|kind| !kind.is_empty())?;
+        let media_type = parts.next().filter(|media_type| !media_type.is_empty())?;
         let weight = parts.find_map(|part| part.strip_prefix("q=")).map_or(Ok(1.0), str::parse::<f32>);
-        Some((kind.eq_ignore_ascii_case(PAGE), weight.ok()?))
+        Some((media_type.eq_ignore_ascii_case(SIMPLE_API_JSON), weight.ok()?))
     });
     let (json, others): (Vec<_>, Vec<_>) = weights.partition(|(is_json, _)| *is_json);
     json.iter().any(|(_, weight)| *weight > 0.0 && others.iter().all(|(_, other)| other < weight))
@@ -69,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pip_and_uv_prefer_json() {
+    fn recognizes_the_accept_headers_of_pip_and_uv() {
         for accept in [
             "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01",
             "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01",

@@ -1,4 +1,4 @@
-//! What a record keeps of an answer's head.
+//! The status and headers of a response, as they are recorded.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,12 @@ use hyper::header::{self, HeaderName};
 use reqwest::Response;
 
 use super::client::{Client, Endpoint};
-use super::retry::AttemptError;
+use super::error::AttemptError;
 use crate::net::{Mirror, PublicUrl};
 
-/// What of an answer's head is worth keeping: what a client acts upon. Not there: whatever is
-/// another one each time (dates, identifiers, entity tags, cookies).
-const KEPT_HEADERS: [HeaderName; 8] = [
+/// The recorded headers: those that clients use. Not among them: those that differ each time (dates,
+/// identifiers, entity tags, cookies).
+const RECORDED_HEADERS: [HeaderName; 8] = [
     header::CONTENT_DISPOSITION,
     header::CONTENT_ENCODING,
     header::CONTENT_LANGUAGE,
@@ -21,34 +21,34 @@ const KEPT_HEADERS: [HeaderName; 8] = [
     header::VARY,
     header::WWW_AUTHENTICATE,
 ];
-/// Bytes of all these headers together.
+/// Maximum size of all recorded headers together.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// An answer without its body.
+/// A response without its body.
 pub(super) struct ResponseHead {
     pub status: u16,
-    /// Those that are kept, names in lower case.
+    /// The recorded headers, names in lower case.
     pub headers: BTreeMap<String, String>,
-    /// Whether a body that was cut short would be noticed.
-    pub is_end_marked: bool,
-    /// Whether it redirects to a signed address, which is kept without its signature.
-    pub is_signed: bool,
+    /// Whether a truncated body would be detected.
+    pub has_marked_end: bool,
+    /// Whether it redirects to a presigned URL, which is recorded without its signature.
+    pub is_presigned: bool,
 }
 
 impl Client {
-    /// The head of `response`, which came from `place`.
+    /// The head of `response`, which came from `endpoint`.
     pub(super) fn head(
         &self,
-        place: &Endpoint<'_>,
+        endpoint: &Endpoint<'_>,
         response: &Response,
     ) -> Result<ResponseHead, AttemptError> {
         let mut head = ResponseHead {
             status: response.status().as_u16(),
             headers: BTreeMap::new(),
-            is_end_marked: is_end_marked(response),
-            is_signed: false,
+            has_marked_end: has_marked_end(response),
+            is_presigned: false,
         };
-        for name in &KEPT_HEADERS {
+        for name in &RECORDED_HEADERS {
             let values = response.headers().get_all(name).iter();
             let values: Vec<_> = values.filter_map(|value| value.to_str().ok()).collect();
             if values.is_empty() {
@@ -56,37 +56,37 @@ impl Client {
             }
             let mut value = values.join(", ");
             if *name == header::LOCATION {
-                let (location, is_signed) = self.location(place, value);
-                head.is_signed = is_signed && response.status().is_redirection();
+                let (location, is_presigned) = self.location(endpoint, value);
+                head.is_presigned = is_presigned && response.status().is_redirection();
                 value = location;
             }
             head.headers.insert(name.as_str().to_owned(), value);
         }
         if head.headers.values().map(String::len).sum::<usize>() > MAX_HEAD_BYTES {
-            return Err(AttemptError::lasting("the headers of its answer are larger than 64 KiB"));
+            return Err(AttemptError::permanent("the headers of the response are larger than 64 KiB"));
         }
         Ok(head)
     }
 
-    /// Where a redirect leads, as a record may say it: not to a mirror, and without a signature.
-    /// Whether it has one.
-    fn location(&self, place: &Endpoint<'_>, text: String) -> (String, bool) {
-        let absolute = place.url.as_url().join(&text).ok();
+    /// The target of a redirect in its recorded form: not a mirror's, and without a signature. The
+    /// flag tells whether it had one.
+    fn location(&self, endpoint: &Endpoint<'_>, text: String) -> (String, bool) {
+        let absolute = endpoint.url.as_url().join(&text).ok();
         let Some(absolute) = absolute.and_then(|url| PublicUrl::new(url).ok()) else { return (text, false) };
         let published = Mirror::publish(&self.upstream.mirrors, &absolute);
         if published != absolute {
             return (published.to_string(), false);
         }
-        let plain = self.signed.hide(published);
-        let is_signed = plain != absolute;
-        // As the server wrote it where there is nothing to hide: it may be relative. Only to a
-        // mirror's own pages that means something else.
-        (if is_signed || place.is_mirror { plain.to_string() } else { text }, is_signed)
+        let plain = self.presigned.strip(published);
+        let is_presigned = plain != absolute;
+        // Otherwise as the server sent it, which may be relative. Relative to a mirror's URL it would
+        // have another meaning, so that becomes absolute.
+        (if is_presigned || endpoint.is_mirror { plain.to_string() } else { text }, is_presigned)
     }
 }
 
-/// Whether a body that was cut short would be noticed: not if closing the connection ends it.
-fn is_end_marked(response: &Response) -> bool {
+/// Whether a truncated body would be detected: not if the end of the connection ends the body.
+fn has_marked_end(response: &Response) -> bool {
     let headers = response.headers();
     response.version() >= hyper::Version::HTTP_2
         || headers.contains_key(header::CONTENT_LENGTH)

@@ -1,8 +1,9 @@
-//! The pages of Python's package indexes, in a form that can be had again after the next release.
+//! Normalizes Simple API responses (PEP 503, PEP 691), so that they can be replayed without their
+//! bodies after the next release.
 //!
-//! PyPI's page of a project changes with every event there, down to a serial number, while the
-//! files that it names stay. What clients act upon is written anew here, and nothing else; and as
-//! every file says when it was uploaded, a later page has the earlier one in it.
+//! PyPI's response for a project changes with every event there, down to a serial number, while the
+//! files that it lists stay. The normalized form contains what clients use, and nothing else. Each
+//! file has an upload time, so a later response contains the earlier one: the files up to a cutoff.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
@@ -13,92 +14,100 @@ use jiff::Timestamp;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::super::body_store::{BodyStore, BodyStoreError, Spool};
-use super::super::recording::{Answer, Method, Request};
+use crate::egress::body_store::{BodyStore, BodyStoreError, Spool};
+use crate::egress::recording::{Method, RecordedRequest, RecordedResponse};
 
-/// The type of a project's page in JSON (PEP 691).
-pub(super) const PAGE: &str = "application/vnd.pypi.simple.v1+json";
-/// Bytes of the largest page that is written anew: pydantic-core's has 7 MB, and grows. Held in memory
-/// meanwhile, and taken apart, if it was made for that, some sixteen times as much.
-const MAX_PAGE_BYTES: u64 = 16 << 20;
-/// The version of the form without the list of versions, which 1.1 asks for.
+/// The media type of a Simple API response in JSON (PEP 691).
+pub(super) const SIMPLE_API_JSON: &str = "application/vnd.pypi.simple.v1+json";
+/// Maximum size of a response that is normalized: pydantic-core's has 7 MB, and grows. The response is
+/// held in memory; its parsed form, if it was made for that, takes sixteen times as much.
+const MAX_RESPONSE_BYTES: u64 = 16 << 20;
+/// The version of the normalized form: 1.1 would require a list of versions.
 const API_VERSION: &str = "1.0";
 
-/// Whether an answer to `request` may be such a page.
-pub(super) fn is_one(request: &Request, status: u16, headers: &BTreeMap<String, String>) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE.as_str()).map_or("", String::as_str);
-    let kind = kind.split(';').next().unwrap_or_default().trim();
+/// Whether a response to `request` may be a Simple API response in JSON.
+pub(super) fn is_simple_api(
+    request: &RecordedRequest,
+    status: u16,
+    headers: &BTreeMap<String, String>,
+) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE.as_str()).map_or("", String::as_str);
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
     let is_plain = !headers.contains_key(header::CONTENT_ENCODING.as_str());
-    request.method == Method::Get && status == 200 && is_plain && kind.eq_ignore_ascii_case(PAGE)
+    request.method == Method::Get
+        && status == 200
+        && is_plain
+        && media_type.eq_ignore_ascii_case(SIMPLE_API_JSON)
 }
 
-/// The page in its lasting form, which `last-modified` in `headers` marks. One that was `recorded`
-/// so is cut to what was there then. What is no such page, or was recorded as it came, stays.
-pub(super) fn settle(
+/// The normalized form of a response; `headers` gets the `last-modified` that marks it. With a
+/// normalized `recorded` response, files that were uploaded after that date are dropped. A response
+/// that cannot be normalized, or was not when it was recorded, is returned unchanged.
+pub(super) fn normalize(
     mut spool: Spool,
     headers: &mut BTreeMap<String, String>,
-    recorded: Option<&Answer>,
+    recorded: Option<&RecordedResponse>,
     bodies: &BodyStore,
 ) -> Result<Spool, BodyStoreError> {
-    let cut = recorded.and_then(|answer| AsOf::marked(&answer.headers));
-    let was_kept_as_it_came = recorded.is_some() && cut.is_none();
-    if was_kept_as_it_came || spool.written() > MAX_PAGE_BYTES {
+    let cutoff = recorded.and_then(|response| UploadTime::of_headers(&response.headers));
+    let was_not_normalized = recorded.is_some() && cutoff.is_none();
+    if was_not_normalized || spool.written() > MAX_RESPONSE_BYTES {
         return Ok(spool);
     }
     let mut text = Vec::new();
     let mut file = spool.file();
     file.rewind().and_then(|()| file.read_to_end(&mut text)).map_err(BodyStoreError::Source)?;
-    let Some((page, as_of)) = lasting(&text, cut) else {
+    let Some((json, newest)) = normalize_json(&text, cutoff) else {
         return Ok(spool);
     };
-    let mut settled = bodies.spool()?;
-    settled.write(&page)?;
-    headers.insert(header::LAST_MODIFIED.as_str().to_owned(), as_of.to_header());
-    Ok(settled)
+    let mut normalized = bodies.spool()?;
+    normalized.write(&json)?;
+    headers.insert(header::LAST_MODIFIED.as_str().to_owned(), newest.to_header());
+    Ok(normalized)
 }
 
-/// The lasting form of a page, of the files that were there at `cut`, and when the newest of them
-/// came. Nothing if there is none, or one does not say when it came.
-fn lasting(text: &[u8], cut: Option<AsOf>) -> Option<(Vec<u8>, AsOf)> {
-    let mut page: SimplePage = serde_json::from_slice(text).ok()?;
-    if !page.meta.api_version.starts_with("1.") {
+/// The normalized form, with the files up to `cutoff`, and the upload time of the newest of them.
+/// `None` if there is no such file, or one has no upload time.
+fn normalize_json(text: &[u8], cutoff: Option<UploadTime>) -> Option<(Vec<u8>, UploadTime)> {
+    let mut project: Project = serde_json::from_slice(text).ok()?;
+    if !project.meta.api_version.starts_with("1.") {
         return None;
     }
-    API_VERSION.clone_into(&mut page.meta.api_version);
+    API_VERSION.clone_into(&mut project.meta.api_version);
     let mut newest = None;
-    let mut files = Vec::with_capacity(page.files.len());
-    for file in page.files {
-        let uploaded = AsOf::uploaded(&file.upload_time)?;
-        if cut.is_none_or(|cut| uploaded <= cut) {
+    let mut files = Vec::with_capacity(project.files.len());
+    for file in project.files {
+        let uploaded = UploadTime::parse(&file.upload_time)?;
+        if cutoff.is_none_or(|cutoff| uploaded <= cutoff) {
             newest = newest.max(Some(uploaded));
-            files.push(file.settled());
+            files.push(file.normalized());
         }
     }
-    page.files = files;
-    Some((serde_json::to_vec(&page).ok()?, newest?))
+    project.files = files;
+    Some((serde_json::to_vec(&project).ok()?, newest?))
 }
 
-/// As of when a page is: the whole seconds since 1970 after which nothing was added to it.
+/// An upload time, rounded up to seconds since 1970.
 ///
-/// A header has no fractions of a second. A file's time is rounded up, when recording and when
-/// replaying: so the newest file is never later than the header that was made of it. A file that
-/// came later within that same second is in the replay and was not in the record; the digest tells.
+/// HTTP dates have no fractions of a second. Times are rounded up when recording and when replaying,
+/// so the newest file is never later than the header that was made of it. A file that was uploaded
+/// later, but within the same second, is in the replay and not in the recording: the digest differs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct AsOf(u64);
+struct UploadTime(u64);
 
-impl AsOf {
-    /// The last second that a header can say: 9999 is its last year.
-    const LAST: u64 = 253_402_300_799;
+impl UploadTime {
+    /// The last second of the year 9999, the last one of HTTP dates.
+    const MAX_SECONDS: u64 = 253_402_300_799;
 
-    /// Of a file's upload-time (RFC 3339).
-    fn uploaded(text: &str) -> Option<Self> {
+    /// Parses a file's `upload-time` (RFC 3339).
+    fn parse(text: &str) -> Option<Self> {
         let time: Timestamp = text.parse().ok()?;
         let second = time.as_second() + i64::from(time.subsec_nanosecond() > 0);
-        u64::try_from(second).ok().filter(|second| *second <= Self::LAST).map(Self)
+        u64::try_from(second).ok().filter(|second| *second <= Self::MAX_SECONDS).map(Self)
     }
 
-    /// What an answer says, if it is marked.
-    fn marked(headers: &BTreeMap<String, String>) -> Option<Self> {
+    /// The `last-modified` of a normalized response.
+    fn of_headers(headers: &BTreeMap<String, String>) -> Option<Self> {
         let date = httpdate::parse_http_date(headers.get(header::LAST_MODIFIED.as_str())?).ok()?;
         Some(Self(date.duration_since(UNIX_EPOCH).ok()?.as_secs()))
     }
@@ -108,10 +117,10 @@ impl AsOf {
     }
 }
 
-/// What of a project's page decides what a client does (PEP 691, 700, 714). A key that is there
-/// twice, or has another kind of value, makes it no page that is known.
+/// The keys that clients use (PEP 691, 700, 714). A response with a duplicate key, or a value of
+/// another type, is not normalized.
 #[derive(Deserialize, Serialize)]
-struct SimplePage {
+struct Project {
     meta: Meta,
     name: String,
     files: Vec<File>,
@@ -145,9 +154,9 @@ struct File {
 }
 
 impl File {
-    /// With one name for what has had three. An index may drop the older ones at any time; clients
-    /// read them where there is no other.
-    fn settled(mut self) -> Self {
+    /// Moves the value of the two older names of `core-metadata`, which an index may drop at any time,
+    /// to the current name. Clients use the older ones only if the current one is missing.
+    fn normalized(mut self) -> Self {
         let older = self.dist_info_metadata.take().or(self.data_dist_info_metadata.take());
         self.core_metadata = self.core_metadata.or(older);
         self
@@ -157,25 +166,25 @@ impl File {
 #[derive(Deserialize, Serialize)]
 #[serde(untagged)]
 enum Yanked {
-    Is(bool),
-    Because(String),
+    Flag(bool),
+    Reason(String),
 }
 
 #[derive(Deserialize, Serialize)]
 #[serde(untagged)]
 enum Metadata {
-    Is(bool),
-    With(Hashes),
+    Flag(bool),
+    Hashes(Hashes),
 }
 
-/// Digests by the names of their algorithms, each once.
+/// Digests by algorithm, without duplicates.
 #[derive(Serialize)]
 struct Hashes(BTreeMap<String, String>);
 
 impl<'de> Deserialize<'de> for Hashes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Each;
-        impl<'de> Visitor<'de> for Each {
+        struct HashesVisitor;
+        impl<'de> Visitor<'de> for HashesVisitor {
             type Value = Hashes;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -186,13 +195,13 @@ impl<'de> Deserialize<'de> for Hashes {
                 let mut hashes = BTreeMap::new();
                 while let Some((name, digest)) = map.next_entry()? {
                     if hashes.insert(name, digest).is_some() {
-                        return Err(A::Error::custom("an algorithm is there twice"));
+                        return Err(A::Error::custom("duplicate algorithm"));
                     }
                 }
                 Ok(Hashes(hashes))
             }
         }
-        deserializer.deserialize_map(Each)
+        deserializer.deserialize_map(HashesVisitor)
     }
 }
 
@@ -200,9 +209,9 @@ impl<'de> Deserialize<'de> for Hashes {
 mod tests {
     use super::*;
 
-    /// As PyPI writes them, shortened: two releases, one withdrawn file, two that clients do not
-    /// read the same way, and what has no influence on any.
-    const PAGE_OF_LAMP: &str = r#"{
+    /// PyPI's form, shortened: two releases, a yanked file, older names of keys, and keys that clients
+    /// do not use.
+    const LAMP: &str = r#"{
         "alternate-locations": [], "project-status": {"status": "active"},
         "files": [
             {"core-metadata": {"sha256": "0a"}, "data-dist-info-metadata": {"sha256": "0a"},
@@ -223,44 +232,45 @@ mod tests {
         "versions": ["1.0", "1.1"]
     }"#;
 
-    fn text(page: &str) -> Option<(String, String)> {
-        at(page, None)
+    fn normalized(json: &str) -> Option<(String, String)> {
+        normalized_until(json, None)
     }
 
-    fn at(page: &str, cut: Option<&str>) -> Option<(String, String)> {
-        let cut = cut.map(|date| [("last-modified".to_owned(), date.to_owned())].into());
-        let (page, as_of) = lasting(page.as_bytes(), cut.map(|cut| AsOf::marked(&cut).unwrap()))?;
-        Some((String::from_utf8(page).unwrap(), as_of.to_header()))
+    fn normalized_until(json: &str, cutoff: Option<&str>) -> Option<(String, String)> {
+        let cutoff = cutoff.map(|date| [("last-modified".to_owned(), date.to_owned())].into());
+        let cutoff = cutoff.map(|headers| UploadTime::of_headers(&headers).unwrap());
+        let (json, newest) = normalize_json(json.as_bytes(), cutoff)?;
+        Some((String::from_utf8(json).unwrap(), newest.to_header()))
     }
 
     #[test]
     fn keeps_what_clients_use_and_the_date_of_the_newest_file() {
-        let (page, as_of) = text(PAGE_OF_LAMP).unwrap();
-        insta::assert_snapshot!(page.replace("},{", "},\n{"));
-        assert_eq!(as_of, "Sat, 01 Jun 2024 00:00:01 GMT");
+        let (json, newest) = normalized(LAMP).unwrap();
+        insta::assert_snapshot!(json.replace("},{", "},\n{"));
+        assert_eq!(newest, "Sat, 01 Jun 2024 00:00:01 GMT");
     }
 
     #[test]
-    fn written_anew_it_stays_the_same() {
-        let (page, as_of) = text(PAGE_OF_LAMP).unwrap();
-        assert_eq!(text(&page), Some((page.clone(), as_of.clone())));
-        assert_eq!(at(&page, Some(&as_of)), Some((page, as_of)));
+    fn normalization_is_idempotent() {
+        let (json, newest) = normalized(LAMP).unwrap();
+        assert_eq!(normalized(&json), Some((json.clone(), newest.clone())));
+        assert_eq!(normalized_until(&json, Some(&newest)), Some((json, newest)));
     }
 
     #[test]
-    fn a_later_page_has_the_earlier_one_in_it() {
-        let then = text(PAGE_OF_LAMP).unwrap();
+    fn a_later_response_contains_the_earlier_one() {
+        let then = normalized(LAMP).unwrap();
         let added = r#"{"filename": "lamp-0.9.1.zip", "url": "u", "hashes": {}, "new-key": [1],
             "upload-time": "2024-06-01T00:00:01.000001Z"}, {"core"#;
-        let later = PAGE_OF_LAMP.replacen("{\"core", added, 1).replace("40411242", "\"40411243\"");
-        assert_ne!(text(&later).unwrap(), then);
-        assert_eq!(at(&later, Some(&then.1)).unwrap(), then);
-        // Of the same second, though later than all that were there: the digest tells.
+        let later = LAMP.replacen("{\"core", added, 1).replace("40411242", "\"40411243\"");
+        assert_ne!(normalized(&later).unwrap(), then);
+        assert_eq!(normalized_until(&later, Some(&then.1)).unwrap(), then);
+        // Later than all files of the recording, but within the same second.
         let unlucky = later.replace("00:00:01.000001Z", "00:00:00.5Z");
-        assert_ne!(at(&unlucky, Some(&then.1)).unwrap(), then);
+        assert_ne!(normalized_until(&unlucky, Some(&then.1)).unwrap(), then);
     }
 
-    fn page_of(serial: u64, times: &[u64]) -> String {
+    fn project(serial: u64, times: &[u64]) -> String {
         let file = |micros: &u64| {
             let time = Timestamp::from_microsecond(i64::try_from(*micros).unwrap()).unwrap();
             format!(r#"{{"filename":"{micros}","url":"u","hashes":{{}},"upload-time":"{time}"}}"#)
@@ -272,34 +282,36 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_is_damaged_stays_as_it_is_or_has_a_form_that_lasts(
-            edits in proptest::collection::vec((0..PAGE_OF_LAMP.len(), proptest::num::u8::ANY), 0..4),
+        fn damaged_json_is_kept_or_has_a_stable_normalized_form(
+            edits in proptest::collection::vec((0..LAMP.len(), proptest::num::u8::ANY), 0..4),
         ) {
-            let mut damaged = PAGE_OF_LAMP.as_bytes().to_vec();
+            let mut damaged = LAMP.as_bytes().to_vec();
             edits.into_iter().for_each(|(at, byte)| damaged[at] = byte);
-            if let Some((page, as_of)) = lasting(&damaged, None) {
-                proptest::prop_assert_eq!(lasting(&page, Some(as_of)), Some((page, as_of)));
+            if let Some((json, newest)) = normalize_json(&damaged, None) {
+                let again = normalize_json(&json, Some(newest));
+                proptest::prop_assert_eq!(again, Some((json, newest)));
             }
         }
 
         #[test]
-        fn whatever_is_added_later_and_wherever_is_cut_off(
+        fn files_of_later_seconds_are_dropped_in_any_order(
             times in proptest::collection::vec(0..4_000_000_000_000_000_u64, 1..20),
             added in proptest::collection::vec((1_000_000..4_000_000_000_000_000_u64, 0..20_usize), 0..20),
         ) {
-            let then = text(&page_of(1, &times)).unwrap();
+            let then = normalized(&project(1, &times)).unwrap();
             let newest = *times.iter().max().unwrap();
             let mut later = times.clone();
             for (after, at) in added {
                 later.insert(at.min(later.len()), newest + after);
             }
-            proptest::prop_assert_eq!(at(&page_of(2, &later), Some(&then.1)).unwrap(), then);
+            proptest::prop_assert_eq!(normalized_until(&project(2, &later), Some(&then.1)).unwrap(), then);
         }
     }
 
     #[test]
-    fn a_cut_falls_between_seconds() {
-        let files = |cut| at(PAGE_OF_LAMP, Some(cut)).map(|(page, _)| page.matches("filename").count());
+    fn the_cutoff_has_a_resolution_of_seconds() {
+        let files =
+            |date| normalized_until(LAMP, Some(date)).map(|(json, _)| json.matches("filename").count());
         assert_eq!(files("Wed, 01 May 2024 10:00:00 GMT"), None);
         assert_eq!(files("Wed, 01 May 2024 10:00:01 GMT"), Some(1));
         assert_eq!(files("Wed, 01 May 2024 10:00:02 GMT"), Some(2));
@@ -308,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_for_sure_stays_as_it_is() {
+    fn keeps_a_response_that_is_not_completely_understood() {
         let edits = [
             ("\"upload-time\": \"2024-05-01T10:00:02Z\",", ""),
             ("\"2024-05-01T10:00:02Z\"", "null"),
@@ -329,47 +341,47 @@ mod tests {
             ("\"lamp\"", "\"lamp"),
         ];
         for (from, to) in edits {
-            let edited = PAGE_OF_LAMP.replacen(from, to, 1);
-            assert_ne!(edited, PAGE_OF_LAMP);
-            assert_eq!(text(&edited), None, "{to}");
+            let edited = LAMP.replacen(from, to, 1);
+            assert_ne!(edited, LAMP);
+            assert_eq!(normalized(&edited), None, "{to}");
         }
         let empty = r#"{"files":[],"meta":{"api-version":"1.1"},"name":"lamp"}"#;
         let deep = "[".repeat(1 << 20);
-        let digest = PAGE_OF_LAMP.replace("\"1a\"", &deep);
-        let metadata = PAGE_OF_LAMP.replace("{\"sha256\": \"0c\"}", &deep);
-        let after = format!("{PAGE_OF_LAMP}{{}}");
+        let digest = LAMP.replace("\"1a\"", &deep);
+        let metadata = LAMP.replace("{\"sha256\": \"0c\"}", &deep);
+        let after = format!("{LAMP}{{}}");
         for other in [empty, &deep, &digest, &metadata, &after, "", "<html>", "null"] {
-            assert_eq!(text(other), None);
+            assert_eq!(normalized(other), None);
         }
-        assert_eq!(lasting(b"\"\xff\"", None), None);
+        assert_eq!(normalize_json(b"\"\xff\"", None), None);
     }
 
     #[test]
-    fn what_nobody_reads_may_be_anything() {
+    fn ignores_the_content_of_unused_keys() {
         let (deep, end) = ("[".repeat(100_000), "]".repeat(100_000));
-        let odd = PAGE_OF_LAMP.replace("[\"1.0\", \"1.1\"]", &format!("{deep}{end}"));
-        assert_eq!(text(&odd), text(PAGE_OF_LAMP));
+        let odd = LAMP.replace("[\"1.0\", \"1.1\"]", &format!("{deep}{end}"));
+        assert_eq!(normalized(&odd), normalized(LAMP));
     }
 
     #[test]
-    fn a_page_that_is_too_large_stays_as_it_is() {
+    fn keeps_a_response_that_is_too_large() {
         let directory = tempfile::tempdir().unwrap();
         let bodies = BodyStore::of(&crate::cache::Cache::at(directory.path()).unwrap()).unwrap();
-        for (blanks, is_settled) in
-            [(MAX_PAGE_BYTES - PAGE_OF_LAMP.len() as u64, true), (MAX_PAGE_BYTES, false)]
+        for (blanks, is_normalized) in
+            [(MAX_RESPONSE_BYTES - LAMP.len() as u64, true), (MAX_RESPONSE_BYTES, false)]
         {
             let mut spool = bodies.spool().unwrap();
-            spool.write(PAGE_OF_LAMP.as_bytes()).unwrap();
+            spool.write(LAMP.as_bytes()).unwrap();
             spool.write(&vec![b' '; blanks as usize]).unwrap();
             let (mut headers, size) = (BTreeMap::new(), spool.written());
-            let settled = settle(spool, &mut headers, None, &bodies).unwrap();
-            assert_eq!((settled.written() < size, headers.len() == 1), (is_settled, is_settled));
+            let normalized = normalize(spool, &mut headers, None, &bodies).unwrap();
+            assert_eq!((normalized.written() < size, headers.len() == 1), (is_normalized, is_normalized));
         }
     }
 
     #[test]
-    fn only_a_plain_answer_of_its_own_kind_is_a_page() {
-        let request = |method| Request {
+    fn only_an_unencoded_get_of_the_json_type_is_normalized() {
+        let request = |method| RecordedRequest {
             url: "https://pypi.org/simple/lamp/".parse().unwrap(),
             method,
             headers: BTreeMap::new(),
@@ -377,17 +389,17 @@ mod tests {
         };
         let is = |method, status, headers: &[(&str, &str)]| {
             let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-            is_one(&request(method), status, &headers.iter().map(pair).collect())
+            is_simple_api(&request(method), status, &headers.iter().map(pair).collect())
         };
-        let kind = ("content-type", PAGE);
-        assert!(is(Method::Get, 200, &[kind]));
+        let json = ("content-type", SIMPLE_API_JSON);
+        assert!(is(Method::Get, 200, &[json]));
         assert!(is(
             Method::Get,
             200,
             &[("content-type", "Application/vnd.PyPI.simple.v1+json; charset=utf-8")]
         ));
-        assert!(!is(Method::Get, 200, &[kind, ("content-encoding", "gzip")]));
-        assert!(!is(Method::Post, 200, &[kind]) && !is(Method::Get, 404, &[kind]));
+        assert!(!is(Method::Get, 200, &[json, ("content-encoding", "gzip")]));
+        assert!(!is(Method::Post, 200, &[json]) && !is(Method::Get, 404, &[json]));
         assert!(!is(Method::Get, 200, &[("content-type", "application/json")]) && !is(Method::Get, 200, &[]));
     }
 }

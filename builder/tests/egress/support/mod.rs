@@ -1,7 +1,7 @@
-//! A door between clients and servers of this machine.
+//! An egress proxy, its clients, and scripted upstream servers, all on this machine.
 
-mod inside;
-mod standin;
+mod scripted_server;
+mod test_proxy;
 
-pub use inside::{Got, Inside, impatient, upstream};
-pub use standin::{Act, Asked, Standin, answer};
+pub use scripted_server::{Action, ReceivedRequest, ScriptedServer, respond};
+pub use test_proxy::{CurlResponse, TestProxy, test_retry_policy, upstream};

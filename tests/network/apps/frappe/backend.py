@@ -1,5 +1,5 @@
-"""Installs this app in place (PEP 660), and looks around while it may run: what it sees goes into
-the image, where the tests search it."""
+"""Installs this app as an editable package (PEP 660), and examines its environment: it writes what it
+finds into the image, where the tests search for it."""
 
 import base64
 import hashlib
@@ -20,13 +20,13 @@ Requires-Dist: shade @ git+https://git.carafe.test/crew/shade.git@v1
 """
 
 
-def look_around():
-    """What a curious build script finds out."""
-    # uv builds in folders with random names.
+def examine():
+    """The environment variables, the date, and the reachable hosts of a build script."""
+    # uv builds in directories with random names.
     environment = {name: text for name, text in sorted(os.environ.items()) if "builds-v0" not in text}
     seen = {"environment": environment}
-    with urllib.request.urlopen("https://pypi.org/simple/wheel/") as answer:
-        seen["date"] = answer.headers["Date"]
+    with urllib.request.urlopen("https://pypi.org/simple/wheel/") as response:
+        seen["date"] = response.headers["Date"]
     try:
         urllib.request.urlopen("https://optional.carafe.test/pyproject.toml")
         seen["optional"] = "there"
@@ -58,7 +58,7 @@ def prepare_metadata_for_build_editable(metadata_directory, config_settings=None
 
 def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
     here = pathlib.Path(__file__).parent
-    (here / "frappe/seen.json").write_text(json.dumps(look_around(), indent=1))
+    (here / "frappe/seen.json").write_text(json.dumps(examine(), indent=1))
     files = {
         "frappe.pth": f"{here}\n",
         "frappe-15.0.0.dist-info/METADATA": METADATA,

@@ -1,4 +1,4 @@
-"""Makes this package's wheel (PEP 517), with nothing but python."""
+"""Builds this package's wheel (PEP 517), with the standard library only."""
 
 import pathlib
 import zipfile
