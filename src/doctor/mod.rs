@@ -8,7 +8,7 @@ use carafe_builder::sandbox;
 use carafe_builder::spec::format_bytes;
 
 use crate::check::Check;
-use crate::registry::missing_processor_features;
+use carafe_builder::net::tls::missing_processor_features;
 
 /// The free space in bytes for a build of Frappe and a few apps: base image, build image, the apps'
 /// repositories and packages, and the new layers.
