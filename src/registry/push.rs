@@ -23,7 +23,7 @@ use super::reference::{Reference, Repository};
 use super::report::{BlobReport, Delivery, PushReport, summary};
 use super::repository_client::{Destination, RepositoryClient};
 use super::upload_queue::{MAX_PARALLEL_UPLOADS, ProgressTask, ReadyBlob, UploadQueue, Uploaded};
-use crate::parallel;
+use carafe_builder::parallel;
 
 /// Maximum number of registries that are pushed to at the same time.
 const MAX_PARALLEL_REGISTRIES: usize = 4;

@@ -16,8 +16,8 @@ use miette::miette;
 
 use crate::context::Context;
 use crate::images::{ArchiveKind, ImageName, base_layers};
-use crate::parallel;
 use crate::registry::{MAX_PARALLEL_UPLOADS, MountCandidates, PendingPush, PushReport, Reference};
+use carafe_builder::parallel;
 
 /// The part of an image that is transferred.
 #[derive(Clone, Debug, Default)]
