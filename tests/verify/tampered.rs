@@ -113,7 +113,7 @@ fn a_lock_that_names_other_inputs() {
         image.edit_lock(&tree, &"0".repeat(40));
     });
     rejects("is not a valid app name", |image| image.edit_lock("\"greetings\"", "\"../greetings\""));
-    rejects("failed to read", |image| {
+    rejects("failed to parse", |image| {
         let url = text(&apps(image)[1], "url");
         image.edit_lock(&url, "ext::sh -c touch% /tmp/x");
     });
