@@ -110,7 +110,7 @@ mod tests {
         let reference = Some((crate::git::RefKind::Branch, "--upload-pack=x".into()));
         option.apps[0].source = LockedSource::Git { url: "https://h/o/a".into(), reference };
         for (lock, word) in [
-            (url("ext::sh -c true"), "failed to read"),
+            (url("ext::sh -c true"), "failed to parse"),
             (url("https://me:${TOKEN}@h/o/a"), "a credential stands in it"),
             (url("https://me:pass@h/o/a"), "a credential stands in it"),
             (named, "no environment variable"),

@@ -1,4 +1,4 @@
-//! What a server sends to be printed, found in its response while gix reads the pack.
+//! Messages of a server for the user, found in its responses while gix reads the pack.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

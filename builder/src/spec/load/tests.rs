@@ -48,7 +48,7 @@ fn what_is_wrong_is_said_with_its_line() {
         ),
         (frappe("[[app]]\nurl = \"frappe/x\"\n"), "carafe.toml:6:1: an app needs a `branch`"),
         (frappe("[[app]]\npath = \"x\"\nbranch = \"y\"\n"), "carafe.toml:6:1: a `path` goes with no"),
-        (frappe("[[app]]\nurl = \"frappe/x\"\nbranch = \"-x\"\n"), "carafe.toml:8:1: failed to read `-x`"),
+        (frappe("[[app]]\nurl = \"frappe/x\"\nbranch = \"-x\"\n"), "carafe.toml:8:1: failed to parse `-x`"),
         (frappe("[build]\ntimeout = \"soon\"\n"), "carafe.toml:7:11: no duration"),
         (frappe("[build.env]\n\"A=B\" = \"x\"\n"), "carafe.toml:7:1: no environment variable"),
         (frappe("[registry.r]\nclient-key = \"k\"\n"), "carafe.toml:6:11: a client certificate needs"),
