@@ -19,13 +19,15 @@ const NO_CONNECTION: [&str; 5] =
 const SSH_DENIED: &str = "Permission denied (";
 const SSH_HOST_KEY: &str = "Host key verification failed";
 const SSH_NOT_FOUND: &str = "cannot run ssh";
+/// git's own advice after every failure of ssh, which the help text of the error replaces.
+const SSH_ADVICE: &str = "; Please make sure you have the correct access rights; and the repository exists.";
 
 /// `Ok` if git succeeded. `verb` is what was attempted, as in "failed to fetch from".
 pub(super) fn check(remote: &Remote, verb: &'static str, output: &GitOutput) -> Result<(), GitError> {
     if output.success {
         return Ok(());
     }
-    let (url, reason) = (remote.to_string(), output.stderr.clone());
+    let (url, reason) = (remote.to_string(), output.stderr.replace(SSH_ADVICE, ""));
     let server_message = output.server_message.clone();
     let has =
         |word: &&str| reason.contains(word) || server_message.as_ref().is_some_and(|m| m.contains(word));

@@ -9,6 +9,7 @@ use super::limits;
 use super::remote::RemoteError;
 use super::submodule::Submodule;
 use crate::cache::CacheError;
+use crate::net::tls::{PemError, UnsupportedProcessor};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -24,6 +25,14 @@ pub enum GitError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Cache(#[from] CacheError),
+    /// TLS cannot be set up on this machine.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Tls(#[from] UnsupportedProcessor),
+    /// The file of `GIT_SSL_CAINFO` cannot be used.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    CaBundle(#[from] PemError),
     /// The repository has neither a branch nor a tag of this name.
     #[error("failed to find branch or tag `{name}` in {url}")]
     #[diagnostic(help("{}", help::for_unknown_ref(similar)))]

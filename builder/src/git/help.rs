@@ -13,24 +13,28 @@ fn has_any(text: &str, words: &[&str]) -> bool {
 }
 
 /// For a server that no connection could be established to.
-pub(super) fn for_connection(reason: &str) -> &'static str {
+pub(super) fn for_connection(reason: &str) -> String {
     const RESOLVER: [&str; 4] =
         ["could not resolve", "dns error", "failed to lookup address", "name or service not known"];
+    // ssh does not use the proxies of http.
+    let proxy = match reason.starts_with("ssh: ") {
+        true => "",
+        false => "; if the network requires a proxy, set HTTPS_PROXY",
+    };
     if has_any(reason, &RESOLVER) {
-        "check the host name in the URL and the DNS configuration of this machine; if the network requires \
-         a proxy, set HTTPS_PROXY"
+        format!("check the host name in the URL and the DNS configuration of this machine{proxy}")
     } else if has_any(reason, &["connection refused"]) {
-        "no server listens at this host and port: check the URL"
+        "no server listens at this host and port: check the URL".to_owned()
     } else if has_any(reason, &["certificate"]) && has_any(reason, &["expired", "not valid yet"]) {
-        "check the clock of this machine and the validity of the server's certificate"
+        "check the clock of this machine and the validity of the server's certificate".to_owned()
     } else if has_any(reason, &["certificate"]) {
         "if a private CA issued the server's certificate, set SSL_CERT_FILE to a file with the \
          certificates of that CA"
+            .to_owned()
     } else if has_any(reason, &["timed out", "timeout"]) {
-        "the server did not respond in time: check the URL and the firewall; if the network requires a \
-         proxy, set HTTPS_PROXY"
+        format!("the server did not respond in time: check the URL and the firewall{proxy}")
     } else {
-        "check the URL and the network; HTTPS_PROXY and NO_PROXY configure a proxy"
+        format!("check the URL and the network{proxy}")
     }
 }
 
@@ -158,6 +162,8 @@ mod tests {
         ] {
             assert!(for_connection(reason).contains(word), "{reason}");
         }
+        let ssh = "ssh: Could not resolve hostname x: Name or service not known";
+        assert!(!for_connection(ssh).contains("PROXY"));
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub struct GixBackend;
 
 impl GitBackend for GixBackend {
     fn list(&self, remote: &Remote) -> Result<Vec<ResolvedRef>, GitError> {
-        let connection = Connection::new(remote);
+        let connection = Connection::new(remote)?;
         let specs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
         let listed =
             Session::open(&connection, MAX_REF_LIST_BYTES).and_then(|mut session| session.list(&specs));
@@ -38,7 +38,7 @@ impl GitBackend for GixBackend {
     }
 
     fn fetch(&self, remote: &Remote, commit: &CommitId, git_dir: &Path, task: &Task) -> Result<(), GitError> {
-        let connection = Connection::new(remote);
+        let connection = Connection::new(remote)?;
         let id = bare::object_id(commit.as_str());
         let request = FetchRequest { commits: vec![id], depth: Some(NonZeroU32::MIN), filter: None };
         let fetched = Session::open(&connection, MAX_PACK_BYTES)
@@ -52,7 +52,7 @@ impl GitBackend for GixBackend {
     }
 
     fn fetch_history(&self, remote: &Remote, commits: &[&CommitId], git_dir: &Path) -> Result<(), GitError> {
-        let connection = Connection::new(remote);
+        let connection = Connection::new(remote)?;
         let commits = commits.iter().map(|commit| bare::object_id(commit.as_str())).collect();
         let request = FetchRequest { commits, depth: None, filter: Some("tree:0") };
         Session::open(&connection, MAX_PACK_BYTES)

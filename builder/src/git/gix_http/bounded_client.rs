@@ -19,7 +19,7 @@ pub(super) struct BoundedClient {
 }
 
 impl BoundedClient {
-    /// `messages` receives what the server sends to be printed.
+    /// `messages` collects the messages of the server for the user.
     pub fn new(limit: u64, messages: ServerMessages) -> Self {
         Self { client: Client::default(), limit, messages }
     }

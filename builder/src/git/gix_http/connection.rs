@@ -1,33 +1,38 @@
-//! What one operation needs to know of its server: the credential for it, what it reported, and
-//! what an error of gix means.
+//! The server of one operation: its credential, its messages, and the meaning of gix's errors.
 
 use std::cell::RefCell;
 use std::error::Error;
 
 use gix::credentials::{helper, protocol};
-use reqwest::StatusCode;
+use reqwest::{Certificate, StatusCode};
 
 use super::server_messages::ServerMessages;
 use crate::git::error::GitError;
 use crate::git::foreign_text::printable;
 use crate::git::remote::{Remote, Transport};
+use crate::net::tls;
 use crate::secret::Redactor;
 
 /// The server of a remote during one operation.
 pub(super) struct Connection {
     pub remote: Remote,
     pub messages: ServerMessages,
+    /// CA certificates that are trusted in addition to the system's.
+    pub ca_certificates: Vec<Certificate>,
     /// The origin of another server that required a credential, after a redirect.
     redirected_to: RefCell<Option<String>>,
 }
 
 impl Connection {
-    pub fn new(remote: &Remote) -> Self {
-        Self {
+    /// Sets TLS up. Sends nothing.
+    pub fn new(remote: &Remote) -> Result<Self, GitError> {
+        tls::install_provider()?;
+        Ok(Self {
             remote: remote.clone(),
             messages: ServerMessages::default(),
+            ca_certificates: tls::git_ca_bundle()?,
             redirected_to: RefCell::default(),
-        }
+        })
     }
 
     /// gix's callback for a credential. Only the origin of the remote receives one.

@@ -1,8 +1,9 @@
-//! What a server sends to be printed, found in its response while gix reads the pack.
+//! Messages of a server for the user, found in its responses while gix reads the pack.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bytes of a message that are kept.
+/// Bytes of a message, and of a pkt-line, that are kept.
 const MAX_LINE_BYTES: usize = 1024;
 /// Messages that are kept: the last ones, which contain the cause.
 const MAX_MESSAGES: usize = 4;
@@ -13,13 +14,24 @@ const LENGTH_DIGITS: usize = 4;
 
 /// The messages of one server, shared by all its responses.
 #[derive(Clone, Default)]
-pub(super) struct ServerMessages(Arc<Mutex<Vec<String>>>);
+pub(super) struct ServerMessages(Arc<Mutex<Messages>>);
+
+#[derive(Default)]
+struct Messages {
+    lines: VecDeque<String>,
+    /// The start of a line: servers do not align their pkt-lines with the lines of the text.
+    partial: Vec<u8>,
+    /// The sideband of the partial line.
+    band: u8,
+}
 
 impl ServerMessages {
-    /// The messages in one text, one in each line; `None` without any.
+    /// The last messages, one in each line; `None` without any.
     pub fn text(&self) -> Option<String> {
-        let messages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (!messages.is_empty()).then(|| messages.join("\n"))
+        let mut messages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        messages.end_line();
+        let lines = messages.lines.make_contiguous();
+        (!lines.is_empty()).then(|| lines.join("\n"))
     }
 
     /// A scanner for one response.
@@ -27,13 +39,32 @@ impl ServerMessages {
         Scanner { messages: self.clone(), length: Vec::new(), rest: 0, line: Vec::new() }
     }
 
-    fn add(&self, text: &[u8]) {
-        let text = String::from_utf8_lossy(text);
-        let lines = text.split(['\r', '\n']).map(str::trim);
+    fn add(&self, band: u8, text: &[u8]) {
         let mut messages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        messages.extend(lines.filter(|line| !line.is_empty() && !is_progress(line)).map(str::to_owned));
-        let excess = messages.len().saturating_sub(MAX_MESSAGES);
-        messages.drain(..excess);
+        if messages.band != band {
+            messages.end_line();
+            messages.band = band;
+        }
+        for byte in text {
+            match byte {
+                b'\r' | b'\n' => messages.end_line(),
+                _ if messages.partial.len() < MAX_LINE_BYTES => messages.partial.push(*byte),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Messages {
+    fn end_line(&mut self) {
+        let line = String::from_utf8_lossy(&std::mem::take(&mut self.partial)).trim().to_owned();
+        if line.is_empty() || is_progress(&line) {
+            return;
+        }
+        if self.lines.len() == MAX_MESSAGES {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line);
     }
 }
 
@@ -81,7 +112,7 @@ impl Scanner {
         self.rest -= part.len();
         if self.rest == 0 {
             if is_text {
-                self.messages.add(&self.line[1..]);
+                self.messages.add(self.line[0], &self.line[1..]);
             }
             self.line.clear();
         }
@@ -99,7 +130,7 @@ mod tests {
     use super::*;
 
     const RESPONSE: &[u8] = b"000dpackfile\n0009\x01PACK0022\x02Counting objects: 100% (2/2)\r\
-        0019\x02fatal: bad object x\n000c\x01\x02\x02\x02\x02\x02\x02\x02000d\x03aborting0000";
+        000e\x02fatal: ba0010\x02d object x\n000c\x01\x02\x02\x02\x02\x02\x02\x02000d\x03aborting0000";
 
     fn found(response: &[u8], chunk: usize) -> Option<String> {
         let messages = ServerMessages::default();

@@ -15,11 +15,11 @@ use gix::protocol::transport::client::TransportWithoutIO;
 use gix::protocol::transport::client::blocking_io::http;
 use gix::protocol::transport::{Protocol, Service};
 use gix::protocol::{Handshake, handshake};
+use reqwest::Certificate;
 
 use super::bounded_client::BoundedClient;
 use super::connection::Connection;
 use crate::git::bare;
-use crate::net::tls;
 
 /// The time in which the server must send something, also while it prepares a pack.
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
@@ -42,11 +42,10 @@ pub(super) struct Session {
 impl Session {
     /// Opens the repository. Each response may have at most `limit` bytes.
     pub fn open(connection: &Connection, limit: u64) -> gix::Result<Self> {
-        tls::install_provider().map_err(gix::Error::from_error)?;
         let url = gix::url::parse(connection.remote.location())?;
         let client = BoundedClient::new(limit, connection.messages.clone());
         let mut transport = http::Transport::new_http(client, url, Protocol::V2, false);
-        transport.configure(&options())?;
+        transport.configure(&options(connection.ca_certificates.clone()))?;
         let handshake = handshake(
             &mut transport,
             Service::UploadPack,
@@ -141,11 +140,10 @@ fn user_agent() -> (&'static str, Option<String>) {
     ("agent", Some(gix::protocol::agent(concat!("carafe-", env!("CARGO_PKG_VERSION")))))
 }
 
-fn options() -> http::Options {
+fn options(ca_certificates: Vec<Certificate>) -> http::Options {
     let client = http::reqwest::Options {
-        configure_client: Some(Box::new(|builder| {
-            let authorities = tls::git_ca_bundle().map_err(gix::Error::from_error)?;
-            Ok(builder.timeout(READ_TIMEOUT).tls_certs_merge(authorities))
+        configure_client: Some(Box::new(move |builder| {
+            Ok(builder.timeout(READ_TIMEOUT).tls_certs_merge(ca_certificates.clone()))
         })),
         configure_request: None,
     };
