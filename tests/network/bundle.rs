@@ -98,7 +98,7 @@ fn a_delta_bundle_has_the_new_blobs_and_requires_its_base() {
     let output = alone.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("it is a delta") && stderr.contains(&base), "{stderr}");
+    assert!(stderr.contains("the bundle is a delta") && stderr.contains(&base), "{stderr}");
 
     let built =
         build_without_network(&world, &["--bundle", &path("monday.tar"), "--bundle", &path("sunday.tar")]);
@@ -135,5 +135,5 @@ fn a_bundle_lists_its_materials() {
 fn bundling_requires_a_recording() {
     let world = World::new();
     let stderr = world.fail(&["bundle"]);
-    assert!(stderr.contains("it has no record") && stderr.contains("carafe build"), "{stderr}");
+    assert!(stderr.contains("the lock names no recording") && stderr.contains("carafe build"), "{stderr}");
 }

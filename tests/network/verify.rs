@@ -33,7 +33,7 @@ fn forget(world: &World) {
 }
 
 #[test]
-fn a_record_is_found_with_its_image_and_in_a_bundle_and_missed_where_there_is_none() {
+fn the_recording_is_read_from_the_registry_or_a_bundle() {
     let mut world = World::new();
     let registry = RegistryServer::start();
     let (attached, plain) = (registry.image("attached:1"), registry.image("plain:1"));
@@ -53,7 +53,7 @@ fn a_record_is_found_with_its_image_and_in_a_bundle_and_missed_where_there_is_no
     let lantern = json!({"kind": "python-package", "name": "lantern", "want": "1.1.0", "got": "1.0.0"});
     let inputs = moved["moved-inputs"].as_array().unwrap();
     assert!(inputs.contains(&lantern), "{moved}");
-    assert!(inputs.iter().any(|input| input["kind"] == json!("record")), "{moved}");
+    assert!(inputs.iter().any(|input| input["kind"] == json!("recording")), "{moved}");
     let explained = moved["explained"].as_array().unwrap();
     assert!(explained.iter().any(|entry| entry["because"] == json!("python package lantern")), "{moved}");
 
