@@ -1,5 +1,5 @@
-//! What packing costs: canonical tar with its digest, and gzip on one and two threads beside
-//! flate2's own stream at the same level. `cargo bench --bench pack`.
+//! Measures packing: a canonical tar archive with its digest, gzip on one and two threads compared
+//! with flate2's own stream at the same level, and a complete layer. `cargo bench --bench pack`.
 
 use std::fs;
 use std::hint::black_box;
@@ -23,7 +23,7 @@ use divan::counter::BytesCount;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// Enough for many gzip blocks, little enough to stay in the page cache.
+/// The total size needs many gzip blocks, and fits in the page cache.
 const FILES: usize = 4_000;
 const FILE_BYTES: usize = 8 << 10;
 
@@ -31,7 +31,7 @@ fn main() {
     divan::main();
 }
 
-/// Text that looks like source code to a compressor: words from a small list, numbers between.
+/// Text that compresses like source code: words from a small list, with numbers between them.
 fn source_code(length: usize, seed: u64) -> Vec<u8> {
     const WORDS: [&str; 12] = [
         "def ",
@@ -60,22 +60,22 @@ fn source_code(length: usize, seed: u64) -> Vec<u8> {
     text
 }
 
-/// Writes the tree below `root` and lists it as one layer.
+/// Writes a tree below `root`, and plans it as one layer.
 fn layer(root: &Path) -> Group {
     for file in 0..FILES {
         let directory = root.join(format!("module_{:03}", file / 40));
-        fs::create_dir_all(&directory).expect("the temporary directory takes directories");
+        fs::create_dir_all(&directory).expect("the temporary directory is writable");
         fs::write(directory.join(format!("file_{file}.py")), source_code(FILE_BYTES, file as u64))
-            .expect("the temporary directory takes files");
+            .expect("the temporary directory is writable");
     }
     let owner = Owner { uid: 1000, gid: 1000 };
-    let graft = SourceMapping { host: root.to_owned(), image: ImagePath::root(), owner };
+    let mapping = SourceMapping { host: root.to_owned(), image: ImagePath::root(), owner };
     let mtimes = MtimePolicy { default: 0, rules: Vec::new() };
-    let entries = walk(&[graft], &mtimes).expect("the tree can be listed");
+    let entries = walk(&[mapping], &mtimes).expect("the tree is readable");
     plan(&entries, &[], NonZeroUsize::MIN).remove(0)
 }
 
-/// Tar and its sha256, from memory: what each byte costs before it is compressed.
+/// A tar archive and its SHA-256 digest, from memory: the cost of a byte before compression.
 #[divan::bench]
 fn tar_and_sha256(bencher: Bencher) {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -84,10 +84,10 @@ fn tar_and_sha256(bencher: Bencher) {
     bencher.counter(BytesCount::new(FILES * FILE_BYTES)).bench(|| {
         let mut tar = TarWriter::new(Hashing::new(io::sink()));
         for entry in &group.entries {
-            tar.entry(entry).expect("a sink takes all");
-            tar.content(&content[..entry.size() as usize]).expect("a sink takes all");
+            tar.entry(entry).expect("a sink accepts everything");
+            tar.content(&content[..entry.size() as usize]).expect("a sink accepts everything");
         }
-        tar.finish().expect("a sink takes all").finish().1
+        tar.finish().expect("a sink accepts everything").finish().1
     });
 }
 
@@ -96,9 +96,9 @@ fn parallel_gzip(bencher: Bencher, threads: usize) {
     let data = source_code(FILES * FILE_BYTES, 1);
     let threads = NonZeroUsize::new(threads).expect("not zero");
     bencher.counter(BytesCount::of_slice(data.as_slice())).bench(|| {
-        let mut gzip = ParallelGzip::new(io::sink(), threads).expect("threads");
-        gzip.write_all(black_box(&data)).expect("a sink takes all");
-        gzip.finish().expect("a sink takes all")
+        let mut gzip = ParallelGzip::new(io::sink(), threads).expect("threads can be started");
+        gzip.write_all(black_box(&data)).expect("a sink accepts everything");
+        gzip.finish().expect("a sink accepts everything")
     });
 }
 
@@ -107,12 +107,12 @@ fn flate2_gzip(bencher: Bencher) {
     let data = source_code(FILES * FILE_BYTES, 1);
     bencher.counter(BytesCount::of_slice(data.as_slice())).bench(|| {
         let mut gzip = GzEncoder::new(io::sink(), Compression::new(GZIP_LEVEL));
-        gzip.write_all(black_box(&data)).expect("a sink takes all");
-        gzip.finish().expect("a sink takes all")
+        gzip.write_all(black_box(&data)).expect("a sink accepts everything");
+        gzip.finish().expect("a sink accepts everything")
     });
 }
 
-/// The whole way: files on disk (in the page cache) to a synced blob in a layout.
+/// A complete layer: from files on disk (in the page cache) to a synced blob in a layout.
 #[divan::bench(args = [1, 2])]
 fn pack_a_layer(bencher: Bencher, threads: usize) {
     let dir = tempfile::tempdir().expect("a temporary directory");

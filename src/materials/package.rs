@@ -1,4 +1,4 @@
-//! The metadata of a package, and what its URL says about it.
+//! The metadata of a package, and what its URL reveals about it.
 
 use carafe_builder::net::PublicUrl;
 use percent_encoding::percent_decode_str;
@@ -10,7 +10,7 @@ use super::Kind;
 /// A longer license field contains the text of the license, not its name.
 const MAX_LICENSE_CHARS: usize = 100;
 
-/// What a URL says about a package.
+/// The package that a URL names.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Guess {
     pub kind: Kind,

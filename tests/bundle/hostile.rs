@@ -128,27 +128,41 @@ fn rejects_a_truncated_changed_or_foreign_pack() {
     assert_rejected(&directory, &["failed to read object", commit.as_str()]);
 }
 
+/// The expected words of the error, and the change to the documents that causes it.
+type Forgery = (&'static [&'static str], Box<dyn Fn(&Path, &mut Documents)>);
+
+fn assert_all_rejected(world: &World, forgeries: Vec<Forgery>) {
+    for (words, forgery) in forgeries {
+        let (directory, _) = world.directory(None);
+        forge(&directory, |documents| forgery(&directory, documents));
+        assert_rejected(&directory, words);
+    }
+}
+
+fn add_layer(documents: &mut Documents, layer: &Descriptor) {
+    documents.listing["layers"].as_array_mut().unwrap().push(json!(layer));
+}
+
 #[test]
-fn rejects_parts_that_contradict_each_other() {
+fn rejects_documents_that_contradict_the_lock() {
     let (world, other) = (World::new("x = 1\n", &[]), World::new("x = 2\n", &[b"more"]));
-    let record = other.recording.to_bytes();
-    let theirs = world.lock.to_toml().replace(world.lock.apps[0].tree.as_str(), &"0".repeat(40));
-    type Forgery<'a> = (&'a [&'a str], Box<dyn Fn(&Path, &mut Documents) + 'a>);
-    let forgeries: Vec<Forgery<'_>> = vec![
+    let recording = other.recording.to_bytes();
+    let forged = world.lock.to_toml().replace(world.lock.apps[0].tree.as_str(), &"0".repeat(40));
+    let forgeries: Vec<Forgery> = vec![
         (
             &["its recording is", "but its lock names"],
-            Box::new(|directory, documents| {
-                let blob = put(directory, "x", &record);
+            Box::new(move |directory, documents| {
+                let blob = put(directory, "x", &recording);
                 documents.contents["record"] = json!(blob.digest);
-                documents.listing["layers"].as_array_mut().unwrap().push(json!(blob));
+                add_layer(documents, &blob);
             }),
         ),
         (
             &["does not match its lock"],
-            Box::new(|directory, documents| {
-                let blob = put(directory, "x", theirs.as_bytes());
+            Box::new(move |directory, documents| {
+                let blob = put(directory, "x", forged.as_bytes());
                 documents.contents["lock"] = json!(blob.digest);
-                documents.listing["layers"].as_array_mut().unwrap().push(json!(blob));
+                add_layer(documents, &blob);
             }),
         ),
         (&["commit", "is missing"], Box::new(|_, documents| documents.contents["commits"] = json!({}))),
@@ -157,21 +171,37 @@ fn rejects_parts_that_contradict_each_other() {
             &["image", "is missing"],
             Box::new(|_, documents| documents.index["manifests"].as_array_mut().unwrap().truncate(1)),
         ),
+    ];
+    assert_all_rejected(&world, forgeries);
+}
+
+#[test]
+fn rejects_bodies_that_contradict_the_recording() {
+    let world = World::new("x = 1\n", &[]);
+    let wheel = || json!(Digest::of(BODIES[0]));
+    let forgeries: Vec<Forgery> = vec![
         (
             &["body", "which its recording names, is missing"],
-            Box::new(|_, documents| {
-                let wheel = json!(Digest::of(BODIES[0]));
-                documents.listing["layers"].as_array_mut().unwrap().retain(|blob| blob["digest"] != wheel);
+            Box::new(move |_, documents| {
+                let layers = documents.listing["layers"].as_array_mut().unwrap();
+                layers.retain(|blob| blob["digest"] != wheel());
             }),
         ),
         (
             &["body", "of 7 bytes"],
-            Box::new(|_, documents| {
-                let wheel = json!(Digest::of(BODIES[0]));
+            Box::new(move |_, documents| {
                 let layers = documents.listing["layers"].as_array_mut().unwrap();
-                layers.iter_mut().find(|blob| blob["digest"] == wheel).unwrap()["size"] = json!(1_u64 << 40);
+                layers.iter_mut().find(|blob| blob["digest"] == wheel()).unwrap()["size"] =
+                    json!(1_u64 << 40);
             }),
         ),
+    ];
+    assert_all_rejected(&world, forgeries);
+}
+
+#[test]
+fn rejects_malformed_documents() {
+    let forgeries: Vec<Forgery> = vec![
         (
             &["lock", "exceeds the limit"],
             Box::new(|_, documents| documents.listing["layers"][0]["size"] = json!(1_u64 << 50)),
@@ -197,11 +227,7 @@ fn rejects_parts_that_contradict_each_other() {
         ),
         (&["is not in its manifest"], Box::new(|_, documents| documents.listing["layers"] = json!([]))),
     ];
-    for (words, forgery) in forgeries {
-        let (directory, _) = world.directory(None);
-        forge(&directory, |documents| forgery(&directory, documents));
-        assert_rejected(&directory, words);
-    }
+    assert_all_rejected(&World::new("x = 1\n", &[]), forgeries);
 }
 
 #[test]

@@ -68,7 +68,7 @@ def outer(x):
             *script = script.replace(from, to);
         }
         script.insert_str(0, before);
-        let mut command = Command::new("python3");
+        let mut command = Command::new("/usr/bin/python3");
         command.env("PYTHONHASHSEED", "0").args(&arguments).args(["env", "apps"].map(|name| root.join(name)));
         command.output().unwrap()
     }
@@ -140,7 +140,8 @@ kept = [sys.intern(text) for text in ('-', 'a b', 'outer.<locals>.Inner', 'naïv
         let app = directory.path().join("apps/x");
         let (pycs, _) = compile(directory.path(), "", &[], 1);
         let run = |code: &str| {
-            let output = Command::new("python3").args(["-B", "-c", code]).current_dir(&app).output().unwrap();
+            let output =
+                Command::new("/usr/bin/python3").args(["-B", "-c", code]).current_dir(&app).output().unwrap();
             String::from_utf8(output.stdout).unwrap()
         };
         let cached = run("import importlib.util as u; print(u.cache_from_source('a.py'))");

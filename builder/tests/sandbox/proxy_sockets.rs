@@ -117,7 +117,7 @@ fn a_step_reaches_its_doorkeeper_and_nobody_else() {
 
 fn a_step_without_network_has_no_doorway() {
     let (machine, porter) = with_porter();
-    let script = "env | grep -ci proxy; cat /etc/resolv.conf; python3 -c '
+    let script = "env | grep -ci proxy; cat /etc/resolv.conf; /usr/bin/python3 -c '
 import socket
 print(socket.socket().connect_ex((\"192.0.2.1\", 443)))'";
     let unreachable = rustix::io::Errno::NETUNREACH.raw_os_error().to_string();

@@ -1,3 +1,3 @@
-"""An app for Carafe's demo: it stands on greetings."""
+"""An app for Carafe's demo: it requires greetings."""
 
 __version__ = "1.0.0"

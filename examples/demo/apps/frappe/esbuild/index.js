@@ -54,7 +54,7 @@ function build(entryPoints, plugins) {
 	});
 }
 
-// Adds what was built to one of the lists: other apps' entries stay.
+// Adds the built bundles to one of the lists, and keeps the entries of other apps.
 function write_list(name, metafile, prefix = "") {
 	const file = path.join(assets, name);
 	const list = fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, "utf-8")) : {};

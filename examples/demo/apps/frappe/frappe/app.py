@@ -1,6 +1,6 @@
-"""The web application: a page that names every asset, and the assets themselves.
+"""The web application: pages that load every asset, and the assets.
 
-gunicorn runs it in sites/, with `frappe.app:application`.
+gunicorn runs `frappe.app:application` in sites/.
 """
 
 import html
@@ -33,15 +33,15 @@ def respond(start_response, status, kind, body):
 
 
 def asset_file(path):
-    """The file behind an asset's URL path, or None; never one outside of the assets."""
-    # PATH_INFO is decoded to latin-1 (PEP 3333); file names are UTF-8.
+    """Returns the file of an asset's URL path, or None if there is none in the assets."""
+    # PATH_INFO is decoded as Latin-1 (PEP 3333); file names are UTF-8.
     name = os.path.normpath(path.encode("latin-1").decode("utf-8", "replace"))
     file = SITES / name.lstrip("/")
     return file if name.startswith("/assets/") and file.is_file() else None
 
 
 def page(title):
-    """An HTML page that loads all bundles; its build version is assets.json's mtime."""
+    """Returns an HTML page that loads all bundles. Its build version is the mtime of assets.json."""
     assets = SITES / "assets"
     bundles = read_json(assets / "assets.json")
     rtl = read_json(assets / "assets-rtl.json")

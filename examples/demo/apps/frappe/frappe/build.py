@@ -1,4 +1,4 @@
-"""`bench build`: links the apps' public folders, then runs esbuild through yarn."""
+"""`bench build`: links the apps' public directories, then runs esbuild through yarn."""
 
 import os
 import subprocess
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import frappe
 
-# The share of the machine's memory that node may take, as the real framework
-# sets it: of the host's, whatever the cgroup says.
+# The share of the machine's memory that node may use. As in the real framework,
+# this is the memory of the host, not the limit of the cgroup.
 NODE_HEAP_SHARE = 0.75
 
 
 def build_assets(apps=None, production=False):
-    """Builds the assets of `apps` (all of them by default); sites/ is the current folder."""
+    """Builds the assets of `apps` (default: all). The current directory is sites/."""
     link_assets(Path.cwd() / "assets")
     command = ["yarn", "run", "production" if production else "build"]
     if apps:
@@ -30,9 +30,9 @@ def node_env():
 
 
 def link_assets(assets):
-    """Links sites/assets/<app> to the app's public folder, by absolute paths."""
-    for folder in ("js", "css"):
-        (assets / folder).mkdir(parents=True, exist_ok=True)
+    """Links sites/assets/<app> to the app's public directory, with absolute paths."""
+    for directory in ("js", "css"):
+        (assets / directory).mkdir(parents=True, exist_ok=True)
     for app in frappe.get_all_apps():
         package = frappe.get_app_path(app)
         if (public := package / "public").is_dir():

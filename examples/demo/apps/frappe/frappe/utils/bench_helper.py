@@ -1,4 +1,4 @@
-"""The door through which bench reaches the framework, run in sites/."""
+"""The module that bench runs in sites/ to call the framework."""
 
 import importlib
 import json
@@ -9,7 +9,7 @@ import frappe
 
 
 def app_commands():
-    """The commands of all apps, by name; an app without any is no error."""
+    """Returns the commands of all apps by name. An app does not need to have any."""
     commands = {}
     for app in frappe.get_all_apps():
         try:

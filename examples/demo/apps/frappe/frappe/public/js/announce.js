@@ -1,4 +1,4 @@
-// Lists the apps whose bundle has run, for whoever looks at the page.
+// Lists the apps whose bundle has run, to be inspected in the browser.
 export function announce(app, message) {
 	const loaded = (window.loaded_apps = window.loaded_apps || {});
 	loaded[app] = message;
