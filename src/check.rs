@@ -1,62 +1,64 @@
-//! One thing that was looked at, and what was found: what `carafe doctor` is made of.
+//! One check of `carafe doctor`, and its result.
 
 use miette::Diagnostic;
+use serde::Serialize;
 
-/// How it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum State {
-    /// As it should be.
-    Fine,
-    /// Usable; this may cost something.
-    Note,
-    /// In the way.
-    Wrong,
-    /// Not looked at.
+/// The result of a check.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckStatus {
+    /// Everything works.
+    Pass,
+    /// Usable, with a limitation.
+    Warn,
+    /// A build or push fails.
+    Fail,
+    /// Not checked.
     Skipped,
 }
 
-impl State {
-    /// In a word, for machines.
-    pub fn word(self) -> &'static str {
+impl CheckStatus {
+    /// As in the JSON output.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Fine => "fine",
-            Self::Note => "note",
-            Self::Wrong => "wrong",
+            Self::Pass => "pass",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
             Self::Skipped => "skipped",
         }
     }
 }
 
-/// One thing that was looked at.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// One check.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Check {
-    /// What: one word.
+    /// What was checked: one word.
     pub name: &'static str,
-    /// How it is.
-    pub state: State,
-    /// In one line.
+    /// The result.
+    pub status: CheckStatus,
+    /// The result in one line.
     pub message: String,
-    /// What to do about it, in one line.
+    /// The next action, in one line.
     pub help: Option<String>,
 }
 
 impl Check {
-    /// All is well.
-    pub fn fine(name: &'static str, message: impl Into<String>) -> Self {
-        Self { name, state: State::Fine, message: message.into(), help: None }
+    /// A check that passed.
+    pub fn pass(name: &'static str, message: impl Into<String>) -> Self {
+        Self { name, status: CheckStatus::Pass, message: message.into(), help: None }
     }
 
-    /// Worth knowing.
-    pub fn note(name: &'static str, message: impl Into<String>) -> Self {
-        Self { name, state: State::Note, message: message.into(), help: None }
+    /// A check that found a limitation.
+    pub fn warn(name: &'static str, message: impl Into<String>) -> Self {
+        Self { name, status: CheckStatus::Warn, message: message.into(), help: None }
     }
 
-    /// Not looked at, and why.
+    /// A check that was not done, and why.
     pub fn skipped(name: &'static str, message: impl Into<String>) -> Self {
-        Self { name, state: State::Skipped, message: message.into(), help: None }
+        Self { name, status: CheckStatus::Skipped, message: message.into(), help: None }
     }
 
-    /// In the way, by this error and its deepest cause.
+    /// A check that failed with this error; the message has the error and its deepest cause.
     pub fn failed(name: &'static str, error: &dyn Diagnostic) -> Self {
         let mut message = error.to_string();
         let deepest = std::iter::successors(error.source(), |&cause| cause.source()).last();
@@ -64,11 +66,11 @@ impl Check {
             message += &format!(": {cause}");
         }
         let help = error.help().map(|help| help.to_string());
-        Self { name, state: State::Wrong, message, help }
+        Self { name, status: CheckStatus::Fail, message, help }
     }
 
-    /// In the way, and what to do about it.
-    pub fn wrong(name: &'static str, message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { name, state: State::Wrong, message: message.into(), help: Some(help.into()) }
+    /// A check that failed, and the next action.
+    pub fn fail(name: &'static str, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { name, status: CheckStatus::Fail, message: message.into(), help: Some(help.into()) }
     }
 }

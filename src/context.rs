@@ -1,44 +1,29 @@
-//! What every stage may use.
-
-use std::sync::Arc;
+//! What every stage needs: the cache, the registries, progress and cancellation.
 
 use carafe_builder::cache::Cache;
 use carafe_builder::git::Store;
 use carafe_builder::progress::Progress;
-use carafe_builder::sandbox::{CancelToken, Isolation};
-use carafe_layers::oci::Platform;
+use carafe_builder::sandbox::CancelToken;
 
-use crate::bundle::Bundle;
 use crate::registry::Registry;
 
-/// What every stage may use.
+/// What every stage needs. What only some stages need is an argument of these.
 pub struct Context {
-    /// The store of this user.
+    /// The user's cache.
     pub cache: Cache,
-    /// The commits in it.
+    /// The commits in the cache.
     pub commits: Store,
-    /// The way to registries.
+    /// The client for all registries.
     pub registry: Registry,
-    /// Who is told of progress.
+    /// Receives tasks and warnings.
     pub progress: Progress,
-    /// How bench is kept apart from this machine.
-    pub isolation: Isolation,
-    /// What ends a running build.
+    /// Cancelled by Ctrl-C and by signals.
     pub cancel: CancelToken,
-    /// Whether bench's clients may use what earlier builds downloaded, and leave theirs for later
-    /// ones. A build that checks another one must not.
-    pub warm_clients: bool,
-    /// Where images of the lock are read from before they are looked for under their names.
-    pub bundle: Option<Arc<Bundle>>,
-    /// Nothing is asked outside of this machine.
-    pub offline: bool,
-    /// What the image is for.
-    pub platform: Platform,
 }
 
 #[cfg(test)]
 impl Context {
-    /// For tests: with a cache in this directory, and without anybody to ask.
+    /// For tests: with a cache in `directory`, without progress.
     pub fn at(directory: &std::path::Path) -> Self {
         let cache = Cache::at(directory).unwrap();
         Self {
@@ -46,12 +31,7 @@ impl Context {
             cache,
             registry: Registry::new(Default::default()).unwrap(),
             progress: Progress::silent(),
-            isolation: Isolation::Namespaces,
             cancel: CancelToken::default(),
-            warm_clients: true,
-            bundle: None,
-            offline: true,
-            platform: Platform::host(),
         }
     }
 }

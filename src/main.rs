@@ -1,9 +1,9 @@
-//! The program: nothing but the way into [`carafe`].
+//! The binary: calls [`carafe::cli`].
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // A sandbox is entered from a process with one thread: before anything starts a second one.
+    // The launcher of a sandbox needs a process with one thread, so this comes before everything else.
     if let Some(code) = carafe_builder::sandbox::launched() {
         return code;
     }

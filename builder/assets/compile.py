@@ -1,13 +1,13 @@
-"""Compiles python sources to .pyc files whose bytes depend on the sources alone.
+"""Compiles Python sources to .pyc files whose bytes depend only on the sources.
 
-    python -S -c THIS_FILE WORKERS FOLDER...
+    python -S -c THIS_FILE WORKERS DIRECTORY...
 
-Like `compileall --invalidation-mode unchecked-hash`, but for two traces of the process that
-compiles. marshal marks an object to which anything else refers: a string that this process
-happens to use too. So each object is held here as well, and all are marked. And it writes a
-string of one character as interned if it ever was: so all are.
+Like `compileall --invalidation-mode unchecked-hash`, but without two effects of the compiling
+process. marshal flags an object that has other references, for example a string that this process
+uses too: so this script keeps a reference to every object, and all are flagged. And marshal writes
+a string of one character as interned if it was ever interned: so all of them are interned.
 
-A file that is no python (a template, python 2) is left out, and named on stdout.
+A file that is not valid Python (a template, Python 2) is left out, and its name is printed.
 """
 
 import importlib.util
@@ -18,35 +18,36 @@ import types
 
 SKIPPED = {"node_modules", "__pycache__"}
 UNCHECKED_HASH = (0b01).to_bytes(4, "little")
-# Before it, marshal wrote a set in the order of its hashes, and None's is its address.
+# Earlier versions of marshal write a set in the order of its hashes, and the hash of None is its
+# address.
 SORTS_SETS = sys.version_info >= (3, 11)
 
 
-def sources(folder):
-    """Every regular .py file below, links not followed."""
-    for here, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name not in SKIPPED]
-        paths = (os.path.join(here, name) for name in names if name.endswith(".py"))
+def sources(directory):
+    """Every regular .py file below the directory; links are not followed."""
+    for parent, directories, names in os.walk(directory):
+        directories[:] = [name for name in directories if name not in SKIPPED]
+        paths = (os.path.join(parent, name) for name in names if name.endswith(".py"))
         yield from (path for path in paths if os.path.isfile(path) and not os.path.islink(path))
 
 
-def settle(value, held):
-    """A constant or code object whose parts are one object where Python interns them, and only
-    there; each is held."""
+def normalize(value, referenced):
+    """Returns a copy of a constant or code object in which equal parts are the same object exactly if
+    Python interns them, and adds each part to `referenced`."""
     if isinstance(value, str):
         value = (value + " ")[:-1]
     elif isinstance(value, tuple):
-        value = tuple([settle(one, held) for one in value])
+        value = tuple([normalize(one, referenced) for one in value])
     elif isinstance(value, frozenset):
         if None in value and not SORTS_SETS:
-            raise ValueError("a set with None has no fixed order in this python")
-        value = frozenset([settle(one, held) for one in value])
+            raise ValueError("a set with None has no fixed order in this version of Python")
+        value = frozenset([normalize(one, referenced) for one in value])
     elif isinstance(value, types.CodeType):
-        value = value.replace(co_consts=settle(value.co_consts, held))
-        held += value.co_names + value.co_varnames + value.co_freevars + value.co_cellvars
-        held += (value.co_name, getattr(value, "co_qualname", None), value.co_filename)
-        held += value.co_consts
-    held.append(value)
+        value = value.replace(co_consts=normalize(value.co_consts, referenced))
+        referenced += value.co_names + value.co_varnames + value.co_freevars + value.co_cellvars
+        referenced += (value.co_name, getattr(value, "co_qualname", None), value.co_filename)
+        referenced += value.co_consts
+    referenced.append(value)
     return value
 
 
@@ -54,8 +55,8 @@ def compile_one(path):
     with open(path, "rb") as file:
         source = file.read()
     code = compile(source, path, "exec", dont_inherit=True, optimize=0)
-    held = []
-    content = marshal.dumps(settle(code, held))
+    referenced = []
+    content = marshal.dumps(normalize(code, referenced))
     target = importlib.util.cache_from_source(path, optimization="")
     os.makedirs(os.path.dirname(target), exist_ok=True)
     with open(target, "wb") as file:
@@ -67,17 +68,17 @@ def work(paths):
     for path in paths:
         try:
             compile_one(path)
-        # Not the source's affair, but a full disk or the like: not to be taken for one.
+        # A full disk or a similar failure, which the source did not cause: the file is not left out.
         except OSError:
             raise
         except Exception as error:
             print(f"left out {path!r}: {type(error).__name__}: {error}".splitlines()[0], flush=True)
 
 
-def main(workers, folders):
+def main(workers, directories):
     for number in range(256):
         sys.intern(chr(number))
-    paths = sorted(path for folder in folders for path in sources(folder))
+    paths = sorted(path for directory in directories for path in sources(directory))
     children = []
     for worker in range(workers):
         child = os.fork()
@@ -89,7 +90,7 @@ def main(workers, folders):
     ends = [os.waitpid(child, 0)[1] for child in children]
     if any(ends):
         sys.exit(f"failed to compile: a worker ended with wait status {max(ends)}")
-    print(f"{len(paths)} python sources")
+    print(f"{len(paths)} Python sources")
 
 
 main(int(sys.argv[1]), sys.argv[2:])

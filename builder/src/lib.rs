@@ -1,8 +1,12 @@
 //! From a Frappe `apps.json` to one built bench.
 //!
-//! The way through: [`spec`] says what the user wants, [`lock`] pins it, [`git`] fetches each
-//! pinned commit into the [`cache`], [`sandbox`] gives bench a machine of its own, whose only way
-//! out is the [`door`], and [`mod@bench`] drives it and settles what it left behind.
+//! [`spec`] reads what to build, [`lock`] pins it, and [`git`] fetches each pinned commit into the [`cache`]. Then
+//! [`mod@bench`] builds the bench in a [`sandbox`], whose only network is the [`egress`] proxy, [`normalize`] makes
+//! two builds equal, and [`image_tree`] adds owners, times and layers.
+//!
+//! Import order, from the modules without imports to those that use all others: `parallel`, `progress`, `secret`,
+//! `atomic_write`, `error_chain` ← `net` ← `cache`, `git` ← `app` ← `spec` ← `lock` ← `normalize` ← `sandbox`, `egress` ←
+//! `bench` ← `image_tree`.
 
 pub mod app;
 pub mod atomic_write;

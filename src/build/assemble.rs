@@ -1,10 +1,11 @@
-//! Layers → Image: the base's config and manifest, with ours on top, in the layout.
+//! Layers → [`Image`]: the base image's config and manifest with the new layers, in the layout.
 
 use std::path::Path;
 
 use carafe_builder::image_tree::BuiltTree;
 use carafe_builder::lock::Lock;
 use carafe_builder::progress::{Stage, Unit};
+use carafe_builder::spec::format_bytes;
 use carafe_layers::image::{Image, ImageChanges, derive};
 use carafe_layers::layout::LayoutWriter;
 use carafe_layers::oci::{media_type, total_size};
@@ -14,13 +15,13 @@ use miette::miette;
 use super::fetch::Sources;
 use crate::context::Context;
 
-/// The label that holds the whole lock: what `carafe inspect --lock` prints.
+/// The label with the complete lock, which `carafe inspect --lock` prints.
 pub const LOCK_LABEL: &str = "dev.carafe.lock";
 
-/// A larger lock does not go into a label: container engines pass labels around with every call.
+/// Maximum size of the lock in a label, in bytes: container engines copy labels with every request.
 pub const MAX_LOCK_LABEL_BYTES: usize = 64 << 10;
 
-/// Derives the image's documents and makes them visible in the layout.
+/// Writes the image's config and manifest into the layout, and its index last, which makes the image visible.
 pub fn assemble(
     lock: &Lock,
     tree: &BuiltTree,
@@ -43,9 +44,9 @@ fn with_lock(mut changes: ImageChanges, lock: &Lock) -> miette::Result<ImageChan
     let text = lock.to_toml();
     if text.len() > MAX_LOCK_LABEL_BYTES {
         return Err(miette!(
-            help = "build fewer apps into one image",
-            "the lock has {} bytes, an image holds at most {MAX_LOCK_LABEL_BYTES}",
-            text.len()
+            help = "build an image with fewer apps",
+            "failed to write the lock into the image: it has {}, the maximum is 64 KiB",
+            format_bytes(text.len() as u64)
         ));
     }
     changes.created = lock.source_date_epoch;
@@ -54,7 +55,7 @@ fn with_lock(mut changes: ImageChanges, lock: &Lock) -> miette::Result<ImageChan
     Ok(changes)
 }
 
-/// Copies the base image's layers into the layout, so that it is complete, and returns it.
+/// Copies the base image's layers into the layout, so that it is complete. Returns the layout.
 pub fn add_base(sources: &Sources, layout: &Path, context: &Context) -> miette::Result<LayoutWriter> {
     let writer = LayoutWriter::create(layout)?;
     let layers = &sources.base.manifest.layers;
@@ -70,6 +71,7 @@ pub fn add_base(sources: &Sources, layout: &Path, context: &Context) -> miette::
         }
         task.advance(layer.size);
     }
-    task.finish(format!("{} layers", layers.len()));
+    let noun = if layers.len() == 1 { "layer" } else { "layers" };
+    task.finish(format!("{} {noun}", layers.len()));
     Ok(writer)
 }

@@ -1,4 +1,4 @@
-//! Sources → BuiltTree: bench in its sandbox, and what it left settled.
+//! Sources → BuiltTree: runs bench in its sandbox, and normalizes the result.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,30 +6,31 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use carafe_builder::bench::{BenchApp, BenchInit, BuildInputs, Recipe, SandboxAdditions, published_ref};
+use carafe_builder::bench::{Bench5, BenchApp, BuildInputs, Recipe, SandboxAdditions, published_ref};
 use carafe_builder::cache::{Scratch, remove_tree};
 use carafe_builder::egress::Mode;
 use carafe_builder::image_tree::{self, BuiltTree};
 use carafe_builder::lock::{Lock, PinnedApp};
 use carafe_builder::progress::{Stage, Unit};
-use carafe_builder::sandbox::{Isolation, Limits, ProxyHandle, Sandbox, SandboxConfig, machine_memory};
+use carafe_builder::sandbox::{Limits, ProxyHandle, Sandbox, SandboxConfig, usable_memory};
 use carafe_builder::secret::Redactor;
 use carafe_builder::spec::{Spec, format_bytes};
 use miette::{Context as _, IntoDiagnostic, miette};
 
-use super::client_caches::Downloads;
+use super::client_caches::ClientCaches;
 use super::egress::{BuildProxy, Traffic};
 use super::fetch::{BuildRoot, Sources};
+use super::policy::BuildPolicy;
 use crate::context::Context;
 
-/// The share of the memory that Node's heap may take; bench takes as much of the host's.
+/// The share of the memory that node's heap may use. frappe uses the same share of the machine's.
 const NODE_HEAP_PERCENT: u64 = 75;
 
-/// This program, also when the file that it was started from is replaced meanwhile.
+/// This program, even if the file that it was started from is replaced.
 const SELF: &str = "/proc/self/exe";
 
-/// Builds whose logs are kept.
-const KEPT_LOGS: usize = 20;
+/// The number of builds whose logs are kept.
+const MAX_KEPT_LOGS: usize = 20;
 
 /// Builds the bench of the lock.
 pub fn build(
@@ -38,61 +39,66 @@ pub fn build(
     sources: &Sources,
     mode: Mode,
     scratch: &Scratch,
+    policy: &BuildPolicy<'_>,
     context: &Context,
 ) -> miette::Result<(BuiltTree, Option<Traffic>)> {
-    check_tools(lock, &sources.build_root, context)?;
+    check_tools(lock, &sources.build_root, policy.isolation, context)?;
     let memory = spec.memory.map(|size| size.0);
     let heap = memory.unwrap_or(u64::MAX).min(machine_memory()) / 100 * NODE_HEAP_PERCENT;
-    let downloads = Downloads::of(&mode, scratch, context)?;
+    let downloads = ClientCaches::open(&mode, scratch, policy, context)?;
     let inputs = BuildInputs {
         lock,
         apps: publish(&sources.apps, scratch, context)?,
-        limits: Limits { wall: spec.timeout, memory },
+        limits: Limits { wall_clock: spec.timeout, memory },
         node_heap_mib: heap >> 20,
         downloads: downloads.path().map(Path::to_owned),
         logs: logs(context)?,
     };
-    let mut additions = BenchInit.sandbox_additions(&inputs)?;
+    let mut additions = Bench5.sandbox_additions(&inputs)?;
     additions.env.extend(lock.env.clone());
-    let proxy = BuildProxy::open(spec, lock, mode, context)?;
+    let proxy = BuildProxy::open(spec, lock, mode, policy, context)?;
     let root = &sources.build_root;
-    let sandbox = open(root, additions, spec.redactor(), proxy.keeper(), scratch, context)?;
+    let sandbox = open(root, additions, spec.redactor(), proxy.handle(), scratch, policy.isolation, context)?;
     let task = context.progress.task(Stage::Build, "bench", None, Unit::Items);
-    let made = BenchInit.build(&inputs, &sandbox, &task).map_err(|error| proxy.explain(error, context))?;
+    let built = Bench5.build(&inputs, &sandbox, &task).map_err(|error| proxy.explain(error, context))?;
     let scripts = scratch.path().join("scripts");
-    let tree = image_tree::finish(&made.directory, lock, &scripts)?;
-    let peak = made.peak_memory.max(BenchInit.compile(&inputs, &sandbox, &task)?);
+    let tree = image_tree::finish(&built.directory, lock, &scripts)?;
+    let peak = built.peak_memory.max(Bench5.compile(&inputs, &sandbox, &task)?);
     drop(sandbox);
     let traffic = proxy.close(context)?;
     if let Some(traffic) = &traffic {
-        downloads.keep(&traffic.record, context)?;
+        downloads.store(&traffic.recording, policy, context)?;
     }
-    let through = traffic.as_ref().map(|traffic| format!(", {traffic}")).unwrap_or_default();
-    task.finish(format!("{} apps, peak memory {}{through}", lock.apps.len(), format_bytes(peak)));
+    let requests = traffic.as_ref().map(|traffic| format!(", {traffic}")).unwrap_or_default();
+    task.finish(format!("{} apps, peak memory {}{requests}", lock.apps.len(), format_bytes(peak)));
     Ok((tree, traffic))
 }
 
 /// The versions of the tools in a build root.
-pub fn probe_tools(root: &BuildRoot, context: &Context) -> miette::Result<BTreeMap<String, String>> {
+pub fn probe_tools(
+    root: &BuildRoot,
+    isolation: Isolation,
+    context: &Context,
+) -> miette::Result<BTreeMap<String, String>> {
     let scratch = context.cache.scratch()?;
     let additions = SandboxAdditions { binds: Vec::new(), files: Vec::new(), env: BTreeMap::new() };
-    let sandbox = open(root, additions, Redactor::default(), None, &scratch, context)?;
+    let sandbox = open(root, additions, Redactor::default(), None, &scratch, isolation, context)?;
     Ok(BenchInit.probe_tools(&sandbox, &scratch.path().join("tools.log"))?)
 }
 
 /// Without a sandbox the tools are this machine's, and no digest pins them.
-fn check_tools(lock: &Lock, root: &BuildRoot, context: &Context) -> miette::Result<()> {
-    if context.isolation != Isolation::None {
+fn check_tools(lock: &Lock, root: &BuildRoot, isolation: Isolation, context: &Context) -> miette::Result<()> {
+    if isolation != Isolation::None {
         return Ok(());
     }
-    let found = probe_tools(root, context)?;
+    let found = probe_tools(root, isolation, context)?;
     let names: BTreeSet<_> = lock.tools.keys().chain(found.keys()).collect();
     let differs = |name: &&String| lock.tools.get(*name) != found.get(*name);
     let Some(name) = names.into_iter().find(differs) else { return Ok(()) };
     let version = |tools: &BTreeMap<String, String>| tools.get(name).cloned().unwrap_or("none".to_owned());
     Err(miette!(
-        help = "build where the lock was made, without `--isolation=none`, or run `carafe lock` here",
-        "this machine has {name} {}, the lock says {}",
+        help = "build on the machine that created the lock, or without `--isolation=none`, or run `carafe lock` here",
+        "this machine has {name} {}, but the lock has {}",
         version(&found),
         version(&lock.tools)
     ))
@@ -104,6 +110,7 @@ fn open(
     redactor: Redactor,
     proxy: Option<Arc<dyn ProxyHandle>>,
     scratch: &Scratch,
+    isolation: Isolation,
     context: &Context,
 ) -> miette::Result<Sandbox> {
     let directory = scratch.path().join("sandbox");
@@ -111,7 +118,7 @@ fn open(
     let mut env: BTreeMap<String, String> = root.env.iter().cloned().collect();
     env.extend(additions.env);
     Ok(Sandbox::open(SandboxConfig {
-        isolation: context.isolation,
+        isolation,
         root: root.path.clone(),
         scratch: directory,
         binds: additions.binds,
@@ -124,7 +131,7 @@ fn open(
     })?)
 }
 
-/// A repository for each app that holds its pinned commit under the name that bench asks for.
+/// Creates a repository for each app that has its pinned commit as the branch or tag that bench clones.
 fn publish(apps: &[PinnedApp], scratch: &Scratch, context: &Context) -> miette::Result<Vec<BenchApp>> {
     let directory = scratch.path().join("repositories");
     create(&directory)?;
@@ -137,14 +144,14 @@ fn publish(apps: &[PinnedApp], scratch: &Scratch, context: &Context) -> miette::
     apps.iter().map(publish).collect()
 }
 
-/// A directory for this build's logs; of the older ones only the newest are kept.
+/// Creates a directory for this build's logs, and removes all but the newest of earlier builds.
 fn logs(context: &Context) -> miette::Result<PathBuf> {
     let bucket = context.cache.bucket("logs", 1)?;
     let mut old: Vec<PathBuf> =
         fs::read_dir(bucket.path()).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     old.sort();
-    for directory in old.iter().rev().skip(KEPT_LOGS) {
-        // A log that cannot be removed is in nobody's way.
+    for directory in old.iter().rev().skip(MAX_KEPT_LOGS) {
+        // A log that cannot be removed does not affect the build.
         let _ = remove_tree(directory);
     }
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

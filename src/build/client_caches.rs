@@ -1,35 +1,40 @@
-//! What bench's clients (uv, pip, yarn, npm) keep of what they downloaded: see docs/adr/0004.
+//! The caches of the package managers that bench runs (uv, pip, yarn, npm): see docs/adr/0004.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use carafe_builder::cache::{Bucket, CacheError, Claim, Scratch};
 use carafe_builder::egress::{Mode, Recording};
-use carafe_builder::sandbox::Isolation;
 
+use super::policy::BuildPolicy;
 use crate::context::Context;
 
-/// The clients' caches of one build.
-pub enum Downloads {
-    /// Those that the recording of this build's record left, for this build alone.
+/// The caches of the package managers for one build.
+pub enum ClientCaches {
+    /// The caches that belong to the recording of this build, which no other build uses at the same time.
     Claimed(Claim),
-    /// Empty ones: a recording must see every request. What a build sees of them is the same.
+    /// New, empty caches: a build that records must send every request. The sandbox is the same in both cases.
     Empty(PathBuf),
-    /// The machine's own: there is no sandbox.
-    Forgotten,
+    /// The caches of this machine, without a sandbox.
+    Host,
 }
 
-impl Downloads {
-    /// For a build whose door is in `mode`.
+impl ClientCaches {
+    /// The caches for a build whose egress proxy is in `mode`.
     ///
-    /// yarn's cache does not bear two writers, so a second build of one record at the same time
-    /// begins with empty ones, as a build does that checks another.
-    pub fn of(mode: &Mode, scratch: &Scratch, context: &Context) -> Result<Self, CacheError> {
-        if context.isolation == Isolation::None {
-            return Ok(Self::Forgotten);
+    /// yarn's cache does not support two writers, so a second build with the same recording at the same time gets
+    /// empty caches. A build that verifies another one gets empty caches too.
+    pub fn open(
+        mode: &Mode,
+        scratch: &Scratch,
+        policy: &BuildPolicy<'_>,
+        context: &Context,
+    ) -> Result<Self, CacheError> {
+        if policy.isolation == Isolation::None {
+            return Ok(Self::Host);
         }
-        if let (true, Mode::Replay(record)) = (context.warm_clients, mode)
-            && let Some(claim) = bucket(context)?.claim(&record.digest().hex())?
+        if let (true, Mode::Replay(recording)) = (policy.reuse_downloads, mode)
+            && let Some(claim) = bucket(context)?.claim(&recording.digest().hex())?
         {
             return Ok(Self::Claimed(claim));
         }
@@ -38,25 +43,30 @@ impl Downloads {
         Ok(Self::Empty(path))
     }
 
-    /// The directory, if they are kept.
+    /// The directory of the caches. `None` without a sandbox.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Claimed(claim) => Some(claim.path()),
             Self::Empty(path) => Some(path),
-            Self::Forgotten => None,
+            Self::Host => None,
         }
     }
 
-    /// Keeps what a recording left for those who replay its record, unless later builds are not to
-    /// have it.
-    pub fn keep(self, record: &Recording, context: &Context) -> Result<(), CacheError> {
+    /// Stores the caches of a build that made `recording` for the builds that replay it, if the policy allows
+    /// this.
+    pub fn store(
+        self,
+        recording: &Recording,
+        policy: &BuildPolicy<'_>,
+        context: &Context,
+    ) -> Result<(), CacheError> {
         let Self::Empty(path) = self else { return Ok(()) };
-        if !context.warm_clients {
+        if !policy.reuse_downloads {
             return Ok(());
         }
-        let Some(claim) = bucket(context)?.claim(&record.digest().hex())? else { return Ok(()) };
+        let Some(claim) = bucket(context)?.claim(&recording.digest().hex())? else { return Ok(()) };
         match fs::rename(&path, claim.path()) {
-            // An earlier recording with the same result has left its own.
+            // A build that made the same recording was earlier.
             Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(()),
             renamed => renamed.map_err(|source| io("publish", claim.path(), source)),
         }

@@ -1,4 +1,4 @@
-//! The door of one build: opened before bench runs, and settled when it has.
+//! The egress proxy of one build: opened before bench runs, and closed after it.
 
 use std::sync::Arc;
 
@@ -8,105 +8,121 @@ use carafe_builder::egress::{
     Recording, RecordingChange, Upstream,
 };
 use carafe_builder::lock::Lock;
-use carafe_builder::sandbox::{Isolation, ProxyHandle};
+use carafe_builder::sandbox::ProxyHandle;
 use carafe_builder::spec::{Network, Spec, format_bytes};
 use miette::{Diagnostic, Report, miette};
 
+use super::policy::BuildPolicy;
 use crate::context::Context;
 
-/// A build's network: a door, or, without a sandbox, none that we know of.
+/// The network of a build: the egress proxy, or, without a sandbox, this machine's network.
 pub struct BuildProxy {
     proxy: Option<Arc<EgressProxy>>,
-    recording: bool,
-    compared: bool,
+    is_recording: bool,
+    has_previous: bool,
 }
 
-/// What went through the door, for people and programs.
+/// The network traffic of one build.
 #[derive(Debug)]
 pub struct Traffic {
-    /// The record: a new one, or the one that was replayed.
-    pub record: Recording,
-    /// Whether it is new.
-    pub recorded: bool,
-    /// How it differs from the one before, if there was one.
+    /// The recording: a new one, or the replayed one.
+    pub recording: Recording,
+    /// Whether the recording is new.
+    pub is_new: bool,
+    /// The differences between a new recording and the previous one, if there is one.
     pub changes: Vec<RecordingChange>,
-    /// What was refused, though bench did without.
-    pub refusals: Vec<BlockedRequest>,
-    /// Requests that were sent again.
-    pub tries_again: u64,
-    /// Bytes that came from outside.
+    /// Requests that were blocked. The build succeeded without them.
+    pub blocked: Vec<BlockedRequest>,
+    /// The number of retries of requests to servers.
+    pub retries: u64,
+    /// Bytes received from servers.
     pub bytes_fetched: u64,
-    /// Bytes that bench was given.
+    /// Bytes sent to the build.
     pub bytes_served: u64,
 }
 
 impl BuildProxy {
-    /// Opens it. Without a sandbox there is none, and nothing is recorded: that is said.
-    pub fn open(spec: &Spec, lock: &Lock, mode: Mode, context: &Context) -> miette::Result<Self> {
-        let (recording, compared) = match &mode {
+    /// Starts the proxy. Without a sandbox there is no proxy and no recording, and the user gets a warning.
+    pub fn open(
+        spec: &Spec,
+        lock: &Lock,
+        mode: Mode,
+        policy: &BuildPolicy<'_>,
+        context: &Context,
+    ) -> miette::Result<Self> {
+        let (is_recording, has_previous) = match &mode {
             Mode::Record { previous, .. } => (true, previous.is_some()),
             Mode::Replay(_) => (false, false),
         };
-        if context.isolation == Isolation::None {
-            let known = "what bench downloads is neither recorded nor replayed";
-            context.progress.warn(format!("`--isolation=none` keeps this machine's network: {known}"));
-            return Ok(Self { proxy: None, recording, compared });
+        if policy.isolation == Isolation::None {
+            let effect = "what bench downloads is neither recorded nor replayed";
+            context.progress.warn(format!("`--isolation=none` uses the network of this machine: {effect}"));
+            return Ok(Self { proxy: None, is_recording, has_previous });
         }
         let proxy = EgressProxy::open(EgressConfig {
             mode,
             bodies: BodyStore::of(&context.cache)?,
-            upstream: upstream(&spec.network, context.offline),
+            upstream: upstream(&spec.network, policy.offline),
             date: lock.source_date_epoch,
             redactor: spec.redactor(),
             progress: context.progress.clone(),
         })?;
-        Ok(Self { proxy: Some(Arc::new(proxy)), recording, compared })
+        Ok(Self { proxy: Some(Arc::new(proxy)), is_recording, has_previous })
     }
 
-    /// For the sandbox; to be dropped before the door is closed.
-    pub fn keeper(&self) -> Option<Arc<dyn ProxyHandle>> {
+    /// The handle for the sandbox. It must be dropped before [`close`](Self::close).
+    pub fn handle(&self) -> Option<Arc<dyn ProxyHandle>> {
         self.proxy.clone().map(|proxy| proxy as Arc<dyn ProxyHandle>)
     }
 
-    /// What bench failed of, if the door knows more than bench.
+    /// Adds the blocked and failed requests to the error of a step, as its cause.
     ///
-    /// A program that went past the proxy may have done so in vain and gone on: it is named, but
-    /// not made the cause.
+    /// Attempts to bypass the proxy are only warnings: programs often continue without such a connection, so
+    /// there is no evidence that one is the cause.
     pub fn explain(&self, error: BenchError, context: &Context) -> Report {
         match self.proxy.as_ref().and_then(|proxy| proxy.explain_failure()) {
-            Some(EgressError::Blocked { requests }) if requests.iter().all(is_past_the_proxy) => {
+            Some(EgressError::Blocked { requests }) if requests.iter().all(is_bypass) => {
                 warn(&requests, context);
                 Report::new(error)
             }
-            Some(attempt_error) => Report::new(StepDenied::new(&error, attempt_error)),
+            Some(cause) => Report::new(StepDenied::new(&error, cause)),
             None => Report::new(error),
         }
     }
 
-    /// Closes it after bench has ended well. Nothing if there was none.
+    /// Closes the proxy after a successful build. `None` if there is no proxy.
     ///
-    /// Fails if an answer could not be had in a recording: then the record would not be whole; and
-    /// if somebody still holds [`keeper`](Self::keeper).
+    /// Fails if a request failed while recording, because the recording would be incomplete, and if a
+    /// [`handle`](Self::handle) still exists.
     pub fn close(self, context: &Context) -> miette::Result<Option<Traffic>> {
         let Some(proxy) = self.proxy else { return Ok(None) };
-        // Not told as no door: the image's lock would name no record.
-        let proxy = Arc::into_inner(proxy)
-            .ok_or_else(|| miette!(help = "tell us", "failed to close the door: it is still in use"))?;
-        let report = proxy.close()?;
-        warn(&report.blocked, context);
-        let EgressReport { blocked: refusals, retries: tries_again, bytes_fetched, bytes_served, .. } =
-            report;
-        let failures = if self.recording { report.failed } else { Vec::new() };
-        if !failures.is_empty() {
-            return Err(EgressError::Fetch { requests: failures }.into());
+        // An error rather than `None`, with which the lock of the image would have no recording.
+        let proxy = Arc::into_inner(proxy).ok_or_else(|| {
+            miette!(
+                help = "this is a bug in carafe, please report it",
+                "failed to close the egress proxy: it is still in use"
+            )
+        })?;
+        let EgressReport {
+            recording, changes, blocked, failed, retries, bytes_fetched, bytes_served, ..
+        } = proxy.close()?;
+        warn(&blocked, context);
+        if self.is_recording && !failed.is_empty() {
+            return Err(EgressError::Fetch { requests: failed }.into());
         }
-        let changes = if self.compared { report.changes } else { Vec::new() };
-        let (record, recorded) = (report.recording, self.recording);
-        Ok(Some(Traffic { record, recorded, changes, refusals, tries_again, bytes_fetched, bytes_served }))
+        Ok(Some(Traffic {
+            recording,
+            is_new: self.is_recording,
+            changes: if self.has_previous { changes } else { Vec::new() },
+            blocked,
+            retries,
+            bytes_fetched,
+            bytes_served,
+        }))
     }
 }
 
-/// What the user's spec and configuration say about the network outside.
+/// The settings of the spec and of the user's config file for connections to servers.
 fn upstream(network: &Network, offline: bool) -> Upstream {
     Upstream {
         mirrors: network.mirrors.clone(),
@@ -118,30 +134,31 @@ fn upstream(network: &Network, offline: bool) -> Upstream {
     }
 }
 
-fn is_past_the_proxy(refusal: &BlockedRequest) -> bool {
-    refusal.reason == BlockReason::Bypass
+fn is_bypass(request: &BlockedRequest) -> bool {
+    request.reason == BlockReason::Bypass
 }
 
-fn warn(refusals: &[BlockedRequest], context: &Context) {
-    for refusal in refusals {
-        context.progress.warn(format!("refused: {refusal}"));
+fn warn(blocked: &[BlockedRequest], context: &Context) {
+    for request in blocked {
+        context.progress.warn(format!("blocked: {request}"));
     }
-    if !refusals.is_empty() {
-        context.progress.warn(BlockedRequest::help(refusals));
+    if !blocked.is_empty() {
+        context.progress.warn(BlockedRequest::help(blocked));
     }
 }
 
 impl std::fmt::Display for Traffic {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (answers, fetched) = (self.record.entries().len(), format_bytes(self.bytes_fetched));
-        match self.recorded {
-            true => write!(f, "{answers} answers recorded, {fetched} fetched"),
+        let (responses, fetched) = (self.recording.entries().len(), format_bytes(self.bytes_fetched));
+        match self.is_new {
+            true if responses == 1 => write!(f, "1 response recorded, {fetched} fetched"),
+            true => write!(f, "{responses} responses recorded, {fetched} fetched"),
             false => write!(f, "replayed, {fetched} fetched"),
         }
     }
 }
 
-/// A step that failed, told together with what the door did not let through.
+/// A step that failed, and requests that were blocked or failed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("{step}")]
 struct StepDenied {
@@ -155,10 +172,10 @@ struct StepDenied {
 impl StepDenied {
     fn new(error: &BenchError, cause: EgressError) -> Self {
         let mut step = error.to_string();
-        let mut below = std::error::Error::source(error);
-        while let Some(error) = below {
+        let mut source = std::error::Error::source(error);
+        while let Some(error) = source {
             step += &format!(": {error}");
-            below = error.source();
+            source = error.source();
         }
         let helps = [cause.help(), error.help()].into_iter().flatten().map(|help| help.to_string());
         Self { step, help: helps.collect::<Vec<_>>().join("; "), cause }
@@ -171,7 +188,7 @@ mod tests {
     use carafe_builder::egress::Upstream;
 
     #[test]
-    fn a_door_that_somebody_holds_is_not_told_as_none() {
+    fn fails_to_close_a_proxy_that_is_in_use() {
         let directory = tempfile::tempdir().unwrap();
         let context = Context::at(directory.path());
         let open = || {
@@ -184,11 +201,11 @@ mod tests {
                 progress: context.progress.clone(),
             };
             let proxy = Some(Arc::new(EgressProxy::open(config).unwrap()));
-            BuildProxy { proxy, recording: false, compared: false }
+            BuildProxy { proxy, is_recording: false, has_previous: false }
         };
-        let held = open();
-        let _keeper = held.keeper();
-        assert!(held.close(&context).unwrap_err().to_string().contains("still in use"));
+        let proxy = open();
+        let _handle = proxy.handle();
+        assert!(proxy.close(&context).unwrap_err().to_string().contains("still in use"));
         assert!(open().close(&context).unwrap().is_some());
     }
 }

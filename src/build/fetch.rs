@@ -1,4 +1,4 @@
-//! Lock → Sources: the pinned commits, the unpacked build image, the base image's documents.
+//! Lock → [`Sources`]: the pinned commits, the rootfs of the build image, the documents of the base image.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,50 +6,51 @@ use std::thread;
 
 use carafe_builder::lock::{Lock, LockedImage, PinnedApp, fetch as fetch_apps};
 use carafe_builder::progress::{Stage, Unit};
-use carafe_builder::sandbox::Isolation;
 use carafe_builder::spec::Spec;
-use carafe_layers::oci::total_size;
+use carafe_layers::oci::{Platform, total_size};
 use carafe_layers::source::{ImageSource, ResolvedImage, resolve};
 use carafe_layers::unpack::{UnpackLimits, unpack_image};
 use miette::{Context as _, IntoDiagnostic, Report, miette};
 
+use super::policy::BuildPolicy;
 use crate::context::Context;
 use crate::images::ImageName;
 
-/// The version of what lies in the cache under `roots`.
+/// The version of the cache's bucket `roots`.
 const ROOTS_VERSION: u32 = 1;
 
-/// Everything a build reads.
+/// All inputs of a build.
 pub struct Sources {
-    /// Frappe first; as in the lock.
+    /// The apps in the order of the lock, frappe first.
     pub apps: Vec<PinnedApp>,
-    /// Where bench runs.
+    /// The rootfs of the build image.
     pub build_root: BuildRoot,
-    /// What the image stands on.
+    /// The documents of the base image.
     pub base: ResolvedImage,
-    /// Where its blobs are.
+    /// The source of the base image's blobs.
     pub base_source: Arc<dyn ImageSource>,
 }
 
-/// The unpacked build image.
+/// The rootfs of the build image.
 pub struct BuildRoot {
-    /// The directory, which nobody writes to.
+    /// The directory, which is never written to after it is unpacked.
     pub path: PathBuf,
-    /// `NAME=value` of its config.
+    /// The environment variables of the image's config, as name and value.
     pub env: Vec<(String, String)>,
 }
 
-/// Brings everything that a build reads, apps and images side by side. `apps` are those that were
-/// fetched already, for the lock.
+/// Fetches all inputs of a build, apps and images in parallel. `apps` is set if the apps were fetched for making the
+/// lock.
 pub fn fetch(
     spec: &Spec,
     lock: &Lock,
     apps: Option<Vec<PinnedApp>>,
+    policy: &BuildPolicy<'_>,
     context: &Context,
 ) -> miette::Result<Sources> {
     thread::scope(|scope| {
-        let root = scope.spawn(|| build_root(spec, &lock.build_image, context));
-        let base = scope.spawn(|| image(spec, &lock.base_image, context));
+        let root = scope.spawn(|| build_root(spec, &lock.build_image, policy, context));
+        let base = scope.spawn(|| image(spec, &lock.base_image, policy, context));
         let apps = match apps {
             Some(apps) => apps,
             None => fetch_apps(spec, &lock.apps, &context.commits, &context.progress)?,
@@ -60,22 +61,23 @@ pub fn fetch(
     })
 }
 
-/// An image at its locked digest.
+/// Resolves an image at its locked digest.
 pub fn image(
     spec: &Spec,
     locked: &LockedImage,
+    policy: &BuildPolicy<'_>,
     context: &Context,
 ) -> miette::Result<(ResolvedImage, Arc<dyn ImageSource>)> {
-    let bundled = context.bundle.as_ref().map(|bundle| bundle.image(locked)).transpose()?.flatten();
+    let bundled = policy.bundle.map(|bundle| bundle.image(locked)).transpose()?.flatten();
     let source = match bundled {
         Some(source) => source,
-        None => open_by_name(spec, locked, context)?,
+        None => open_by_name(spec, locked, policy.offline, context)?,
     };
-    let resolved = resolve(&*source, &context.platform)?;
+    let resolved = resolve(&*source, &Platform::host())?;
     if resolved.root.digest != locked.digest {
         return Err(miette!(
-            help = "if the change is wanted, run `carafe lock`",
-            "`{}` is {} now, the lock says {}",
+            help = "if the change is intended, run `carafe lock`",
+            "`{}` does not match the lock: its digest is {}, the lock has {}",
             locked.reference,
             resolved.root.digest,
             locked.digest
@@ -87,25 +89,31 @@ pub fn image(
 fn open_by_name(
     spec: &Spec,
     locked: &LockedImage,
+    offline: bool,
     context: &Context,
 ) -> miette::Result<Arc<dyn ImageSource>> {
     let name: ImageName = locked.reference.parse()?;
-    if context.offline && matches!(name, ImageName::Registry(_)) {
+    if offline && matches!(name, ImageName::Registry(_)) {
         return Err(miette!(
-            help = "build from a bundle, which has it; or name an OCI layout on disk: `oci:DIRECTORY`",
-            "`{}` is in a registry, and with `--offline` none is asked",
+            help = "build from a bundle, which contains it, or use an OCI layout on disk: `oci:DIRECTORY`",
+            "failed to read `{}`: registries are not available with `--offline`",
             locked.reference
         ));
     }
     Ok(name.relative_to(&spec.directory).open(&context.registry, Some(locked.digest))?)
 }
 
-/// The build image, unpacked once into the cache. Without a sandbox it is this machine itself.
-pub fn build_root(spec: &Spec, locked: &LockedImage, context: &Context) -> miette::Result<BuildRoot> {
-    if context.isolation == Isolation::None {
+/// The rootfs of the build image, which is unpacked once into the cache. Without a sandbox: this machine's root.
+pub fn build_root(
+    spec: &Spec,
+    locked: &LockedImage,
+    policy: &BuildPolicy<'_>,
+    context: &Context,
+) -> miette::Result<BuildRoot> {
+    if policy.isolation == Isolation::None {
         return Ok(BuildRoot { path: "/".into(), env: Vec::new() });
     }
-    let (image, source) = image(spec, locked, context)?;
+    let (image, source) = image(spec, locked, policy, context)?;
     let bucket = context.cache.bucket("roots", ROOTS_VERSION)?;
     let entry = bucket
         .entry(&image.descriptor.digest.hex(), |directory| unpack(&*source, &image, directory, context))?;

@@ -1,105 +1,129 @@
-//! Spec → Lock: read the lock file, or pin every name now.
+//! Spec → [`Lock`]: reads the lock file, or pins every name.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use carafe_builder::egress::Update;
 use carafe_builder::lock::{LOCK_VERSION, Lock, LockedImage, PinnedApp, UnpinnedPolicy, newest, pin};
 use carafe_builder::spec::{ImageSpec, Spec};
 use carafe_layers::format::FormatVersion;
 use carafe_layers::source::ImageSource;
 use miette::miette;
 
-use super::recording::Network;
+use super::options::LockOptions;
+use super::policy::BuildPolicy;
+use super::recording::NetworkPlan;
 use super::{bench, fetch};
 use crate::context::Context;
 use crate::images::ImageName;
 
-/// How the lock is come by.
-#[derive(Clone, Debug)]
-pub struct LockOptions {
-    /// The lock file.
-    pub path: PathBuf,
-    /// Nothing may be resolved now: all must be pinned.
-    pub locked: bool,
-    /// Lock anew first, as `carafe lock` does.
-    pub renew: bool,
-    /// What is recorded anew although there is a record.
-    pub update: Option<Update>,
-}
-
-/// A lock, and what was fetched while it was made.
+/// A lock, and what was fetched for making it.
 pub struct Locked {
     /// The lock.
     pub lock: Lock,
-    /// The apps, where they had to be fetched for the lock.
+    /// The apps, if they were fetched for making the lock.
     pub apps: Option<Vec<PinnedApp>>,
-    /// What the build does about its network.
-    pub network: Network,
+    /// How the build uses the network.
+    pub network: NetworkPlan,
 }
 
-/// The lock for a build: the file's, if it fits the spec; else one that is made now, as far as
-/// the options allow.
-pub fn obtain(spec: &Spec, options: &LockOptions, context: &Context) -> miette::Result<Locked> {
-    if options.renew {
-        let (lock, apps) = make_anew(spec, &options.path, context)?;
-        let network = Network::of(&lock, true, options, context)?;
+impl Locked {
+    /// The input of a second build of the image that has this lock: its recording is replayed if the cache has it,
+    /// otherwise all requests are sent again.
+    pub fn for_rebuild(lock: &Lock, context: &Context) -> miette::Result<Self> {
+        let network = NetworkPlan::for_rebuild(lock, context)?;
+        Ok(Self { lock: lock.clone(), apps: None, network })
+    }
+}
+
+/// The lock for a build: the lock file, which must match the spec, or, if there is none, a lock that is made now, as
+/// far as the options allow.
+pub fn obtain(
+    spec: &Spec,
+    options: &LockOptions,
+    policy: &BuildPolicy<'_>,
+    context: &Context,
+) -> miette::Result<Locked> {
+    if options.relock {
+        let (lock, apps) = lock_again(spec, &options.path, policy, context)?;
+        let network = NetworkPlan::for_lock(&lock, true, options, policy.offline, context)?;
         return Ok(Locked { lock, apps: Some(apps), network });
     }
     if let Some(lock) = Lock::read(&options.path)? {
         check(&lock, spec, &options.path)?;
-        let network = Network::of(&lock, true, options, context)?;
+        let network = NetworkPlan::for_lock(&lock, true, options, policy.offline, context)?;
         return Ok(Locked { lock, apps: None, network });
     }
-    if context.offline {
-        let (help, path) =
-            ("lock first, where there is a network: `carafe build --lock`", options.path.display());
-        return Err(miette!(help = help, "there is no `{path}`, and with `--offline` nothing is resolved"));
+    if policy.offline {
+        return Err(miette!(
+            help = "run `carafe build --lock` with a network first",
+            "failed to read `{}`: it does not exist, and no name can be resolved with `--offline`",
+            options.path.display()
+        ));
     }
-    let moving = if options.locked { UnpinnedPolicy::Refused } else { UnpinnedPolicy::TagsOnly };
-    let (lock, apps) = make(spec, moving, context)?;
-    let network = Network::of(&lock, false, options, context)?;
+    let unpinned = if options.locked { UnpinnedPolicy::Refused } else { UnpinnedPolicy::TagsOnly };
+    let (lock, apps) = make(spec, unpinned, policy, context)?;
+    let network = NetworkPlan::for_lock(&lock, false, options, policy.offline, context)?;
     Ok(Locked { lock, apps: Some(apps), network })
 }
 
-/// Pins everything and writes the lock. If all is as it was, it is still recorded.
-pub fn make_anew(spec: &Spec, path: &Path, context: &Context) -> miette::Result<(Lock, Vec<PinnedApp>)> {
+/// Pins every name and writes the lock file. If nothing changed, the lock keeps its recording.
+pub fn lock_again(
+    spec: &Spec,
+    path: &Path,
+    policy: &BuildPolicy<'_>,
+    context: &Context,
+) -> miette::Result<(Lock, Vec<PinnedApp>)> {
     let old = Lock::read(path);
-    let (mut lock, apps) = make(spec, UnpinnedPolicy::Allowed, context)?;
-    // One that cannot be read is what `carafe lock` is for.
+    let (mut lock, apps) = make(spec, UnpinnedPolicy::Allowed, policy, context)?;
+    // An old lock that cannot be read is replaced.
     if let Ok(Some(old)) = old {
-        let recorded = Lock { record: old.record, ..lock.clone() };
-        lock = if recorded == old { recorded } else { lock };
+        let unchanged = Lock { recording: old.recording, ..lock.clone() };
+        lock = if unchanged == old { unchanged } else { lock };
     }
     lock.write(path)?;
     Ok((lock, apps))
 }
 
-/// Whether the lock was made from this spec.
+/// Reads the lock at `path`, which must exist and match the spec.
+pub fn read(spec: &Spec, path: &Path) -> miette::Result<Lock> {
+    let lock = Lock::read(path)?.ok_or_else(|| {
+        let (help, path) = ("run `carafe lock`, then `carafe build`", path.display());
+        miette!(help = help, "failed to read `{path}`: it does not exist")
+    })?;
+    check(&lock, spec, path)?;
+    Ok(lock)
+}
+
+/// Checks that the lock was made from this spec.
 pub fn check(lock: &Lock, spec: &Spec, path: &Path) -> miette::Result<()> {
-    if lock.fits(spec) {
+    if lock.matches(spec) {
         return Ok(());
     }
     Err(miette!(
-        help = "run `carafe lock`, look at the difference, and commit it",
-        "the spec has moved away from `{}`",
+        help = "run `carafe lock`, review the difference, and commit it",
+        "`{}` is out of date: the spec has changed",
         path.display()
     ))
 }
 
-/// Pins everything.
-fn make(spec: &Spec, moving: UnpinnedPolicy, context: &Context) -> miette::Result<(Lock, Vec<PinnedApp>)> {
-    let build_image = pin_image(&spec.build_image, spec, moving, context)?;
-    let base_image = pin_image(&spec.base_image, spec, moving, context)?;
-    let apps = pin(spec, &context.commits, moving, &context.progress)?;
-    let root = fetch::build_root(spec, &build_image, context)?;
-    let tools = bench::probe_tools(&root, context)?;
+/// Pins every name.
+fn make(
+    spec: &Spec,
+    unpinned: UnpinnedPolicy,
+    policy: &BuildPolicy<'_>,
+    context: &Context,
+) -> miette::Result<(Lock, Vec<PinnedApp>)> {
+    let build_image = pin_image(&spec.build_image, spec, unpinned, context)?;
+    let base_image = pin_image(&spec.base_image, spec, unpinned, context)?;
+    let apps = pin(spec, &context.commits, unpinned, &context.progress)?;
+    let root = fetch::build_root(spec, &build_image, policy, context)?;
+    let tools = bench::probe_tools(&root, policy.isolation, context)?;
     let lock = Lock {
         version: LOCK_VERSION,
         format_version: FormatVersion::CURRENT,
         spec: spec.checksum(),
         source_date_epoch: newest(apps.iter().map(|app| &app.locked)),
-        record: None,
+        recording: None,
         build_image,
         base_image,
         tools,
@@ -112,14 +136,14 @@ fn make(spec: &Spec, moving: UnpinnedPolicy, context: &Context) -> miette::Resul
 fn pin_image(
     image: &ImageSpec,
     spec: &Spec,
-    moving: UnpinnedPolicy,
+    unpinned: UnpinnedPolicy,
     context: &Context,
 ) -> miette::Result<LockedImage> {
     let name: ImageName = image.reference.parse().map_err(|error| image.origin.wrap(error))?;
-    let is_unpinned = matches!(&name, ImageName::Registry(name) if name.digest().is_none());
-    if moving == UnpinnedPolicy::Refused && is_unpinned {
+    let has_no_digest = matches!(&name, ImageName::Registry(name) if name.digest().is_none());
+    if unpinned == UnpinnedPolicy::Refused && has_no_digest {
         let help = "write it as `name@sha256:…`, or run `carafe lock` and commit carafe.lock";
-        let message = format!("`{}` names no digest, and there is no lock", image.reference);
+        let message = format!("`{}` has no digest, and there is no lock", image.reference);
         return Err(image.origin.error(message, help).into());
     }
     let source: Arc<dyn ImageSource> = name
@@ -127,9 +151,11 @@ fn pin_image(
         .open(&context.registry, None)
         .map_err(|error| image.origin.wrap(error))?;
     let (root, _) = source.root().map_err(|error| image.origin.wrap(error))?;
-    if moving == UnpinnedPolicy::TagsOnly && is_unpinned {
+    if unpinned == UnpinnedPolicy::TagsOnly && has_no_digest {
         let (name, digest) = (&image.reference, root.digest);
-        context.progress.warn(format!("`{name}` is {digest} now: `carafe lock` pins it"));
+        context
+            .progress
+            .warn(format!("`{name}` is not pinned: it is resolved to {digest}; `carafe lock` pins it"));
     }
     Ok(LockedImage { reference: image.reference.clone(), digest: root.digest })
 }

@@ -1,4 +1,4 @@
-//! BuiltTree → Layers: walk, plan, and one pass over each group.
+//! [`BuiltTree`] → [`PackedLayer`]s: walk, plan, and one pass over each group of entries.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -15,31 +15,29 @@ use carafe_layers::plan::{Group, plan};
 use carafe_layers::walk::walk;
 
 use crate::context::Context;
-use crate::registry::PendingPush;
-use crate::transfer::push::send_layer;
 
-/// Layers that we put on top of the base at most. The base has its own, and 127 is the end.
+/// Maximum number of layers above the base image's. Container runtimes support up to 127 layers in total.
 const MAX_OWN_LAYERS: NonZeroUsize = NonZeroUsize::new(60).unwrap();
 
-/// Packs the tree into layers of `layout`, bottom first; each goes ahead with `push` as soon as it
-/// lies there. A secret in any of them is an error.
+/// Packs the tree into layers in `layout`, the lowest first. `packed` is called for each layer as soon as it
+/// is complete. A secret in a layer is an error.
 pub fn pack(
     tree: &BuiltTree,
     lock: &Lock,
     redactor: &Redactor,
     layout: &Path,
-    push: Option<&PendingPush>,
+    packed: &dyn Fn(&PackedLayer, &LayoutWriter),
     context: &Context,
 ) -> miette::Result<Vec<PackedLayer>> {
     let writer = LayoutWriter::create(layout)?;
     let secrets: Vec<Vec<u8>> =
         redactor.secrets().iter().map(|secret| secret.expose().as_bytes().to_vec()).collect();
-    let entries = walk(&tree.grafts, &tree.mtimes)?;
+    let entries = walk(&tree.mappings, &tree.mtimes)?;
     let groups = plan(&entries, &tree.layers, MAX_OWN_LAYERS);
     let pack_one = |group: &Group| -> miette::Result<PackedLayer> {
         let task =
             context.progress.task(Stage::Pack, group.name.as_str(), Some(group.content_bytes()), Unit::Bytes);
-        let packed = pack_layer(
+        let layer = pack_layer(
             group,
             &writer,
             &PackOptions {
@@ -51,14 +49,12 @@ pub fn pack(
         )?;
         task.finish(format!(
             "{} entries, {} to {}",
-            packed.entries,
-            format_bytes(packed.uncompressed),
-            format_bytes(packed.descriptor.size)
+            layer.entries,
+            format_bytes(layer.uncompressed),
+            format_bytes(layer.descriptor.size)
         ));
-        if let Some(push) = push {
-            send_layer(push, &packed.descriptor, &writer);
-        }
-        Ok(packed)
+        packed(&layer, &writer);
+        Ok(layer)
     };
     groups.iter().map(pack_one).collect()
 }

@@ -1,7 +1,7 @@
-//! Lock → record: what a build's door answers from, and where a new record goes.
+//! Lock → [`NetworkPlan`]: whether a build replays a recording or makes a new one, and where a new one is stored.
 //!
-//! A record lies beside its lock, to be committed with it, and in the cache. The lock names it by
-//! digest: a build either has exactly that record or says that it has not.
+//! A recording is stored in the cache, and in the file `carafe.record` next to its lock, to be committed with it. The
+//! lock has its digest: a build uses exactly that recording, or fails.
 
 use std::fs;
 use std::io::{self, Read};
@@ -15,108 +15,126 @@ use carafe_layers::digest::Digest;
 use miette::{Context as _, IntoDiagnostic, miette};
 
 use super::egress::Traffic;
-use super::lock::LockOptions;
+use super::options::LockOptions;
 use crate::context::Context;
 
-/// The file's ending, in the place of the lock's.
-const ENDING: &str = "record";
+/// The extension of the file, in place of the lock's, and the name of the file in an entry of the cache.
+const EXTENSION: &str = "record";
 
-/// What a build does about its network.
-pub struct Network {
-    /// What its door does.
+/// How a build uses the network.
+pub struct NetworkPlan {
+    /// Whether the egress proxy records or replays.
     pub mode: Mode,
-    /// Where a new record goes.
-    pub keep: Keep,
+    /// Where a new recording is stored.
+    pub output: RecordingOutput,
 }
 
-/// Where a new record goes.
+/// Where a new recording is stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Keep {
-    /// Nowhere: the lock stays as it is.
-    Nowhere,
-    /// Into the cache; the image's lock names it.
-    InCache,
-    /// Into the cache and beside this lock file, which names it.
-    Beside(PathBuf),
+pub enum RecordingOutput {
+    /// It is not stored, and the lock does not change.
+    Discard,
+    /// In the cache; the image's lock has its digest.
+    Cache,
+    /// In the cache and next to this lock file, which gets its digest.
+    NextToLock(PathBuf),
 }
 
-impl Network {
-    /// Answers from this record and from nothing else.
-    pub fn replay(record: Recording) -> Self {
-        Self { mode: Mode::Replay(record), keep: Keep::Nowhere }
+impl NetworkPlan {
+    /// Replays this recording; other requests are blocked.
+    pub fn replay(recording: Recording) -> Self {
+        Self { mode: Mode::Replay(recording), output: RecordingOutput::Discard }
     }
 
-    /// What `options` ask for, and what the lock, read from a file or just made, allows.
-    pub fn of(lock: &Lock, is_file: bool, options: &LockOptions, context: &Context) -> miette::Result<Self> {
-        let keep = if is_file { Keep::Beside(options.path.clone()) } else { Keep::InCache };
-        let beside = record_path(&options.path);
+    /// The plan for a lock and the user's options. `is_file` is whether the lock is in the file `options.path`, or
+    /// only in the image.
+    pub fn for_lock(
+        lock: &Lock,
+        is_file: bool,
+        options: &LockOptions,
+        offline: bool,
+        context: &Context,
+    ) -> miette::Result<Self> {
+        let output = match is_file {
+            true => RecordingOutput::NextToLock(options.path.clone()),
+            false => RecordingOutput::Cache,
+        };
+        let path = recording_path(&options.path);
+        let previous = || if is_file { read_previous(&path) } else { Ok(None) };
         let record = |previous, update| Mode::Record { previous, update };
-        let mode = match (lock.record, &options.update) {
-            (Some(digest), None) => Mode::Replay(find(digest, &beside, context)?),
-            (Some(digest), Some(update)) => record(Some(find(digest, &beside, context)?), update.clone()),
-            (None, _) if options.locked || context.offline => return Err(unrecorded(&options.path)),
-            (None, Some(update)) => record(left_over(&beside, is_file)?, update.clone()),
-            // After `carafe lock` the old record still says which packages were taken: only what
-            // it does not have is asked for, so that one changed app moves no other's packages.
-            (None, None) => match left_over(&beside, is_file)? {
+        let mode = match (lock.recording, &options.update) {
+            (Some(digest), None) => Mode::Replay(find(digest, &path, context)?),
+            (Some(digest), Some(update)) => record(Some(find(digest, &path, context)?), update.clone()),
+            (None, _) if options.locked || offline => return Err(not_recorded(&options.path)),
+            (None, Some(update)) => record(previous()?, update.clone()),
+            // After `carafe lock`, the previous recording still has the versions of all packages. Only requests
+            // that it does not have are recorded, so a change of one app does not change the packages of others.
+            (None, None) => match previous()? {
                 Some(previous) => record(Some(previous), Update::Only(Vec::new())),
                 None => record(None, Update::All),
             },
         };
-        Ok(Self { mode, keep })
+        Ok(Self { mode, output })
     }
 
-    /// What is needed to do again what `lock` did. Where its record is not at hand, all is asked
-    /// for again, which gives the same record if the outside gives the same answers.
-    pub fn again(lock: &Lock, context: &Context) -> miette::Result<Self> {
-        let anew = Mode::Record { previous: None, update: Update::All };
-        let Some(digest) = lock.record else { return Ok(Self { mode: anew, keep: Keep::Nowhere }) };
-        if let Some(record) = stored(digest, context)? {
-            return Ok(Self::replay(record));
+    /// The plan for a second build of `lock`. If its recording is not available, all requests are recorded again,
+    /// which gives the same recording if the servers return the same responses.
+    pub fn for_rebuild(lock: &Lock, context: &Context) -> miette::Result<Self> {
+        let mode = Mode::Record { previous: None, update: Update::All };
+        let Some(digest) = lock.recording else { return Ok(Self { mode, output: RecordingOutput::Discard }) };
+        if let Some(recording) = load(digest, context)? {
+            return Ok(Self::replay(recording));
         }
-        let lost = "is not in this machine's cache: what bench downloads is fetched anew";
-        context.progress.warn(format!("the record {digest} {lost}"));
-        Ok(Self { mode: anew, keep: Keep::InCache })
+        let effect = "everything that bench downloads is fetched again";
+        context.progress.warn(format!("the recording {digest} is not in the cache: {effect}"));
+        Ok(Self { mode, output: RecordingOutput::Cache })
     }
 }
 
-/// The lock of what was built: it names the record that the build was answered from. A new record
-/// is kept in the cache, and beside the lock file if there is one.
-pub fn settle(lock: Lock, traffic: Option<&Traffic>, keep: &Keep, context: &Context) -> miette::Result<Lock> {
-    let Some(traffic) = traffic else { return Ok(Lock { record: None, ..lock }) };
-    if !traffic.recorded || *keep == Keep::Nowhere {
+/// Stores a new recording as `output` requires. Returns the lock with the digest of the recording that the build
+/// used.
+pub fn finalize(
+    lock: Lock,
+    traffic: Option<&Traffic>,
+    output: &RecordingOutput,
+    context: &Context,
+) -> miette::Result<Lock> {
+    let Some(traffic) = traffic else { return Ok(Lock { recording: None, ..lock }) };
+    if !traffic.is_new || *output == RecordingOutput::Discard {
         return Ok(lock);
     }
-    let bytes = traffic.record.to_bytes();
-    let lock = Lock { record: Some(Digest::of(&bytes)), ..lock };
+    let bytes = traffic.recording.to_bytes();
+    let lock = Lock { recording: Some(Digest::of(&bytes)), ..lock };
     store(&bytes, context)?;
-    if let Keep::Beside(path) = keep {
-        let beside = record_path(path);
-        atomic_write(&beside, &bytes)
+    if let RecordingOutput::NextToLock(path) = output {
+        let recording = recording_path(path);
+        atomic_write(&recording, &bytes)
             .into_diagnostic()
-            .wrap_err_with(|| format!("failed to write the record `{}`", beside.display()))?;
+            .wrap_err_with(|| format!("failed to write the recording `{}`", recording.display()))?;
         lock.write(path)?;
     }
     Ok(lock)
 }
 
-/// Keeps a record in the cache, where every later build that needs it finds it.
+/// Stores a recording in the cache.
 pub fn store(bytes: &[u8], context: &Context) -> miette::Result<()> {
     bucket(context)?.entry(&Digest::of(bytes).hex(), |directory| {
-        let path = directory.join(ENDING);
+        let path = directory.join(EXTENSION);
         fs::write(&path, bytes).map_err(|source| CacheError::Io { verb: "write", path, source })
     })?;
     Ok(())
 }
 
-/// Keeps the record at `path` in the cache, if it is the one with this digest.
+/// Copies the recording at `path` into the cache. It must have this digest.
 pub fn import(path: &Path, digest: Digest, context: &Context) -> miette::Result<()> {
-    let bytes = read(path)?.ok_or_else(|| miette!("there is no record `{}`", path.display()))?;
+    let bytes = read(path)?.ok_or_else(|| {
+        miette!(help = "check the path", "failed to read the recording `{}`: no such file", path.display())
+    })?;
     let found = Digest::of(&bytes);
     if found != digest {
         return Err(miette!(
-            help = "take it from the commit whose lock the image has; `carafe inspect --lock` prints that",
-            "`{}` is another record: it is {found}, the lock says {digest}",
+            help = "use the file from the commit that has the image's lock; `carafe inspect --lock` prints that lock",
+            "`{}` is another recording: its digest is {found}, the lock has {digest}",
             path.display(),
         ));
     }
@@ -124,9 +142,9 @@ pub fn import(path: &Path, digest: Digest, context: &Context) -> miette::Result<
     store(&bytes, context)
 }
 
-/// The record with this digest, if the cache has it.
-pub fn stored(digest: Digest, context: &Context) -> miette::Result<Option<Recording>> {
-    let path = bucket(context)?.path().join(digest.hex()).join(ENDING);
+/// Returns the recording with this digest, if it is in the cache.
+pub fn load(digest: Digest, context: &Context) -> miette::Result<Option<Recording>> {
+    let path = bucket(context)?.path().join(digest.hex()).join(EXTENSION);
     match read(&path)? {
         Some(bytes) if Digest::of(&bytes) == digest => Ok(Some(Recording::parse(&bytes)?)),
         _ => Ok(None),
@@ -137,56 +155,53 @@ fn bucket(context: &Context) -> Result<Bucket, CacheError> {
     context.cache.bucket("records", 1)
 }
 
-/// Where the record of the lock at `lock_file` is.
-pub fn record_path(lock_file: &Path) -> PathBuf {
-    lock_file.with_extension(ENDING)
+/// The path of the recording that belongs to the lock file `lock_file`.
+pub fn recording_path(lock_file: &Path) -> PathBuf {
+    lock_file.with_extension(EXTENSION)
 }
 
-/// The record that a lock names.
-pub fn find(digest: Digest, beside: &Path, context: &Context) -> miette::Result<Recording> {
-    if let Some(bytes) = read(beside)? {
+/// Returns the recording with the digest of the lock: the file `path`, or, if it does not exist, from the cache.
+pub fn find(digest: Digest, path: &Path, context: &Context) -> miette::Result<Recording> {
+    if let Some(bytes) = read(path)? {
         let found = Digest::of(&bytes);
         if found == digest {
             return Ok(Recording::parse(&bytes)?);
         }
         return Err(miette!(
-            help = "take both from the same commit; or record again with `carafe build --update` after removing it",
-            "`{}` is not the record that the lock names: it is {found}, the lock says {digest}",
-            beside.display(),
+            help = "use both files from the same commit; or remove the line `record = …` from the lock and run `carafe build`, which makes a new recording",
+            "`{}` is not the recording of the lock: its digest is {found}, the lock has {digest}",
+            path.display(),
         ));
     }
-    stored(digest, context)?.ok_or_else(|| {
+    load(digest, context)?.ok_or_else(|| {
         miette!(
-            help = "commit it together with the lock; or record again: take `record` out of the lock and run `carafe build`",
-            "failed to find the record {digest} that the lock names: neither `{}` nor the cache has it",
-            beside.display(),
+            help = "commit it together with the lock; or remove the line `record = …` from the lock and run `carafe build`, which makes a new recording",
+            "failed to find the recording {digest} of the lock: it is neither in `{}` nor in the cache",
+            path.display(),
         )
     })
 }
 
-/// The record of an earlier lock in the same place.
-fn left_over(beside: &Path, is_file: bool) -> miette::Result<Option<Recording>> {
-    if !is_file {
-        return Ok(None);
-    }
+/// The recording of an earlier lock in the same file.
+fn read_previous(path: &Path) -> miette::Result<Option<Recording>> {
     let parse = |bytes: Vec<u8>| {
         Recording::parse(&bytes).map_err(miette::Report::from).wrap_err_with(|| {
-            format!("`{}` cannot be used; without it, everything is recorded anew", beside.display())
+            format!("failed to use `{}`; if it is removed, everything is recorded again", path.display())
         })
     };
-    read(beside)?.map(parse).transpose()
+    read(path)?.map(parse).transpose()
 }
 
-fn unrecorded(lock_file: &Path) -> miette::Report {
-    let (lock, record) = (lock_file.display(), record_path(lock_file));
+fn not_recorded(lock_file: &Path) -> miette::Report {
+    let (lock, recording) = (lock_file.display(), recording_path(lock_file));
     let help = format!(
-        "run `carafe build` once without `--locked` and `--offline`: it records what bench downloads; then commit `{lock}` and `{}`",
-        record.display()
+        "run `carafe build` once without `--locked` and `--offline`, which records what bench downloads; then commit `{lock}` and `{}`",
+        recording.display()
     );
-    miette!(help = help, "nothing pins what bench downloads: `{lock}` names no record")
+    miette!(help = help, "`{lock}` has no recording, so what bench downloads is not pinned")
 }
 
-/// All of a file, up to a byte more than a record may have; nothing if there is none.
+/// Reads a file, up to one byte more than a recording may have. `None` if it does not exist.
 fn read(path: &Path) -> miette::Result<Option<Vec<u8>>> {
     let limit = MAX_RECORDING_BYTES as u64 + 1;
     let mut bytes = Vec::new();

@@ -163,8 +163,8 @@ impl Documents<'_> {
         index: &Index,
         blobs: &BTreeMap<Digest, Descriptor>,
     ) -> Result<(), BundleError> {
-        if lock.record != Some(contents.record) {
-            let named = lock.record.map_or("none".to_owned(), |digest| digest.to_string());
+        if lock.recording != Some(contents.record) {
+            let named = lock.recording.map_or("none".to_owned(), |digest| digest.to_string());
             let reason = format!("its recording is {}, but its lock names {named}", contents.record);
             return Err(self.contradiction(reason));
         }

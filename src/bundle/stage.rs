@@ -1,27 +1,20 @@
-//! Lock and record → bundle, and back.
+//! Opens, writes, pushes and lists bundles by the names that a user gives.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use carafe_builder::cache::{Cache, Scratch};
-use carafe_builder::egress::{BodyStore, Recording};
+use carafe_builder::cache::Cache;
+use carafe_builder::egress::BodyStore;
 use carafe_builder::git::Store;
-use carafe_builder::lock::{Lock, fetch as fetch_apps};
-use carafe_builder::spec::Spec;
 use carafe_layers::digest::Digest;
 use carafe_layers::source::ImageSource;
-use miette::{Context as _, IntoDiagnostic, miette};
+use miette::miette;
 
-use crate::build::fetch::image;
-use crate::build::lock::Locked;
-use crate::build::recording::{self, Network};
 use crate::bundle::write::{Delta, Written, to_directory, to_tar};
-use crate::bundle::{Bundle, BundleBuilder, BundleError, BundleInputs};
+use crate::bundle::{Bundle, BundleBuilder};
 use crate::context::Context;
 use crate::images::ImageName;
 use crate::materials::Materials;
-use crate::output::pushed_names;
 use crate::registry::{MountCandidates, PushReport, Reference};
 
 /// The destination of a bundle.
@@ -44,33 +37,6 @@ pub struct Delivered {
     pub written: Option<Written>,
     /// What was pushed to registries.
     pub pushed: Vec<PushReport>,
-}
-
-/// Gathers everything that a build of `lock` needs. Commits and images are fetched as for a build; the
-/// recorded response bodies must be in the cache already.
-pub fn gather(
-    spec: &Spec,
-    lock: &Lock,
-    recording: &Recording,
-    scratch: &Scratch,
-    context: &Context,
-) -> miette::Result<BundleBuilder> {
-    let apps = fetch_apps(spec, &lock.apps, &context.commits, &context.progress)?;
-    let images = [image(spec, &lock.build_image, context)?, image(spec, &lock.base_image, context)?];
-    let bodies = BodyStore::of(&context.cache)?;
-    let inputs = BundleInputs {
-        lock,
-        recording,
-        apps: &apps,
-        images: &images,
-        commits: &context.commits,
-        bodies: &bodies,
-    };
-    let directory = scratch.path().join("commits");
-    fs::create_dir(&directory)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("failed to create `{}`", directory.display()))?;
-    Ok(BundleBuilder::gather(&inputs, &directory)?)
 }
 
 /// Delivers a bundle to `output`. With `base`, writes a delta: only the blobs that `base` lacks. A
@@ -102,15 +68,10 @@ pub fn deliver(
                 &candidates,
                 progress,
             )?;
-            Delivered { digest, names: pushed_names(&pushed), written: None, pushed }
+            let names = pushed.iter().flat_map(PushReport::names).collect();
+            Delivered { digest, names, written: None, pushed }
         }
     })
-}
-
-/// The recording that the lock at `path` names.
-pub fn recording(lock: &Lock, path: &Path, context: &Context) -> miette::Result<Recording> {
-    let none = || BundleError::NoRecording { lock: path.display().to_string() };
-    recording::find(lock.record.ok_or_else(none)?, &recording::record_path(path), context)
 }
 
 /// Opens the bundle that the first of `names` names; blobs that it lacks are read from the others.
@@ -124,17 +85,10 @@ pub fn open(names: &[ImageName], context: &Context) -> miette::Result<Bundle> {
     Ok(Bundle::open(bundle, sources)?)
 }
 
-/// Imports a bundle's commits and bodies into the stores of this machine, and returns its lock for a
-/// build.
-pub fn unpack(bundle: &Bundle, context: &Context) -> miette::Result<Locked> {
-    let bodies = BodyStore::of(&context.cache)?;
-    let apps = bundle.unpack(&context.commits, &bodies, &context.progress)?;
-    let network = Network::replay(bundle.recording().clone());
-    Ok(Locked { lock: bundle.lock().clone(), apps: Some(apps), network })
-}
-
 /// The list of everything in a bundle.
-pub fn list(bundle: &Bundle, scratch: &Scratch, context: &Context) -> miette::Result<Materials> {
+pub fn list(name: &ImageName, context: &Context) -> miette::Result<Materials> {
+    let scratch = context.cache.scratch()?;
+    let bundle = open(std::slice::from_ref(name), context)?;
     let unpacked = Store::new(&Cache::at(&scratch.path().join("commits"))?)?;
     Ok(bundle.materials(&BodyStore::of(&context.cache)?, &unpacked))
 }

@@ -2,24 +2,25 @@
 
 use std::path::PathBuf;
 
-use carafe_builder::lock::Lock;
-use carafe_builder::sandbox::Isolation;
 use carafe_builder::spec::format_bytes;
+use carafe_layers::digest::Digest;
 use clap::Args;
-use miette::miette;
-use serde_json::json;
+use serde::Serialize;
 
-use super::build::targets;
+use super::delivery::tags;
 use super::exit;
 use super::inputs::{RunArguments, SpecArguments};
-use crate::build::lock::check;
-use crate::bundle;
-use crate::bundle::stage::{Delivered, Output, deliver, gather, open, recording};
+use super::run::Run;
+use crate::build::BuildPolicy;
+use crate::bundle::stage::{self, Delivered, Output};
 use crate::images::ImageName;
-use crate::materials;
-use crate::output;
+use crate::materials::Materials;
+use crate::materials::report::{summary, table};
+use crate::output::{CommandResult, Content};
+use crate::pipeline;
+use crate::transfer::report::PushedData;
 
-/// Where a bundle is left when nothing else is said.
+/// The directory of a bundle without another destination.
 const DEFAULT_OUTPUT: &str = "bundle";
 
 /// Arguments of `carafe bundle`.
@@ -28,81 +29,88 @@ pub struct BundleArguments {
     #[command(flatten)]
     spec: SpecArguments,
     #[command(flatten)]
-    run: RunArguments,
-    /// Leave the bundle in this directory as an OCI layout [default: ./bundle]
-    #[arg(short, long, value_name = "DIRECTORY", conflicts_with_all = ["tar", "push"])]
+    pub run: RunArguments,
+    /// Store the bundle in this directory as an OCI layout [default: ./bundle]
+    #[arg(short, long, value_name = "DIR", conflicts_with_all = ["tar", "push"])]
     output: Option<PathBuf>,
     /// Write the bundle as one tar file
     #[arg(long, value_name = "FILE", conflicts_with = "push")]
     tar: Option<PathBuf>,
-    /// Push the bundle to a registry, as often as needed
+    /// Push the bundle to a registry (repeatable)
     #[arg(long, value_name = "REFERENCE")]
     push: Vec<String>,
-    /// Leave out what this bundle has: a directory, a tar, or a reference
+    /// Leave out the blobs of this bundle: a directory, a tar file, or a reference
     #[arg(long, value_name = "BUNDLE", conflicts_with = "push")]
     delta_from: Option<ImageName>,
-    /// Print what is in this bundle, and make none; with --json all that is known of it
+    /// List the materials in this bundle instead of creating one; --json has all their members
     #[arg(long, value_name = "BUNDLE", conflicts_with_all = ["output", "tar", "push", "delta_from"])]
-    list: Option<ImageName>,
+    pub list: Option<ImageName>,
 }
 
-pub fn run(arguments: &BundleArguments) -> miette::Result<u8> {
+pub fn run(arguments: &BundleArguments, run: &Run) -> miette::Result<u8> {
     if let Some(bundle) = &arguments.list {
-        return list(bundle, &arguments.run);
+        return list(bundle, arguments, run);
     }
     let spec = arguments.spec.load()?;
-    let path = arguments.spec.lock_path();
-    let targets = targets(&arguments.push)?;
+    let targets = tags(&arguments.push)?;
     let output = match (&arguments.tar, targets.is_empty()) {
         (Some(path), _) => Output::Tar(path.clone()),
         (None, false) => Output::Registry(targets.clone()),
         (None, true) => Output::Directory(arguments.output.clone().unwrap_or(DEFAULT_OUTPUT.into())),
     };
-    let lock = Lock::read(&path)?.ok_or_else(|| {
-        miette!(help = "run `carafe lock`, then `carafe build`", "there is no lock `{}`", path.display())
-    })?;
-    check(&lock, &spec, &path)?;
-    let context = arguments.run.context(Some(&spec), &targets, Isolation::Namespaces)?;
-    let recording = recording(&lock, &path, &context)?;
-    let scratch = context.cache.scratch()?;
-    let draft = gather(&spec, &lock, &recording, &scratch, &context)?;
-    let done = deliver(&draft, &output, arguments.delta_from.as_ref(), &context)?;
-    show(arguments, &done);
-    Ok(exit::DONE)
+    let context = arguments.run.context(run, Some(&spec), &targets)?;
+    let (path, delta_from) = (arguments.spec.lock_path(), arguments.delta_from.as_ref());
+    let policy = BuildPolicy::default();
+    let delivered = pipeline::bundle(&spec, &path, &output, delta_from, &policy, &context)?;
+    Ok(run.finish(exit::SUCCESS, &BundleResult::new(delivered), None))
 }
 
-fn list(bundle: &ImageName, run: &RunArguments) -> miette::Result<u8> {
-    let context = run.context(None, &[], Isolation::Namespaces)?;
-    let scratch = context.cache.scratch()?;
-    let bundle = open(std::slice::from_ref(bundle), &context)?;
-    let materials = bundle::stage::list(&bundle, &scratch, &context)?;
-    if run.json {
-        output::emit(&materials);
-        return Ok(exit::DONE);
-    }
-    output::to_stdout(materials::report::table(&materials).trim_end());
-    if !run.quiet {
-        output::to_stderr(materials::report::rest(&materials));
-    }
-    Ok(exit::DONE)
+fn list(bundle: &ImageName, arguments: &BundleArguments, run: &Run) -> miette::Result<u8> {
+    let context = arguments.run.context(run, None, &[])?;
+    let materials = stage::list(bundle, &context)?;
+    Ok(run.finish(exit::SUCCESS, &materials, None))
 }
 
-fn show(arguments: &BundleArguments, done: &Delivered) {
-    if arguments.run.json {
-        let written =
-            done.written.map(|it| json!({"blobs": it.blobs, "size": it.bytes, "left_out": it.omitted}));
-        return output::emit(&json!({
-            "event": "result",
-            "digest": done.digest,
-            "names": done.names,
-            "written": written,
-            "pushed": done.pushed.iter().map(output::push_json).collect::<Vec<_>>(),
-        }));
+impl CommandResult for Materials {
+    fn content(&self) -> Content<'_> {
+        Content::Text { output: table(self), summary: summary(self) }
     }
-    if let Some(written) = done.written.filter(|_| !arguments.run.quiet) {
-        output::to_stderr(format_args!("{} in {} blobs", format_bytes(written.bytes), written.blobs));
+}
+
+/// The result of `carafe bundle`.
+#[derive(Serialize)]
+struct BundleResult {
+    digest: Digest,
+    names: Vec<String>,
+    pushed: Vec<PushedData>,
+    written: Option<WrittenData>,
+}
+
+#[derive(Serialize)]
+struct WrittenData {
+    blobs: usize,
+    size: u64,
+    omitted_blobs: usize,
+}
+
+impl BundleResult {
+    fn new(delivered: Delivered) -> Self {
+        let written = delivered.written.map(|written| WrittenData {
+            blobs: written.blobs,
+            size: written.bytes,
+            omitted_blobs: written.omitted,
+        });
+        let Delivered { digest, names, pushed, .. } = delivered;
+        Self { digest, names, pushed: PushedData::list(&pushed), written }
     }
-    for name in &done.names {
-        output::to_stdout(name);
+}
+
+impl CommandResult for BundleResult {
+    fn content(&self) -> Content<'_> {
+        let summary = self.written.as_ref().map(|written| {
+            let plural = if written.blobs == 1 { "" } else { "s" };
+            format!("{} in {} blob{plural}", format_bytes(written.size), written.blobs)
+        });
+        Content::Text { output: self.names.join("\n"), summary: summary.unwrap_or_default() }
     }
 }

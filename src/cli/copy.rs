@@ -1,45 +1,45 @@
 //! `carafe copy`.
 
-use carafe_builder::sandbox::Isolation;
 use carafe_layers::oci::Platform;
 use clap::Args;
 
-use super::delivery::{self, DeliveryOutcome};
+use super::delivery::{self, DeliveryResult};
 use super::exit;
 use super::inputs::RunArguments;
+use super::run::Run;
 use crate::images::{ArchiveKind, ImageName};
-use crate::transfer::{Selection, Transfer};
+use crate::pipeline;
+use crate::transfer::Selection;
 
 /// Arguments of `carafe copy`.
 #[derive(Args)]
 pub struct CopyArguments {
-    /// What: a reference, a layout's directory, oci:DIRECTORY[:REF], oci-archive:FILE[:REF] or
+    /// Image: a reference, a layout directory, oci:DIR[:REF], oci-archive:FILE[:REF] or
     /// docker-archive:FILE[:TAG]
     source: ImageName,
-    /// Where to, in the same forms, as often as needed
+    /// Destination (repeatable), in the same forms
     #[arg(required = true, value_name = "TARGET")]
     targets: Vec<String>,
-    /// Of an index, copy the image for this platform alone [default: all of it; for a docker
-    /// archive, this machine's]
+    /// Copy only the image for this platform from an index [default: the complete index; for a Docker
+    /// archive, the image for this machine]
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<Platform>,
-    /// Copy also what refers to the image: signatures, SBOMs, provenance
+    /// Copy the referrers of the image too: signatures, SBOMs, provenance
     #[arg(long)]
     referrers: bool,
     #[command(flatten)]
-    run: RunArguments,
+    pub run: RunArguments,
 }
 
-pub fn run(arguments: &CopyArguments) -> miette::Result<u8> {
+pub fn run(arguments: &CopyArguments, run: &Run) -> miette::Result<u8> {
     let targets = delivery::targets(&arguments.targets)?;
-    let context = arguments.run.context(None, &delivery::references(&targets), Isolation::Namespaces)?;
-    let for_docker =
+    let context = arguments.run.context(run, None, &delivery::references(&targets))?;
+    let is_docker_archive =
         |target: &ImageName| matches!(target, ImageName::Archive { kind: ArchiveKind::Docker, .. });
-    let own = targets.iter().all(for_docker).then(|| context.platform.clone());
+    let host = targets.iter().all(is_docker_archive).then(Platform::host);
     let selection =
-        Selection { platform: arguments.platform.clone().or(own), referrers: arguments.referrers };
-    let parcel = Transfer::open(&arguments.source, &selection, &context)?;
-    let settled = DeliveryOutcome::of(parcel.deliver(&targets, &context))?;
-    settled.show(parcel.graph.root.descriptor.digest, &targets, arguments.run.json);
-    settled.end(exit::DONE)
+        Selection { platform: arguments.platform.clone().or(host), referrers: arguments.referrers };
+    let (digest, delivered) = pipeline::copy(&arguments.source, &selection, &targets, &context)?;
+    let result = DeliveryResult::new(digest, &targets, &delivered, String::new());
+    Ok(run.finish(exit::SUCCESS, &result, delivered.failure.as_ref()))
 }

@@ -1,66 +1,48 @@
-//! Where images go, and what is said when they are there.
+//! Destinations of images, and the result of a transfer to them.
 
 use carafe_layers::digest::Digest;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::images::ImageName;
-use crate::output;
-use crate::registry::{PushReport, Reference, RegistryError};
+use crate::output::{CommandResult, Content};
+use crate::registry::Reference;
+use crate::transfer::report::{Delivered, PushedData};
 
-/// The destinations that these names mean.
+/// Parses destinations.
 pub fn targets(names: &[String]) -> miette::Result<Vec<ImageName>> {
     names.iter().map(|name| Ok(name.parse::<ImageName>()?)).collect()
 }
 
-/// Those in registries.
+/// The destinations in registries.
 pub fn references(targets: &[ImageName]) -> Vec<Reference> {
     targets.iter().filter_map(ImageName::reference).cloned().collect()
 }
 
-/// How a delivery ended: everywhere, or in some registries and not in others.
-pub struct DeliveryOutcome {
-    /// Where it is done.
-    pub pushed: Vec<PushReport>,
-    failure: Option<miette::Report>,
+/// Parses references.
+pub fn tags(tags: &[String]) -> miette::Result<Vec<Reference>> {
+    tags.iter().map(|tag| Ok(tag.parse::<Reference>()?)).collect()
 }
 
-impl DeliveryOutcome {
-    /// Fails where nothing was done anywhere.
-    pub fn of(result: miette::Result<Vec<PushReport>>) -> miette::Result<Self> {
-        let failure = match result {
-            Ok(pushed) => return Ok(Self { pushed, failure: None }),
-            Err(failure) => failure,
-        };
-        match failure.downcast_ref::<RegistryError>() {
-            Some(RegistryError::PartialPush { done, .. }) => {
-                Ok(Self { pushed: done.clone(), failure: Some(failure) })
-            }
-            _ => Err(failure),
-        }
-    }
+/// The result of `push`, `copy` and `index create`.
+#[derive(Serialize)]
+pub struct DeliveryResult {
+    digest: Digest,
+    names: Vec<String>,
+    pushed: Vec<PushedData>,
+    #[serde(skip)]
+    summary: String,
+}
 
-    /// Every name under which the image is there now, by tag and digest.
-    pub fn names(&self, digest: Digest, targets: &[ImageName]) -> Vec<String> {
-        let files = targets.iter().filter(|target| target.reference().is_none());
-        let files = files.map(|file| format!("{file}@{digest}"));
-        files.chain(output::pushed_names(&self.pushed)).collect()
+impl DeliveryResult {
+    /// The image `digest` was delivered to `targets`; `summary` is for people.
+    pub fn new(digest: Digest, targets: &[ImageName], delivered: &Delivered, summary: String) -> Self {
+        let names = delivered.names(digest, targets);
+        Self { digest, names, pushed: PushedData::list(&delivered.pushed), summary }
     }
+}
 
-    /// Says where the image is, on stdout.
-    pub fn show(&self, digest: Digest, targets: &[ImageName], as_json: bool) {
-        let names = self.names(digest, targets);
-        if as_json {
-            let pushed = self.pushed.iter().map(output::push_json).collect::<Vec<_>>();
-            output::emit(&json!({"event": "result", "digest": digest, "names": names, "pushed": pushed}));
-            return;
-        }
-        for name in names {
-            output::to_stdout(name);
-        }
-    }
-
-    /// `code`, or what went wrong in some of the registries.
-    pub fn end(self, code: u8) -> miette::Result<u8> {
-        self.failure.map_or(Ok(code), Err)
+impl CommandResult for DeliveryResult {
+    fn content(&self) -> Content<'_> {
+        Content::Text { output: self.names.join("\n"), summary: self.summary.clone() }
     }
 }

@@ -5,73 +5,88 @@ use std::path::PathBuf;
 use carafe_builder::spec::Spec;
 use clap::Args;
 use miette::miette;
-use serde_json::json;
+use serde::Serialize;
 
+use super::run::Run;
 use super::{exit, registries};
-use crate::check::{Check, State};
+use crate::check::{Check, CheckStatus};
 use crate::doctor;
-use crate::output;
+use crate::output::{CommandResult, Content, OutputFormat};
 use crate::registry::{DoctorTarget, Registry};
 
 /// Arguments of `carafe doctor`.
 #[derive(Args)]
 pub struct DoctorArguments {
-    /// Look at this registry instead of this machine: HOST[:PORT], or better a repository that you
-    /// want to push to; nothing stays there
-    #[arg(long, value_name = "HOST[/REPOSITORY[:TAG]]")]
+    /// Check this registry instead of this machine: a host, or better a repository that you want to push
+    /// to; nothing is stored there
+    #[arg(long, value_name = "HOST[:PORT][/REPOSITORY[:TAG]]")]
     registry: Option<String>,
-    /// The spec whose `[registry]` tables count [default: carafe.toml, if it is there]
+    /// Spec with `[registry]` tables [default: carafe.toml, if it exists]
     #[arg(long, value_name = "FILE", requires = "registry")]
     spec: Option<PathBuf>,
-    /// Speak plain HTTP to this registry, as often as needed
+    /// Use plain HTTP for this registry (repeatable)
     #[arg(long = "insecure-registry", value_name = "HOST[:PORT]", requires = "registry")]
     insecure_registries: Vec<String>,
-    /// Print the result as JSON
+    /// Print the result as a JSON line to stdout
     #[arg(long)]
     json: bool,
 }
 
-pub fn run(arguments: &DoctorArguments) -> miette::Result<u8> {
-    let checks = match &arguments.registry {
-        Some(name) => examine(name, arguments)?,
-        None => doctor::examine(),
-    };
-    let is_well = checks.iter().all(|check| check.state != State::Wrong);
-    if arguments.json {
-        let checks: Vec<_> = checks.iter().map(check_json).collect();
-        output::emit(&json!({"event": "result", "well": is_well, "checks": checks}));
-    } else {
-        checks.iter().for_each(show);
+impl DoctorArguments {
+    /// The output format.
+    pub fn format(&self) -> OutputFormat {
+        if self.json { OutputFormat::json() } else { OutputFormat::Text { all: false } }
     }
-    Ok(if is_well { exit::DONE } else { exit::FAILED })
 }
 
-fn examine(name: &str, arguments: &DoctorArguments) -> miette::Result<Vec<Check>> {
-    let patient = DoctorTarget::parse(name).ok_or_else(|| {
+pub fn run(arguments: &DoctorArguments, run: &Run) -> miette::Result<u8> {
+    let checks = match &arguments.registry {
+        Some(name) => check_registry(name, arguments)?,
+        None => doctor::check_machine(),
+    };
+    let has_failure = checks.iter().any(|check| check.status == CheckStatus::Fail);
+    let exit_code = if has_failure { exit::FAILED } else { exit::SUCCESS };
+    Ok(run.finish(exit_code, &DoctorResult { target: arguments.registry.clone(), checks }, None))
+}
+
+fn check_registry(name: &str, arguments: &DoctorArguments) -> miette::Result<Vec<Check>> {
+    let target = DoctorTarget::parse(name).ok_or_else(|| {
         miette!(
-            help = "write `registry.example.com`, or `registry.example.com/project/erp:15`",
-            "`{name}` names neither a registry nor a repository"
+            help = "pass a host or a repository, such as `registry.example.com/project/erp:15`",
+            "failed to parse `{name}`: it is neither a registry nor a repository"
         )
     })?;
     let tables = Spec::registries(arguments.spec.as_deref())?;
-    let targets = [patient.repository()];
+    let targets = [target.repository()];
     let options = registries::options(Some(&tables), &arguments.insecure_registries, targets)?;
-    Ok(Registry::new(options)?.examine(&patient))
+    Ok(Registry::new(options)?.examine(&target))
 }
 
-fn check_json(check: &Check) -> serde_json::Value {
-    json!({"name": check.name, "state": check.state.word(), "message": check.message, "help": check.help})
+/// The result of `carafe doctor`.
+#[derive(Serialize)]
+struct DoctorResult {
+    target: Option<String>,
+    checks: Vec<Check>,
 }
 
-fn show(check: &Check) {
-    let sign = match check.state {
-        State::Fine => "✓",
-        State::Note => "!",
-        State::Wrong => "✗",
-        State::Skipped => "-",
-    };
-    output::to_stdout(format_args!("{sign} {:<10} {}", check.name, check.message));
-    if let Some(help) = &check.help {
-        output::to_stdout(format_args!("  {:<10} {help}", ""));
+impl CommandResult for DoctorResult {
+    fn content(&self) -> Content<'_> {
+        let lines: Vec<String> = self.checks.iter().map(lines).collect();
+        Content::Text { output: lines.join("\n"), summary: String::new() }
     }
+
+    fn has_warning(&self) -> bool {
+        self.checks.iter().any(|check| check.status == CheckStatus::Warn)
+    }
+}
+
+fn lines(check: &Check) -> String {
+    let symbol = match check.status {
+        CheckStatus::Pass => "✓",
+        CheckStatus::Warn => "!",
+        CheckStatus::Fail => "✗",
+        CheckStatus::Skipped => "-",
+    };
+    let help = check.help.as_ref().map(|help| format!("\n  {:<10} {help}", "")).unwrap_or_default();
+    format!("{symbol} {:<10} {}{help}", check.name, check.message)
 }

@@ -1,13 +1,13 @@
 //! `carafe index`.
 
-use carafe_builder::sandbox::Isolation;
 use clap::{Args, Subcommand};
 
-use super::delivery::{self, DeliveryOutcome};
+use super::delivery::{self, DeliveryResult};
 use super::exit;
 use super::inputs::RunArguments;
+use super::run::Run;
 use crate::images::ImageName;
-use crate::transfer::index;
+use crate::pipeline;
 
 /// Arguments of `carafe index`.
 #[derive(Args)]
@@ -18,27 +18,34 @@ pub struct IndexArguments {
 
 #[derive(Subcommand)]
 enum IndexCommand {
-    /// Make an index over images for several platforms
+    /// Create an index of images for several platforms
     Create(CreateArguments),
 }
 
 #[derive(Args)]
 struct CreateArguments {
-    /// Where to: a reference, oci:DIRECTORY[:REF] or oci-archive:FILE[:REF]
+    /// Destination: a reference, oci:DIR[:REF] or oci-archive:FILE[:REF]
     target: String,
-    /// The images, one for each platform: references, or files as above
+    /// Images, one for each platform: references, or layouts or archives as above
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<ImageName>,
     #[command(flatten)]
     run: RunArguments,
 }
 
-pub fn run(arguments: &IndexArguments) -> miette::Result<u8> {
+impl IndexArguments {
+    /// The arguments of the subcommand that all commands share.
+    pub fn run(&self) -> &RunArguments {
+        let IndexCommand::Create(arguments) = &self.command;
+        &arguments.run
+    }
+}
+
+pub fn run(arguments: &IndexArguments, run: &Run) -> miette::Result<u8> {
     let IndexCommand::Create(arguments) = &arguments.command;
     let targets = delivery::targets(std::slice::from_ref(&arguments.target))?;
-    let context = arguments.run.context(None, &delivery::references(&targets), Isolation::Namespaces)?;
-    let parcel = index::create(&arguments.images, &context)?;
-    let settled = DeliveryOutcome::of(parcel.deliver(&targets, &context))?;
-    settled.show(parcel.graph.root.descriptor.digest, &targets, arguments.run.json);
-    settled.end(exit::DONE)
+    let context = arguments.run.context(run, None, &delivery::references(&targets))?;
+    let (digest, delivered) = pipeline::create_index(&arguments.images, &targets, &context)?;
+    let result = DeliveryResult::new(digest, &targets, &delivered, String::new());
+    Ok(run.finish(exit::SUCCESS, &result, delivered.failure.as_ref()))
 }

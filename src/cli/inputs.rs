@@ -1,4 +1,4 @@
-//! Arguments that several commands share, and what they become.
+//! Arguments that several commands share, and the inputs of the pipeline that follow from them.
 
 use std::path::PathBuf;
 
@@ -7,61 +7,63 @@ use carafe_builder::git::Store;
 use carafe_builder::sandbox::Isolation;
 use carafe_builder::secret::Secret;
 use carafe_builder::spec::{AppsInput, DEFAULT_FILE, Spec, SpecOverrides};
-use carafe_layers::oci::Platform;
 use clap::{Args, ValueEnum};
 
+use super::run::Run;
 use super::{registries, stop};
+use crate::build::BuildPolicy;
+use crate::bundle::Bundle;
 use crate::context::Context;
-use crate::output::{self, OutputFormat};
+use crate::output::OutputFormat;
 use crate::registry::{Reference, Registry, RegistryOptions, RetryPolicy};
 
-/// The lock's name, beside the spec.
+/// The lock's file name, next to the spec.
 const LOCK_FILE: &str = "carafe.lock";
 
-/// What to build.
+/// Arguments about the spec.
 #[derive(Args)]
 pub struct SpecArguments {
-    /// The spec [default: carafe.toml, if it is there]
+    /// Spec [default: carafe.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     spec: Option<PathBuf>,
-    /// An apps.json as bench and frappe_docker have it, and `commit`
+    /// apps.json in the format of bench and frappe_docker; each app may also have `commit`
     #[arg(long, value_name = "FILE")]
     apps: Option<PathBuf>,
-    /// The same in base64, as frappe_docker takes it
-    #[arg(long, value_name = "TEXT", env = "APPS_JSON_BASE64", hide_env_values = true)]
+    /// apps.json encoded in base64, as for frappe_docker
+    #[arg(long, value_name = "BASE64", env = "APPS_JSON_BASE64", hide_env_values = true)]
     #[arg(conflicts_with = "apps")]
     apps_json_base64: Option<String>,
-    /// Frappe's repository [default: https://github.com/frappe/frappe]
+    /// Repository of Frappe [default: https://github.com/frappe/frappe]
     #[arg(long, value_name = "URL", env = "FRAPPE_PATH", hide_env_values = true)]
     frappe_path: Option<String>,
-    /// Frappe's branch or tag
+    /// Branch or tag of Frappe
     #[arg(long, value_name = "NAME", env = "FRAPPE_BRANCH")]
     frappe_branch: Option<String>,
-    /// Where bench runs: a registry reference, oci:DIRECTORY[:REF] or docker-archive:FILE[:TAG]
-    /// [default: docker.io/frappe/build:<frappe's branch>]
+    /// Build image that contains bench: a reference, oci:DIR[:REF] or docker-archive:FILE[:TAG]
+    /// [default: docker.io/frappe/build:<Frappe's branch>]
     #[arg(long, value_name = "IMAGE")]
     build_image: Option<String>,
-    /// What the image stands on [default: docker.io/frappe/base:<frappe's branch>]
+    /// Base image [default: docker.io/frappe/base:<Frappe's branch>]
     #[arg(long, value_name = "IMAGE")]
     base_image: Option<String>,
-    /// Where to push, as often as needed
+    /// Destination (repeatable)
     #[arg(short, long = "tag", value_name = "REFERENCE")]
     tags: Vec<String>,
-    /// The lock [default: carafe.lock beside the spec]
+    /// Lock file [default: carafe.lock next to the spec]
     #[arg(long, value_name = "FILE")]
     lock_file: Option<PathBuf>,
 }
 
 impl SpecArguments {
-    /// The spec.
+    /// Loads the spec.
     pub fn load(&self) -> miette::Result<Spec> {
-        let base64 = self.apps_json_base64.as_ref().filter(|text| !text.is_empty());
-        let apps = match (&self.apps, base64) {
+        // An empty variable is an error there: usually a CI secret is not set.
+        let apps = match (&self.apps, &self.apps_json_base64) {
             (Some(path), _) => Some(AppsInput::File(path.clone())),
             (None, Some(text)) => Some(AppsInput::Base64(Secret::new(text))),
             (None, None) => None,
         };
-        let wishes = SpecOverrides {
+        let overrides = SpecOverrides {
             spec: self.spec.clone(),
             apps,
             frappe_path: self.frappe_path.clone().filter(|url| !url.is_empty()),
@@ -70,40 +72,51 @@ impl SpecArguments {
             base_image: self.base_image.clone(),
             tags: self.tags.clone(),
         };
-        Ok(Spec::load(&wishes, &|name| std::env::var(name).ok())?)
+        Ok(Spec::load(&overrides, &|name| std::env::var(name).ok())?)
     }
 
-    /// The tags that stand on the command line.
+    /// The tags on the command line.
     pub fn tags(&self) -> &[String] {
         &self.tags
     }
 
-    /// Where the lock is.
+    /// The path of the lock file.
     pub fn lock_path(&self) -> PathBuf {
         let beside = || self.spec.clone().unwrap_or_else(|| DEFAULT_FILE.into()).with_file_name(LOCK_FILE);
         self.lock_file.clone().unwrap_or_else(beside)
     }
 }
 
-/// How to go about it.
+/// Arguments of every command that uses registries.
 #[derive(Args)]
 pub struct RunArguments {
-    /// Speak plain HTTP to this registry, as often as needed
+    /// Use plain HTTP for this registry (repeatable)
     #[arg(long = "insecure-registry", value_name = "HOST[:PORT]")]
     insecure_registries: Vec<String>,
-    /// Print events and the result as JSON lines on stdout
+    /// Print events and the result as JSON lines to stdout
     #[arg(long)]
-    pub json: bool,
-    /// Show nothing but warnings and errors
+    json: bool,
+    /// Print only warnings, errors and the names of images
     #[arg(short, long, conflicts_with = "json")]
-    pub quiet: bool,
+    quiet: bool,
 }
 
-/// How the build is kept apart from this machine.
+/// Arguments of a command that compares images.
+#[derive(Args)]
+pub struct ComparisonArguments {
+    /// Print Markdown tables, for a merge request
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// Print all differences, not only the first 20 of each kind
+    #[arg(long)]
+    all: bool,
+}
+
+/// Arguments about the sandbox.
 #[derive(Args)]
 pub struct SandboxArguments {
-    /// `none` runs the build on this machine as it is: it sees and may change all that you may
-    #[arg(long, value_enum, default_value_t = IsolationArgument::Namespaces)]
+    /// How the build is isolated from this machine
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = IsolationArgument::Namespaces)]
     isolation: IsolationArgument,
 }
 
@@ -111,30 +124,38 @@ pub struct SandboxArguments {
 enum IsolationArgument {
     /// User, mount, pid, ipc, uts and network namespaces
     Namespaces,
-    /// Nothing
+    /// No sandbox: the build can read and change everything that you can
     None,
 }
 
-impl From<&SandboxArguments> for Isolation {
-    fn from(arguments: &SandboxArguments) -> Self {
-        match arguments.isolation {
-            IsolationArgument::Namespaces => Self::Namespaces,
-            IsolationArgument::None => Self::None,
-        }
+impl SandboxArguments {
+    /// The policy of a build with these arguments.
+    pub fn policy<'a>(&self, offline: bool, bundle: Option<&'a Bundle>) -> BuildPolicy<'a> {
+        let isolation = match self.isolation {
+            IsolationArgument::Namespaces => Isolation::Namespaces,
+            IsolationArgument::None => Isolation::None,
+        };
+        BuildPolicy { isolation, offline, reuse_downloads: true, bundle }
     }
 }
 
 impl RunArguments {
-    /// Everything the stages use; `spec` says how some registries are spoken to, and
-    /// `CARAFE_USERNAME` and `CARAFE_PASSWORD` go to the registries of `targets` alone.
-    pub fn context(
-        &self,
-        spec: Option<&Spec>,
-        targets: &[Reference],
-        isolation: Isolation,
-    ) -> miette::Result<Context> {
+    /// The output format; `comparison` has the flags of a command that compares images.
+    pub fn format(&self, comparison: Option<&ComparisonArguments>) -> OutputFormat {
+        let all = comparison.is_some_and(|arguments| arguments.all);
+        match (self.json, self.quiet) {
+            (true, _) => OutputFormat::json(),
+            (_, true) => OutputFormat::Quiet,
+            _ if comparison.is_some_and(|arguments| arguments.markdown) => OutputFormat::Markdown { all },
+            _ => OutputFormat::Text { all },
+        }
+    }
+
+    /// What the stages need. `spec` has options for some registries; `CARAFE_USERNAME` and
+    /// `CARAFE_PASSWORD` are sent only to the registries of `targets`.
+    pub fn context(&self, run: &Run, spec: Option<&Spec>, targets: &[Reference]) -> miette::Result<Context> {
         let cache = Cache::from_environment()?;
-        let progress = output::progress(self.style());
+        let progress = run.format.progress();
         let tables = spec.map(|spec| &spec.registries);
         let options = registries::options(
             tables,
@@ -151,20 +172,7 @@ impl RunArguments {
                 ..options
             })?,
             progress,
-            isolation,
             cancel: stop::token(),
-            warm_clients: true,
-            bundle: None,
-            offline: false,
-            platform: Platform::host(),
         })
-    }
-
-    fn style(&self) -> OutputFormat {
-        match (self.json, self.quiet) {
-            (true, _) => OutputFormat::Json,
-            (_, true) => OutputFormat::Quiet,
-            _ => OutputFormat::Auto,
-        }
     }
 }

@@ -1,57 +1,76 @@
 //! `carafe inspect`.
 
-use carafe_builder::sandbox::Isolation;
-use carafe_layers::oci::ImageConfig;
+use carafe_layers::digest::Digest;
+use carafe_layers::oci::{ImageConfig, Manifest, Platform};
 use carafe_layers::source::{ResolvedImage, resolve};
 use carafe_layers::text::escape_bytes;
 use clap::Args;
 use miette::miette;
-use serde_json::json;
+use serde::Serialize;
 
 use super::exit;
 use super::inputs::RunArguments;
+use super::run::Run;
 use crate::build::assemble::LOCK_LABEL;
 use crate::images::ImageName;
-use crate::output;
+use crate::output::{CommandResult, Content, layer_table};
+use crate::transfer::report::image_rows;
 
 /// Arguments of `carafe inspect`.
 #[derive(Args)]
 pub struct InspectArguments {
-    /// The image: a reference, a layout's directory, oci:DIRECTORY[:REF] or docker-archive:FILE[:TAG]
+    /// Image: a reference, a layout directory, oci:DIR[:REF], oci-archive:FILE[:REF] or
+    /// docker-archive:FILE[:TAG]
     image: ImageName,
-    /// Print the lock that made it, and nothing else
-    #[arg(long)]
+    /// Print only the lock that produced the image
+    #[arg(long, conflicts_with = "json")]
     lock: bool,
     #[command(flatten)]
-    run: RunArguments,
+    pub run: RunArguments,
 }
 
-pub fn run(arguments: &InspectArguments) -> miette::Result<u8> {
-    let context = arguments.run.context(None, &[], Isolation::Namespaces)?;
+pub fn run(arguments: &InspectArguments, run: &Run) -> miette::Result<u8> {
+    let context = arguments.run.context(run, None, &[])?;
     let source = arguments.image.open(&context.registry, None)?;
-    let image = resolve(&*source, &context.platform)?;
+    let image = resolve(&*source, &Platform::host())?;
     let lock = lock_of(&image.config);
-    match (arguments.lock, arguments.run.json) {
-        (true, _) => {
-            let lock = lock.ok_or_else(|| {
-                miette!(
-                    help = "only an image that carafe built has one, in its label `{LOCK_LABEL}`",
-                    "`{}` holds no lock",
-                    source.name()
-                )
-            })?;
-            output::foreign_to_stdout(lock.trim_end());
-        }
-        (false, true) => output::emit(&json!({
-            "name": source.name(),
-            "digest": image.descriptor.digest,
-            "manifest": image.manifest,
-            "config": image.config,
-            "lock": lock,
-        })),
-        (false, false) => output::to_stdout(text(&source.name(), &image, lock).trim_end()),
+    if arguments.lock && lock.is_none() {
+        return Err(miette!(
+            help = "only an image that Carafe built has one, in its label `{LOCK_LABEL}`",
+            "failed to print the lock of {}: the image has none",
+            source.name()
+        ));
     }
-    Ok(exit::DONE)
+    let result = InspectResult {
+        name: source.name(),
+        digest: image.descriptor.digest,
+        manifest: &image.manifest,
+        config: &image.config,
+        lock,
+        output: match lock.filter(|_| arguments.lock) {
+            Some(lock) => lock.to_owned(),
+            None => text(&source.name(), &image, lock),
+        },
+    };
+    Ok(run.finish(exit::SUCCESS, &result, None))
+}
+
+/// The result of `carafe inspect`.
+#[derive(Serialize)]
+struct InspectResult<'a> {
+    name: String,
+    digest: Digest,
+    manifest: &'a Manifest,
+    config: &'a ImageConfig,
+    lock: Option<&'a str>,
+    #[serde(skip)]
+    output: String,
+}
+
+impl CommandResult for InspectResult<'_> {
+    fn content(&self) -> Content<'_> {
+        Content::Text { output: self.output.clone(), summary: String::new() }
+    }
 }
 
 fn lock_of(config: &ImageConfig) -> Option<&str> {
@@ -71,12 +90,12 @@ fn text(name: &str, image: &ResolvedImage, lock: Option<&str>) -> String {
         ("entrypoint", words(&runtime.entrypoint)),
         ("cmd", words(&runtime.cmd)),
     ];
-    // Whoever made the image wrote all of it.
+    // All values come from the image, which may be untrusted.
     let shown = lines.iter().filter(|(_, value)| !value.is_empty());
     let shown = shown.map(|(key, value)| format!("{key:<10}  {}\n", escape_bytes(value.as_bytes())));
     let mut text: String = shown.collect();
     text.push('\n');
-    text.push_str(&output::layer_table(&output::image_rows(image, &[]), &[]));
+    text.push_str(&layer_table(&image_rows(image, &[]), &[]));
     if let Some(lock) = lock {
         text.push('\n');
         text.extend(lock.lines().map(|line| escape_bytes(line.as_bytes()) + "\n"));
@@ -87,11 +106,11 @@ fn text(name: &str, image: &ResolvedImage, lock: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use carafe_layers::digest::Digest;
     use carafe_layers::oci::{Descriptor, media_type};
+    use serde_json::json;
 
     #[test]
-    fn what_an_image_says_does_nothing_to_a_terminal() {
+    fn no_control_character_of_an_image_reaches_the_terminal() {
         let odd = "\u{1b}[2J\u{9b}31m";
         let layer = Descriptor::of(media_type::LAYER_GZIP, b"");
         let config = json!({

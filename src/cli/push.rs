@@ -1,43 +1,35 @@
 //! `carafe push`.
 
-use std::sync::Arc;
-
-use carafe_builder::sandbox::Isolation;
-use carafe_layers::source::resolve;
 use clap::Args;
 
-use super::delivery::{self, DeliveryOutcome};
+use super::delivery::{self, DeliveryResult};
 use super::exit;
 use super::inputs::RunArguments;
+use super::run::Run;
 use crate::images::ImageName;
-use crate::output;
-use crate::transfer::Transfer;
+use crate::output::layer_table;
+use crate::pipeline;
+use crate::transfer::report::{image_rows, sent_bytes};
 
 /// Arguments of `carafe push`.
 #[derive(Args)]
 pub struct PushArguments {
-    /// The image: a layout's directory, oci:DIRECTORY[:REF], oci-archive:FILE[:REF],
-    /// docker-archive:FILE[:TAG], or a reference
+    /// Image: a layout directory, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:TAG], or
+    /// a reference
     image: ImageName,
-    /// Where to, as often as needed: references, or files as above
+    /// Destination (repeatable): a reference, or a layout or archive as above
     #[arg(required = true, value_name = "TARGET")]
     targets: Vec<String>,
     #[command(flatten)]
-    run: RunArguments,
+    pub run: RunArguments,
 }
 
-pub fn run(arguments: &PushArguments) -> miette::Result<u8> {
+pub fn run(arguments: &PushArguments, run: &Run) -> miette::Result<u8> {
     let targets = delivery::targets(&arguments.targets)?;
-    let context = arguments.run.context(None, &delivery::references(&targets), Isolation::Namespaces)?;
-    let source = arguments.image.open(&context.registry, None)?;
-    let image = resolve(&*source, &context.platform)?;
-    let parcel = Transfer::of_image(Arc::clone(&source), &image);
-    let settled = DeliveryOutcome::of(parcel.deliver(&targets, &context))?;
-    if !arguments.run.json && !arguments.run.quiet {
-        let rows = output::image_rows(&image, &settled.pushed);
-        let table = output::layer_table(&rows, &output::sent(&settled.pushed));
-        output::to_stderr(format_args!("\n{table}"));
-    }
-    settled.show(image.descriptor.digest, &targets, arguments.run.json);
-    settled.end(exit::DONE)
+    let context = arguments.run.context(run, None, &delivery::references(&targets))?;
+    let (image, delivered) = pipeline::push(&arguments.image, &targets, &context)?;
+    let pushed = &delivered.pushed;
+    let summary = format!("\n{}", layer_table(&image_rows(&image, pushed), &sent_bytes(pushed)));
+    let result = DeliveryResult::new(image.descriptor.digest, &targets, &delivered, summary);
+    Ok(run.finish(exit::SUCCESS, &result, delivered.failure.as_ref()))
 }

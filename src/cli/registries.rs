@@ -1,4 +1,4 @@
-//! From flags and the spec's `[registry]` tables to how registries are spoken to.
+//! Flags and the spec's `[registry]` tables → options of the registry client.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use carafe_builder::spec::RegistrySpec;
 
 use crate::registry::{RegistryError, RegistryOptions, Repository, TlsFiles};
 
-/// What this machine says (see [`RegistryOptions::from_environment`]), with `tables` and the hosts
-/// of `--insecure-registry` put before it.
+/// The options of this machine (see [`RegistryOptions::from_environment`]); `tables` and the hosts of
+/// `--insecure-registry` take precedence.
 pub fn options<'a>(
     tables: Option<&BTreeMap<String, RegistrySpec>>,
     insecure: &[String],

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: end what runs, let the stages clean up, and leave.
+//! Ctrl-C and SIGTERM: cancels what runs, lets the stages clean up, and exits.
 
 use std::sync::OnceLock;
 use std::thread;
@@ -13,16 +13,16 @@ use crate::output;
 
 static CANCEL: OnceLock<CancelToken> = OnceLock::new();
 
-/// How long the stages have for cleaning up. What they leave, the next run sweeps.
+/// The time that the stages have to clean up. The next run removes what they leave.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Whether the user asked us to stop.
+/// Whether a signal was received.
 pub fn requested() -> bool {
     CANCEL.get().is_some_and(CancelToken::is_cancelled)
 }
 
-/// What a signal cancels. From the first call on, a first signal stops in order, and a second one
-/// at once.
+/// The token that a signal cancels. From the first call on, the first signal cancels, and the second
+/// one exits at once.
 pub fn token() -> CancelToken {
     CANCEL.get_or_init(listen).clone()
 }
@@ -30,7 +30,7 @@ pub fn token() -> CancelToken {
 fn listen() -> CancelToken {
     let token = CancelToken::default();
     let cancel = token.clone();
-    // Without a handler a signal ends this process, and the sandbox dies with it.
+    // Without a handler, a signal ends this process, and the kernel ends the sandbox with it.
     if let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) {
         thread::spawn(move || signals.forever().for_each(|_| stop(&cancel)));
     }
@@ -41,7 +41,7 @@ fn stop(cancel: &CancelToken) {
     if cancel.is_cancelled() {
         std::process::exit(exit::STOPPED.into());
     }
-    output::to_stderr(format_args!("\nstopping; once more to leave at once"));
+    output::to_stderr("\nstopping; a second signal exits at once");
     cancel.cancel();
     thread::spawn(|| {
         thread::sleep(GRACE);

@@ -1,130 +1,71 @@
 //! `carafe verify`.
 
-use std::io::{BufWriter, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use carafe_builder::spec::Network;
-use carafe_layers::diff::{DuplicateBlobs, ImagePair};
 use clap::Args;
-use miette::miette;
 
 use super::exit;
-use super::inputs::{RunArguments, SandboxArguments};
-use crate::build::recording;
+use super::inputs::{ComparisonArguments, RunArguments, SandboxArguments};
+use super::run::Run;
 use crate::bundle;
-use crate::bundle::Bundle;
 use crate::context::Context;
-use crate::diff::report::DiffReport;
-use crate::diff::{Opened, read, reading};
 use crate::images::ImageName;
-use crate::output::Form;
-use crate::pipeline;
-use crate::transfer::referrers;
-use crate::verify::report::VerifyReport;
-use crate::verify::{Claims, Level, rebuilt};
+use crate::pipeline::{self, VerifyOptions};
+use crate::verify::Level;
 
 /// Arguments of `carafe verify`.
 #[derive(Args)]
 pub struct VerifyArguments {
-    /// The image: a reference, a layout's directory, oci:DIRECTORY[:REF] or docker-archive:FILE[:TAG]
+    /// Image: a reference, a layout directory, oci:DIR[:REF], oci-archive:FILE[:REF] or
+    /// docker-archive:FILE[:TAG]
     image: ImageName,
-    /// What has to be the same
+    /// What must be equal
     #[arg(long, value_enum, default_value_t = Level::Bytes)]
     level: Level,
-    /// Where the spec lay: apps and images that the lock names by relative paths are taken from here
-    #[arg(long, value_name = "DIRECTORY")]
-    directory: Option<PathBuf>,
-    /// Take the inputs from this bundle, or from several: the first is the bundle, the others may have
-    /// what it lacks
+    /// Directory of the spec, for apps and images that the lock names by relative paths
+    #[arg(long, value_name = "DIR")]
+    spec_dir: Option<PathBuf>,
+    /// Use the inputs in this bundle (repeatable: the first is the bundle, the others have blobs that it
+    /// lacks)
     #[arg(long, value_name = "BUNDLE")]
     bundle: Vec<ImageName>,
-    /// Answer bench from this record, as it lay beside the lock
+    /// Replay this recording, the file next to the lock
     #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
     record: Option<PathBuf>,
-    /// Ask nothing outside of this machine, but for the image itself
+    /// No network access except for the image itself; everything must be recorded and cached
     #[arg(long)]
     offline: bool,
-    /// Leave the rebuilt image in this directory as an OCI layout
-    #[arg(long, value_name = "DIRECTORY")]
+    /// Store the rebuilt image in this directory as an OCI layout
+    #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
-    /// Print tables in Markdown, for a merge request
-    #[arg(long, conflicts_with = "json")]
-    markdown: bool,
-    /// Print every difference, not the first 20 of each kind
-    #[arg(long)]
-    all: bool,
+    #[command(flatten)]
+    pub comparison: ComparisonArguments,
     #[command(flatten)]
     sandbox: SandboxArguments,
     #[command(flatten)]
-    run: RunArguments,
+    pub run: RunArguments,
 }
 
-pub fn run(arguments: &VerifyArguments) -> miette::Result<u8> {
-    let context = arguments.run.context(None, &[], (&arguments.sandbox).into())?;
-    let image = Opened::open(&arguments.image, &context)?;
-    let network = Network::of_user(&|name| std::env::var(name).ok())?;
-    let claims = Claims::read(&image, arguments.level, arguments.directory.as_deref(), network)?;
-    let bundle = open_bundle(arguments, &image, &claims, &context)?;
+pub fn run(arguments: &VerifyArguments, run: &Run) -> miette::Result<u8> {
+    let context = arguments.run.context(run, None, &[])?;
     let commits = context.commits.clone().offline(arguments.offline);
-    let context = Context { warm_clients: false, bundle, offline: arguments.offline, commits, ..context };
-    bring_record(arguments, &image, &claims, &context)?;
-    claims.check_base(&image, &context)?;
-    // Before the rebuild: what is no image is told in seconds.
-    let mut reading = reading();
-    let contents = read(&image, &mut reading, DuplicateBlobs::Verify, &context.progress)?;
-    let scratch = context.cache.scratch()?;
-    let built = pipeline::rebuild(&claims, arguments.keep.as_deref(), &scratch, &context)?;
-    let again = rebuilt(&built, &context)?;
-    // The base's layers among them: the rebuilt image names them by digest, and so does this one.
-    let rebuilt = read(&again, &mut reading, DuplicateBlobs::Skip, &context.progress)?;
-    let pair = ImagePair::of(rebuilt, contents);
-    let report = VerifyReport::new(arguments.level, DiffReport::of(&again, &image, &pair)?);
-    if !arguments.run.quiet {
-        let form = Form::of(arguments.run.json, arguments.markdown);
-        let mut stdout = BufWriter::new(std::io::stdout().lock());
-        // A reader that went away is no failure: the exit code says it all.
-        let _ = report.write(&mut stdout, form, arguments.all).and_then(|()| stdout.flush());
-    }
-    Ok(if report.equal { exit::DONE } else { exit::DIFFERENT })
-}
-
-/// The bundle that is named, if one is.
-fn open_bundle(
-    arguments: &VerifyArguments,
-    image: &Opened,
-    claims: &Claims,
-    context: &Context,
-) -> miette::Result<Option<Arc<Bundle>>> {
-    if arguments.bundle.is_empty() {
-        return Ok(None);
-    }
-    let bundle = bundle::stage::open(&arguments.bundle, context)?;
-    claims.check_bundle(image, &bundle)?;
-    Ok(Some(Arc::new(bundle)))
-}
-
-/// Brings the record into the cache, where the rebuild looks for it, as far as it is to be had.
-fn bring_record(
-    arguments: &VerifyArguments,
-    image: &Opened,
-    claims: &Claims,
-    context: &Context,
-) -> miette::Result<()> {
-    if context.bundle.is_some() {
-        return Ok(());
-    }
-    let is_there = match (claims.lock.record, &arguments.record) {
-        (Some(digest), Some(path)) => recording::import(path, digest, context).map(|()| true)?,
-        (Some(digest), None) => referrers::bring(image, digest, context)?,
-        (None, _) => false,
+    let context = Context { commits, ..context };
+    let bundle = match arguments.bundle.as_slice() {
+        [] => None,
+        names => Some(bundle::stage::open(names, &context)?),
     };
-    if arguments.offline && !is_there {
-        return Err(miette!(
-            help = "give a bundle (`--bundle`), or the record (`--record`) where the cache has its bodies",
-            "nothing on this machine says what bench downloaded for {}, and with `--offline` nobody is asked",
-            image.source.name()
-        ));
-    }
-    Ok(())
+    let options = VerifyOptions {
+        image: arguments.image.clone(),
+        level: arguments.level,
+        spec_directory: arguments.spec_dir.clone(),
+        network: Network::of_user(&|name| std::env::var(name).ok())?,
+        recording: arguments.record.clone(),
+        keep: arguments.keep.clone(),
+    };
+    let policy = arguments.sandbox.policy(arguments.offline, bundle.as_ref());
+    pipeline::verify(&options, &policy, &context, |report| {
+        let exit_code = if report.equal { exit::SUCCESS } else { exit::DIFFERENT };
+        run.finish(exit_code, report, None)
+    })
 }

@@ -1,4 +1,4 @@
-//! Two locks → how far each app's commits are apart, asked of the apps' repositories.
+//! Two locks → how many commits are between the two versions of each app, from the apps' repositories.
 
 use carafe_builder::cache::Cache;
 use carafe_builder::git::{self, Distance, Remote};
@@ -6,13 +6,14 @@ use carafe_builder::lock::{Lock, LockedApp, LockedSource};
 use carafe_builder::progress::{Progress, Stage, Unit};
 use miette::miette;
 
-use super::{AppChange, Opened};
+use super::frappe::AppChange;
+use super::opened::Opened;
 
-/// Fills in the distances of the apps that are at two commits of one repository. One that cannot
-/// be told is no failure: a warning says why.
+/// Fills in the distances of the apps that are at two commits of one repository. A distance that
+/// cannot be determined is a warning.
 pub fn measure(want: &Opened, got: &Opened, apps: &mut [AppChange], cache: &Cache, progress: &Progress) {
     let (Some(want), Some(got)) = (&want.lock, &got.lock) else {
-        progress.warn("how far commits are apart is not known: only a lock says where apps are from");
+        progress.warn("failed to count commits: an image has no lock, which has the apps' repositories");
         return;
     };
     let task = progress.task(Stage::Fetch, "histories", Some(apps.len() as u64), Unit::Items);
@@ -21,14 +22,17 @@ pub fn measure(want: &Opened, got: &Opened, apps: &mut [AppChange], cache: &Cach
             match between(one, other, cache) {
                 Ok(distance) => app.distance = Some(distance),
                 Err(error) => progress.warn(format!(
-                    "how far {} and {} of `{}` are apart is not known: {error}",
+                    "failed to count commits between {} and {} of `{}`: {error}",
                     one.commit, other.commit, one.name
                 )),
             }
         }
         task.advance(1);
     }
-    task.finish(format!("{} apps moved", apps.len()));
+    task.finish(match apps.len() {
+        1 => "1 app changed".to_owned(),
+        count => format!("{count} apps changed"),
+    });
 }
 
 fn find<'l>(lock: &'l Lock, app: &AppChange) -> Option<&'l LockedApp> {
@@ -42,6 +46,6 @@ fn between(one: &LockedApp, other: &LockedApp, cache: &Cache) -> miette::Result<
             let directory = scratch.path().join("history");
             Ok(git::distance(&Remote::parse(url)?, &one.commit, &other.commit, &directory)?)
         }
-        _ => Err(miette!("they are not from one repository")),
+        _ => Err(miette!("the commits are from different repositories")),
     }
 }

@@ -1,4 +1,4 @@
-//! What an image's tree says about Frappe: apps, packages, bundles, hooks.
+//! What an image's tree contains of Frappe: apps, packages, asset bundles, hooks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,10 +6,10 @@ use carafe_layers::diff::{Extractor, Item};
 use carafe_layers::text::escape_bytes;
 use serde::Deserialize;
 
-/// Versions by name; a name may be there more than once.
+/// Versions by name; one name may have several.
 pub(super) type Versions = BTreeMap<String, BTreeSet<String>>;
 
-/// What is read of contents: `sites/apps.json`, and the version in each `package.json`.
+/// The contents that are read: `sites/apps.json`, and the version in each `package.json`.
 pub(super) const NOTES: Extractor = Extractor { selects, extract };
 
 fn selects(path: &[u8]) -> bool {
@@ -32,7 +32,7 @@ fn extract(path: &[u8], content: &[u8]) -> Option<Box<str>> {
 
 const APPS_JSON: &[u8] = b"/sites/apps.json";
 
-/// What an image's tree says about Frappe.
+/// What an image's tree contains of Frappe.
 #[derive(Default)]
 pub(super) struct Inventory {
     pub apps: Versions,
@@ -43,7 +43,7 @@ pub(super) struct Inventory {
 }
 
 impl Inventory {
-    /// Of all files.
+    /// Collects it from all files.
     pub fn of(files: &[&Item]) -> Self {
         let mut inventory = Self::default();
         for file in files {
@@ -119,7 +119,7 @@ fn is_hook(path: &[u8]) -> bool {
     matches!(names.next(), Some(b"hooks.py" | b"patches.txt")) && names.nth(2) == Some(b"apps")
 }
 
-/// What bench wrote: an object by app, each with its branch and commit.
+/// The apps in the file that bench wrote: an object by app, each with its branch and commit.
 fn apps(text: &str) -> Vec<(String, String)> {
     #[derive(Deserialize)]
     struct App {
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_tell_what_they_belong_to() {
+    fn paths_belong_to_packages_and_assets() {
         let python = |path: &str| python_package(path.as_bytes());
         let site = "b/env/lib/python3.11/site-packages";
         let click = Some(("click".to_owned(), "8.1.7".to_owned()));
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn benchs_own_list_names_commits() {
+    fn commits_are_read_from_benchs_list_of_apps() {
         let text = r#"{"a": {"resolution": {"branch": "v15", "commit_hash": "abc"}, "version": "1.2"},
                        "b": {"resolution": null, "version": "3"}}"#;
         let expected = [("a".to_owned(), "v15 at abc".to_owned()), ("b".to_owned(), "3".to_owned())];

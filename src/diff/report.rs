@@ -1,19 +1,21 @@
-//! What `carafe diff` prints: text, Markdown, or one JSON document.
+//! The result of `carafe diff`.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 
 use carafe_builder::git::Distance;
+use carafe_builder::spec::format_bytes;
 use carafe_layers::diff::{
     Cause, Difference, DocumentChange, EntryChange, ImagePair, LayerChange, PlacedLayer, documents,
 };
+use carafe_layers::digest::Digest;
 use carafe_layers::text::escape_bytes;
 use carafe_layers::unpack::UnpackError;
 use serde::{Serialize, Serializer};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{AppChange, FrappeChanges, NameChange, Opened, frappe_changes};
-use crate::output::sections::{self, Form, Report, Row, Section, Sides};
+use super::frappe::{AppChange, FrappeChanges, NameChange, frappe_changes};
+use super::opened::Opened;
+use crate::output::{CommandResult, Comparison, Content, Row, Section, Sides};
 
 /// Everything that differs between two images.
 pub struct DiffReport<'a> {
@@ -45,17 +47,12 @@ impl<'a> DiffReport<'a> {
         })
     }
 
-    /// Whether the images are the same, byte by byte: only then have their manifests one digest.
+    /// Whether the images are the same, byte by byte: only then do their manifests have the same digest.
     pub fn equal(&self) -> bool {
         self.want.image.descriptor.digest == self.got.image.descriptor.digest
     }
 
-    /// Prints it; at most [`MAX_SHOWN_ROWS`](super::MAX_SHOWN_ROWS) of each kind unless `all` are asked for.
-    pub fn write(&self, out: &mut impl Write, form: Form, all: bool) -> io::Result<()> {
-        sections::write(self, out, form, all)
-    }
-
-    /// How many entries have each cause.
+    /// The number of entries with each cause.
     pub(crate) fn causes(&self) -> BTreeMap<Cause, u64> {
         let mut causes = BTreeMap::new();
         for cause in self.entries.iter().flat_map(EntryChange::causes) {
@@ -65,14 +62,15 @@ impl<'a> DiffReport<'a> {
     }
 }
 
-impl Report for DiffReport<'_> {
+impl Comparison for DiffReport<'_> {
     fn sides(&self) -> Sides {
         [self.want, self.got].map(|side| (side.source.name(), side.image.descriptor.digest.to_string()))
     }
 
     fn verdict(&self) -> String {
         if self.equal() {
-            return "equal: the same manifest, and every layer of both is what it says".to_owned();
+            return "equal: the manifests are the same, and every layer of both images was verified"
+                .to_owned();
         }
         let layers = self.want.image.manifest.layers.len().max(self.got.image.manifest.layers.len());
         let counted = match self.entries.is_empty() {
@@ -85,9 +83,10 @@ impl Report for DiffReport<'_> {
                 .join(", "),
         };
         format!(
-            "different: {} of {layers} layers, {} entries ({counted})",
+            "different: {} of {}, {} ({counted})",
             self.layers.len(),
-            self.entries.len()
+            counted_noun(layers, "layer", "layers"),
+            counted_noun(self.entries.len(), "entry", "entries"),
         )
     }
 
@@ -113,25 +112,36 @@ impl Report for DiffReport<'_> {
     }
 }
 
+impl CommandResult for DiffReport<'_> {
+    fn content(&self) -> Content<'_> {
+        Content::Comparison(self)
+    }
+}
+
 impl Serialize for DiffReport<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Document<'a> {
+        struct Data<'a> {
             equal: bool,
-            want: Value,
-            got: Value,
+            want: ImageData,
+            got: ImageData,
             frappe: &'a FrappeChanges,
             documents: &'a [DocumentChange],
             layers: &'a [LayerChange],
             causes: BTreeMap<Cause, u64>,
             entries: Entries<'a>,
         }
-        let side =
-            |side: &Opened| json!({"name": side.source.name(), "digest": side.image.descriptor.digest});
-        Document {
+        #[derive(Serialize)]
+        struct ImageData {
+            name: String,
+            digest: Digest,
+        }
+        let image =
+            |side: &Opened| ImageData { name: side.source.name(), digest: side.image.descriptor.digest };
+        Data {
             equal: self.equal(),
-            want: side(self.want),
-            got: side(self.got),
+            want: image(self.want),
+            got: image(self.got),
             frappe: &self.frappe,
             documents: &self.documents,
             layers: &self.layers,
@@ -142,21 +152,43 @@ impl Serialize for DiffReport<'_> {
     }
 }
 
-/// Written one by one: there may be as many as both images have entries.
+/// Serialized one by one: there may be as many as both images have entries.
 struct Entries<'a>(&'a [EntryChange<'a>]);
 
 impl Serialize for Entries<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Entry {
+        struct EntryData {
             path: String,
-            differences: Vec<Difference>,
+            differences: Vec<DifferenceData>,
         }
-        let entry = |change: &EntryChange<'_>| Entry {
-            path: String::from_utf8_lossy(change.path()).into_owned(),
-            differences: change.differences(),
+        let entry = |change: &EntryChange<'_>| EntryData {
+            path: data_path(change),
+            differences: DifferenceData::list(change),
         };
         serializer.collect_seq(self.0.iter().map(entry))
+    }
+}
+
+/// A path for programs: bytes that are not valid UTF-8 are replaced by U+FFFD.
+pub(crate) fn data_path(change: &EntryChange<'_>) -> String {
+    String::from_utf8_lossy(change.path()).into_owned()
+}
+
+/// A difference for programs: a side that does not have it is null.
+#[derive(Serialize)]
+pub(crate) struct DifferenceData {
+    cause: Cause,
+    want: Option<String>,
+    got: Option<String>,
+}
+
+impl DifferenceData {
+    /// All differences of an entry.
+    pub(crate) fn list(change: &EntryChange<'_>) -> Vec<Self> {
+        let side = |text: String| (!text.is_empty()).then_some(text);
+        let data = |one: Difference| Self { cause: one.cause, want: side(one.want), got: side(one.got) };
+        change.differences().into_iter().map(data).collect()
     }
 }
 
@@ -168,14 +200,15 @@ pub(crate) fn named(change: &NameChange) -> Row {
 fn app(change: &AppChange) -> Row {
     let mut row = named(&change.change);
     if let Some(Distance { ahead, behind }) = change.distance {
-        row.got += &format!(" ({ahead} commits ahead, {behind} behind)");
+        let ahead = counted_noun(ahead as usize, "commit", "commits");
+        row.got += &format!(" ({ahead} ahead, {behind} behind)");
     }
     row
 }
 
 fn document(change: &DocumentChange) -> Row {
     let pointer = match change.pointer.as_str() {
-        "" => " (the same values, written otherwise)",
+        "" => " (the same values, encoded differently)",
         pointer => pointer,
     };
     let shown = |value: &Option<Value>| value.as_ref().map(brief).unwrap_or_default();
@@ -183,7 +216,7 @@ fn document(change: &DocumentChange) -> Row {
     Row { name, want: shown(&change.want), got: shown(&change.got) }
 }
 
-/// A value's beginning: a label may hold a whole lock.
+/// The beginning of a value: a label may contain a complete lock.
 fn brief(value: &Value) -> String {
     const MAX_VALUE_CHARS: usize = 80;
     let text = escape_bytes(value.to_string().as_bytes());
@@ -216,7 +249,7 @@ fn layer(change: &LayerChange) -> Row {
 }
 
 fn placed(layer: &PlacedLayer) -> String {
-    format!("{}: {} ({} bytes)", layer.position, layer.digest, layer.size)
+    format!("{}: {} ({})", layer.position, layer.digest, format_bytes(layer.size))
 }
 
 fn entry(change: &EntryChange<'_>, cause: Cause) -> Option<Row> {
@@ -226,4 +259,9 @@ fn entry(change: &EntryChange<'_>, cause: Cause) -> Option<Row> {
 
 pub(crate) fn shown_path(change: &EntryChange<'_>) -> String {
     if change.path().is_empty() { "/".to_owned() } else { escape_bytes(change.path()) }
+}
+
+/// A number with its noun.
+fn counted_noun(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

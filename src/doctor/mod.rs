@@ -1,26 +1,28 @@
-//! What this machine allows: `carafe doctor`.
+//! Checks of this machine: `carafe doctor`.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use carafe_builder::cache::{Cache, CacheError};
 use carafe_builder::sandbox;
+use carafe_builder::spec::format_bytes;
 
 use crate::check::Check;
 use crate::registry::missing_processor_features;
 
-/// Base images, the apps' history, their packages and the new layers, each once: with less, a
-/// build of frappe and a few apps may not end.
-const ENOUGH_DISK: u64 = 10 << 30;
-const FEW: &str = "frappe and a few apps take up to 10 GB; CARAFE_CACHE_DIR names another disk";
-/// This program, whatever became of its path.
+/// The free space in bytes for a build of Frappe and a few apps: base image, build image, the apps'
+/// repositories and packages, and the new layers.
+const MIN_FREE_BYTES: u64 = 10 << 30;
+const LOW_DISK_HELP: &str =
+    "a build of Frappe and a few apps needs up to 10 GB; set CARAFE_CACHE_DIR to a directory on another disk";
+/// This program, even if its file was replaced.
 const SELF: &str = "/proc/self/exe";
 
-/// Looks at this machine.
-pub fn examine() -> Vec<Check> {
+/// Checks this machine.
+pub fn check_machine() -> Vec<Check> {
     let mut checks = vec![processor(), git()];
     match Cache::from_environment() {
-        Ok(cache) => checks.extend(in_cache(&cache)),
+        Ok(cache) => checks.extend(cache_checks(&cache)),
         Err(error) => checks.push(Check::failed("cache", &error)),
     }
     checks
@@ -29,27 +31,27 @@ pub fn examine() -> Vec<Check> {
 fn processor() -> Check {
     let missing = missing_processor_features();
     if missing.is_empty() {
-        return Check::fine("processor", "it has what TLS is written for here");
+        return Check::pass("processor", "it has the instructions that TLS needs");
     }
-    let help = "registries and https need another processor; layouts, archives and ssh do not";
-    Check::wrong("processor", format!("it has no {}", missing.join(", ")), help)
+    let help = "without them, registries and https URLs cannot be used; layouts, archives and ssh can";
+    Check::fail("processor", format!("missing instructions: {}", missing.join(", ")), help)
 }
 
 fn git() -> Check {
     let output = Command::new("git").arg("--version").stdin(Stdio::null()).output();
     match output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()) {
-        Ok(version) if version.starts_with("git version") => Check::fine("git", version),
-        _ => Check::note("git", "not in PATH: apps over ssh and in local directories need it"),
+        Ok(version) if version.starts_with("git version") => Check::pass("git", version),
+        _ => Check::warn("git", "not in PATH: apps over ssh and in local directories need it"),
     }
 }
 
-fn in_cache(cache: &Cache) -> Vec<Check> {
+fn cache_checks(cache: &Cache) -> Vec<Check> {
     let scratch = match cache.scratch() {
         Ok(scratch) => scratch,
         Err(error) => return vec![Check::failed("cache", &error)],
     };
     let directory = scratch.path().parent().unwrap_or(scratch.path());
-    let writable = Check::fine("cache", format!("`{}` can be written", directory.display()));
+    let writable = Check::pass("cache", format!("`{}` is writable", directory.display()));
     vec![writable, disk(scratch.path()), sandbox(scratch.path())]
 }
 
@@ -58,12 +60,12 @@ fn disk(directory: &Path) -> Check {
         Ok(disk) => {
             let free = disk.f_bavail.saturating_mul(disk.f_frsize);
             let message = format!("{:.1} GB free for the cache", free as f64 / 1e9);
-            match free >= ENOUGH_DISK {
-                true => Check::fine("disk", message),
-                false => Check::note("disk", format!("{message}: {FEW}")),
+            match free >= MIN_FREE_BYTES {
+                true => Check::pass("disk", message),
+                false => Check { help: Some(LOW_DISK_HELP.to_owned()), ..Check::warn("disk", message) },
             }
         }
-        Err(error) => Check::note("disk", format!("the free space is not known: {error}")),
+        Err(error) => Check::warn("disk", format!("failed to read the free space: {error}")),
     }
 }
 
@@ -73,7 +75,7 @@ fn sandbox(scratch: &Path) -> Check {
         return Check::failed("sandbox", &CacheError::Io { verb: "create", path: directory, source });
     }
     match sandbox::probe(Path::new(SELF), &directory) {
-        Ok(()) => Check::fine("sandbox", "namespaces and an overlay were set up"),
+        Ok(()) => Check::pass("sandbox", "namespaces and an overlay mount work"),
         Err(error) => Check::failed("sandbox", &error),
     }
 }

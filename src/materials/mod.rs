@@ -21,18 +21,15 @@ use crate::parallel;
 
 /// The maximum number of packages that are read in parallel.
 const MAX_PARALLEL: usize = 4;
-/// The version of the JSON form. Members may be added within a version, not changed.
-const VERSION: u32 = 1;
 
 /// The inputs of an image. The JSON form is stable: the same lock and recording always give the same
 /// list in the same order.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Materials {
-    version: u32,
     /// The digest of the lock.
-    pub lock: Digest,
+    pub lock_digest: Digest,
     /// The digest of the recording.
-    pub record: Option<Digest>,
+    pub recording_digest: Option<Digest>,
     /// The apps in the order of the lock, the images, then the responses sorted by URL.
     pub materials: Vec<Material>,
 }
@@ -45,23 +42,18 @@ pub struct Material {
     /// The name; for a package, the name in its metadata.
     pub name: String,
     /// The version: for a package, the version in its metadata; for an app, its branch or tag.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// The public URL, never that of a mirror, without credentials.
     pub source: String,
     /// The commit, for inputs from git.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<CommitId>,
     /// The digest: of an image, that of its manifest or index; of a response, that of its body; of an
     /// app, that of its pack in a bundle.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     /// The size in bytes: of an image, that of its layers in a bundle; of a response, that of its body;
     /// of an app, that of its pack.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// The license as the input itself states it: an SPDX expression or free text.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
 }
 
@@ -126,11 +118,15 @@ impl Materials {
             Ok::<_, std::convert::Infallible>(downloaded(request, response, source))
         });
         materials.extend(listed.unwrap_or_default());
-        Self::of(lock.digest(), lock.record, materials)
+        Self::of(lock.digest(), lock.recording, materials)
     }
 
-    pub(crate) fn of(lock: Digest, record: Option<Digest>, materials: Vec<Material>) -> Self {
-        Self { version: VERSION, lock, record, materials }
+    pub(crate) fn of(
+        lock_digest: Digest,
+        recording_digest: Option<Digest>,
+        materials: Vec<Material>,
+    ) -> Self {
+        Self { lock_digest, recording_digest, materials }
     }
 }
 

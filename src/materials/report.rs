@@ -1,14 +1,13 @@
-//! The list of what is in a bundle, for people.
+//! The materials of a bundle as a table.
 
 use carafe_builder::spec::format_bytes;
 
-use crate::materials::{Kind, Material, Materials};
+use super::{Kind, Material, Materials};
 
-/// What is not known.
+/// Stands for an unknown value.
 const UNKNOWN: &str = "-";
 
-/// One line for each material that is more than a step on the way to another, in columns; every
-/// line ends with a line feed.
+/// One line for each material except metadata, in columns. Every line ends with a line feed.
 pub fn table(materials: &Materials) -> String {
     let heading = ["kind", "name", "version", "license", "size", "sha256", "source"].map(str::to_owned);
     let listed = materials.materials.iter().filter(|material| material.kind != Kind::Metadata);
@@ -23,11 +22,13 @@ pub fn table(materials: &Materials) -> String {
     rows.iter().map(line).collect()
 }
 
-/// What the table leaves out.
-pub fn rest(materials: &Materials) -> String {
-    let rest = materials.materials.iter().filter(|material| material.kind == Kind::Metadata);
-    let bytes = rest.clone().filter_map(|material| material.size).fold(0, u64::saturating_add);
-    format!("and {} answers of indexes and the like, {}", rest.count(), format_bytes(bytes))
+/// The number and size of the metadata responses, which the table leaves out.
+pub fn summary(materials: &Materials) -> String {
+    let metadata = materials.materials.iter().filter(|material| material.kind == Kind::Metadata);
+    let bytes = metadata.clone().filter_map(|material| material.size).fold(0, u64::saturating_add);
+    let count = metadata.count();
+    let plural = if count == 1 { "" } else { "s" };
+    format!("and {count} metadata response{plural} (indexes, redirects), {}", format_bytes(bytes))
 }
 
 fn row(material: &Material) -> [String; 7] {
@@ -50,7 +51,7 @@ mod tests {
     use carafe_layers::digest::Digest;
 
     #[test]
-    fn lines_up_without_what_is_only_asked_on_the_way() {
+    fn aligns_columns_and_counts_metadata() {
         let material = |kind, name: &str, license: Option<&str>| Material {
             kind,
             name: name.to_owned(),
@@ -70,6 +71,6 @@ mod tests {
         node    a       1.0      MIT      1.2 kB  e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  https://example.com/a
         python  longer  1.0      -        1.2 kB  e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  https://example.com/longer
         ");
-        assert_eq!(rest(&materials), "and 1 answers of indexes and the like, 1.2 kB");
+        assert_eq!(summary(&materials), "and 1 metadata response (indexes, redirects), 1.2 kB");
     }
 }

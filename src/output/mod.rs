@@ -1,59 +1,32 @@
-//! What the user sees: progress while it runs, a table at the end, errors.
+//! What the user sees: progress while a command runs, its result, errors.
 //!
-//! Data goes to stdout, everything else to stderr.
+//! Data goes to stdout, everything else to stderr. [`OutputFormat`] selects how both are written; each
+//! format is a module of its own (`text`, `quiet`, `markdown`, `json`) with two functions: `progress`
+//! returns what receives tasks and warnings, `result` writes the end of a command. A command describes
+//! its result once, as a [`CommandResult`].
+//!
+//! Import order, lowest first: `streams`, `columns`, `screen`, `plain`, `terminal`, `table`,
+//! `comparison`, `result`, `quiet`, `text`, `markdown`, `json`, `format`.
 
+mod columns;
+mod comparison;
+mod format;
 mod json;
-mod line;
-mod lines;
+mod markdown;
 mod plain;
-mod rows;
+mod quiet;
+mod result;
 mod screen;
-pub(crate) mod sections;
+mod streams;
 mod table;
 mod terminal;
+mod text;
 
-use std::io::IsTerminal;
-use std::sync::Arc;
-
-use carafe_builder::progress::{Progress, Stage};
-
-pub use json::emit;
-pub use line::clock;
-pub use lines::{foreign_to_stdout, to_stderr, to_stdout};
-pub use rows::{fates, image_rows, push_json, pushed_names, sent};
-pub use sections::{Form, MAX_SHOWN_ROWS};
-pub use table::{LayerRow, layer_table};
-
-/// How progress is shown.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum OutputFormat {
-    /// Bars on a terminal, plain lines elsewhere.
-    Auto,
-    /// One JSON object for each event, on stdout.
-    Json,
-    /// Warnings alone.
-    Quiet,
-}
-
-/// Progress in this style.
-pub fn progress(style: OutputFormat) -> Progress {
-    match style {
-        OutputFormat::Json => Progress::new(Arc::new(json::Json::default())),
-        OutputFormat::Quiet => Progress::new(Arc::new(plain::Plain::quiet())),
-        OutputFormat::Auto if std::io::stderr().is_terminal() => {
-            Progress::new(Arc::new(terminal::Terminal::new()))
-        }
-        OutputFormat::Auto => Progress::new(Arc::new(plain::Plain::default())),
-    }
-}
-
-/// A stage's name, as shown.
-fn label(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Lock => "lock",
-        Stage::Fetch => "fetch",
-        Stage::Build => "build",
-        Stage::Pack => "pack",
-        Stage::Push => "push",
-    }
-}
+pub use self::columns::elapsed_time;
+pub use self::comparison::{Comparison, MAX_SHOWN_ROWS, Row, Section, Sides};
+pub use self::format::OutputFormat;
+pub use self::markdown::write_comparison as write_markdown;
+pub use self::result::{CommandResult, Content, NoResult, Outcome};
+pub use self::streams::to_stderr;
+pub use self::table::{LayerRow, layer_table};
+pub use self::text::write_comparison as write_text;

@@ -1,4 +1,4 @@
-//! Progress as lines, for logs: a build and what it prints, and each task when it ends.
+//! Progress as lines, for logs: the output of build steps, and each task when it ends.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use carafe_builder::progress::{Event, Sink, Stage, TaskId, Unit};
 
-use super::line::{self, NAME};
+use super::columns::{self, NAME_WIDTH};
 
-/// A task that takes longer says so often how far it is.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+/// The shortest time between two lines about the progress of one task.
+const INTERVAL: Duration = Duration::from_secs(15);
 
 /// Prints lines to stderr.
 #[derive(Default)]
@@ -24,12 +24,11 @@ struct Running {
     unit: Unit,
     done: u64,
     total: Option<u64>,
-    /// When it last said something.
-    told: Instant,
+    last_line: Instant,
 }
 
 impl Plain {
-    /// Prints warnings alone.
+    /// Prints warnings only.
     pub fn quiet() -> Self {
         Self { quiet: true, ..Self::default() }
     }
@@ -38,11 +37,11 @@ impl Plain {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Started { task, stage, name, total, unit } => {
-                let title = line::title(stage, &name, NAME.max(name.chars().count()));
+                let title = columns::title(stage, &name, NAME_WIDTH.max(name.chars().count()));
                 let has_output = stage == Stage::Build;
                 let begins = has_output.then(|| title.trim_end().to_owned());
                 let now = Instant::now();
-                running.insert(task, Running { title, since: now, unit, done: 0, total, told: now });
+                running.insert(task, Running { title, since: now, unit, done: 0, total, last_line: now });
                 begins
             }
             Event::Finished { task, summary } => running.remove(&task).map(|task| task.ended(&summary)),
@@ -68,27 +67,27 @@ impl Plain {
 
 impl Running {
     fn ended(&self, summary: &str) -> String {
-        line::ended(&self.title, self.since.elapsed(), summary)
+        columns::ended(&self.title, self.since.elapsed(), summary)
     }
 
     fn advance(&mut self, amount: u64) -> Option<String> {
         self.done = self.done.saturating_add(amount);
-        if self.told.elapsed() < SIGN_OF_LIFE {
+        if self.last_line.elapsed() < INTERVAL {
             return None;
         }
-        self.told = Instant::now();
-        Some(self.ended(&format!("{} so far", line::amount(self.unit, self.done, self.total))))
+        self.last_line = Instant::now();
+        Some(self.ended(&format!("{} so far", columns::amount(self.unit, self.done, self.total))))
     }
 }
 
 impl Sink for Plain {
     fn event(&self, event: Event) {
         if let Event::Warning { message } = &event {
-            super::lines::to_stderr(format_args!("warning: {message}"));
+            super::streams::to_stderr(format_args!("warning: {message}"));
         } else if !self.quiet
             && let Some(line) = self.line(event)
         {
-            super::lines::to_stderr(format_args!("{line}"));
+            super::streams::to_stderr(format_args!("{line}"));
         }
     }
 }

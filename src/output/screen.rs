@@ -1,4 +1,4 @@
-//! The terminal that bars are drawn on.
+//! The terminal that progress bars are drawn on.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use console::Term;
 use indicatif::TermLike;
 
-/// Stderr, where a line is as long as its text.
+/// stderr, with lines that are as long as their text.
 ///
-/// indicatif fills each line up to the terminal's width and lets the terminal break it there. When
-/// the terminal becomes narrower, it breaks each such line in two, and one of the two stays behind.
-/// Here the filling becomes a line feed before the next line.
+/// indicatif pads each line to the terminal's width and relies on the terminal to wrap there. When the
+/// terminal becomes narrower, it wraps each padded line into two, of which one is never cleared. This
+/// type replaces the padding by a line feed before the next line.
 #[derive(Debug)]
 pub struct Screen {
     term: Term,
@@ -18,11 +18,11 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Columns of the narrowest terminal that is common, but for the last one, in which some
-    /// terminals break the line already. No line that is drawn again should be wider.
+    /// Columns of the narrowest common terminal, without the last one: some terminals wrap after
+    /// writing to it. No line that is redrawn should be wider.
     pub const MAX_WIDTH: usize = 79;
 
-    /// Stderr; what is drawn appears at once, when it is flushed.
+    /// Draws on stderr; all changes appear together when they are flushed.
     pub fn new() -> Self {
         Self { term: Term::buffered_stderr(), at_line_end: AtomicBool::new(false) }
     }
@@ -73,7 +73,7 @@ impl TermLike for Screen {
     }
 
     fn flush(&self) -> io::Result<()> {
-        // The cursor stays behind the last line, where the next drawing expects it.
+        // The cursor stays at the end of the last line, where the next redraw expects it.
         self.at_line_end.store(false, Ordering::Relaxed);
         self.term.flush()
     }

@@ -1,25 +1,25 @@
-//! The table of layers that ends a build, a push and an inspection.
+//! The table of layers at the end of `build`, `push` and `inspect`.
 
 use carafe_builder::spec::format_bytes;
 use carafe_layers::digest::Digest;
 
 /// One line of the table.
 pub struct LayerRow {
-    /// What the layer holds, such as `env`; `base` for the base image's.
+    /// The layer's content, such as `env`; `base` for the base image's layers.
     pub name: String,
     /// Compressed size in bytes.
     pub size: u64,
     /// The compressed blob's digest.
     pub digest: Digest,
-    /// What became of it: sent, mounted, skipped; empty where nothing did.
-    pub fate: String,
+    /// What a push did for it: sent, mounted, skipped; empty without a push.
+    pub delivery: String,
 }
 
 /// Hexadecimal digits of a digest that a table shows.
 const SHORT_DIGEST: usize = 12;
 
-/// The rows under a heading, their sum, and the bytes that were sent to each repository (with the
-/// image's config, which is no layer). Every line ends with a line feed.
+/// The rows under a heading, their total, and the bytes that were sent to each repository (including
+/// the image's config, which is not a layer). Every line ends with a line feed.
 pub fn layer_table(rows: &[LayerRow], sent: &[(String, u64)]) -> String {
     let total = rows.iter().fold(0, |sum: u64, row| sum.saturating_add(row.size));
     let name_width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max("layer".len());
@@ -27,7 +27,7 @@ pub fn layer_table(rows: &[LayerRow], sent: &[(String, u64)]) -> String {
     lines.extend(rows.iter().map(|row| {
         let hex = row.digest.hex();
         let size = format_bytes(row.size);
-        format!("{:<name_width$}  {size:>8}  {}  {}", row.name, &hex[..SHORT_DIGEST], row.fate)
+        format!("{:<name_width$}  {size:>8}  {}  {}", row.name, &hex[..SHORT_DIGEST], row.delivery)
     }));
     lines.push(format!("{:<name_width$}  {:>8}", "total", format_bytes(total)));
     lines.extend(sent.iter().map(|(repository, bytes)| {
@@ -41,12 +41,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_up_and_sums() {
-        let row = |name: &str, size, fate: &str| LayerRow {
+    fn aligns_columns_and_adds_up_sizes() {
+        let row = |name: &str, size, delivery: &str| LayerRow {
             name: name.into(),
             size,
             digest: Digest::of(name.as_bytes()),
-            fate: fate.into(),
+            delivery: delivery.into(),
         };
         let table = layer_table(
             &[row("base", 98_000_000, "mounted"), row("node_modules/frappe", 1_234, "sent")],

@@ -9,10 +9,10 @@ use carafe_builder::progress::{Event, Sink, Stage, TaskId, Unit};
 use console::Term;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use super::line::{self, NAME, NARROW_NAME};
+use super::columns::{self, MIN_NAME_WIDTH, NAME_WIDTH};
 use super::screen::Screen;
 
-/// One bar for each task that runs, and a line for each that is done.
+/// One bar for each task that runs, and one line for each task that ended.
 pub struct Terminal {
     bars: MultiProgress,
     running: Mutex<BTreeMap<TaskId, Running>>,
@@ -24,28 +24,28 @@ struct Running {
 }
 
 const TICK: Duration = Duration::from_millis(120);
-/// So often a second is drawn at most.
-const DRAWS: u8 = 20;
-/// Columns of a bar line beside the name.
-const BESIDE_NAME: usize = Screen::MAX_WIDTH - NAME;
-/// Columns before a step's output: the spinner, the title of a build, the clock.
-const BESIDE_OUTPUT: usize = 25;
+/// The most redraws in a second.
+const MAX_DRAWS_PER_SECOND: u8 = 20;
+/// Columns of a bar's line without the name.
+const BAR_WIDTH: usize = Screen::MAX_WIDTH - NAME_WIDTH;
+/// Columns before the output of a step: the spinner, the title of a build, the duration.
+const OUTPUT_INDENT: usize = 25;
 
 const BAR: &str = "{spinner:.cyan} {prefix} {bar:18.cyan/dim} {amount}";
-const OPEN: &str = "{spinner:.cyan} {prefix} {clock:>7} {amount}";
-const OUTPUT: &str = "{spinner:.cyan} {prefix} {clock:>7}  {msg:.dim}";
+const OPEN: &str = "{spinner:.cyan} {prefix} {elapsed_time:>7} {amount}";
+const OUTPUT: &str = "{spinner:.cyan} {prefix} {elapsed_time:>7}  {msg:.dim}";
 
 impl Terminal {
-    /// Draws on stderr, in colour if stderr (whatever stdout is) and the user take it.
+    /// Draws on stderr, in color if stderr is a terminal (stdout may be a file) and the user allows it.
     pub fn new() -> Self {
         console::set_colors_enabled(console::colors_enabled_stderr());
-        let target = ProgressDrawTarget::term_like_with_hz(Box::new(Screen::new()), DRAWS);
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(Screen::new()), MAX_DRAWS_PER_SECOND);
         Self { bars: MultiProgress::with_draw_target(target), running: Mutex::default() }
     }
 
     fn start(&self, stage: Stage, name: &str, total: Option<u64>, unit: Unit) -> Running {
-        let name_width = columns().saturating_sub(BESIDE_NAME).clamp(NARROW_NAME, NAME);
-        let title = line::title(stage, name, name_width);
+        let name_width = terminal_width().saturating_sub(BAR_WIDTH).clamp(MIN_NAME_WIDTH, NAME_WIDTH);
+        let title = columns::title(stage, name, name_width);
         let bar = self.bars.add(total.map_or_else(ProgressBar::no_length, ProgressBar::new));
         bar.set_style(style(unit, total.is_some()));
         let has_output = total.is_none() && unit == Unit::Items;
@@ -54,18 +54,18 @@ impl Terminal {
         Running { title, bar }
     }
 
-    /// Leaves a line behind. A bar that is gone must not be drawn again.
+    /// Replaces a bar by a line. The bar must not be drawn again.
     fn end(&self, running: Running, mark: &str, summary: &str) {
-        let ended = line::ended(&running.title, running.bar.elapsed(), summary);
+        let ended = columns::ended(&running.title, running.bar.elapsed(), summary);
         running.bar.finish_and_clear();
         self.bars.remove(&running.bar);
-        self.print(&format!("{mark} {}", line::cut(&ended, columns().saturating_sub(2))));
+        self.print(&format!("{mark} {}", columns::truncate(&ended, terminal_width().saturating_sub(2))));
     }
 
-    /// A line above the bars. It ends with a line feed, so that others can print after the last
-    /// one; `MultiProgress::println` leaves the cursor at the right edge instead.
+    /// Prints a line above the bars. It ends with a line feed, so that other output can follow the last
+    /// line; `MultiProgress::println` leaves the cursor at the right edge instead.
     fn print(&self, line: &str) {
-        self.bars.suspend(|| super::lines::to_stderr(format_args!("{line}")));
+        self.bars.suspend(|| super::streams::to_stderr(line));
     }
 
     fn show(&self, event: Event) {
@@ -93,8 +93,8 @@ impl Terminal {
                 if let Some(task) = running.get(&task)
                     && !line.trim().is_empty()
                 {
-                    let room = columns().min(Screen::MAX_WIDTH).saturating_sub(BESIDE_OUTPUT);
-                    task.bar.set_message(line::cut(line.trim(), room));
+                    let width = terminal_width().min(Screen::MAX_WIDTH).saturating_sub(OUTPUT_INDENT);
+                    task.bar.set_message(columns::truncate(line.trim(), width));
                 }
             }
             Event::Finished { task, summary } => {
@@ -123,8 +123,8 @@ impl Sink for Terminal {
     }
 }
 
-/// Of the terminal, now.
-fn columns() -> usize {
+/// The current width of the terminal, in columns.
+fn terminal_width() -> usize {
     Term::stderr().size().1.into()
 }
 
@@ -135,15 +135,15 @@ fn style(unit: Unit, has_total: bool) -> ProgressStyle {
         (false, Unit::Items) => OUTPUT,
     };
     let amount = move |state: &ProgressState, to: &mut dyn Write| {
-        let _ = to.write_str(&line::amount(unit, state.pos(), state.len()));
+        let _ = to.write_str(&columns::amount(unit, state.pos(), state.len()));
     };
-    let clock = |state: &ProgressState, to: &mut dyn Write| {
-        let _ = to.write_str(&line::clock(state.elapsed()));
+    let elapsed = |state: &ProgressState, to: &mut dyn Write| {
+        let _ = to.write_str(&columns::elapsed_time(state.elapsed()));
     };
     ProgressStyle::with_template(template)
         .expect("a constant template")
         .with_key("amount", amount)
-        .with_key("clock", clock)
+        .with_key("elapsed_time", elapsed)
         .progress_chars("━╸ ")
         .tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ")
 }
@@ -153,12 +153,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_bar_is_wider_than_the_narrowest_common_terminal() {
+    fn bars_fit_into_the_narrowest_common_terminal() {
         for (unit, has_total) in [(Unit::Bytes, true), (Unit::Items, true), (Unit::Bytes, false)] {
-            style(unit, has_total); // a template that is wrong would panic
+            style(unit, has_total); // panics if the template is invalid
         }
-        let widest =
-            format!("⠋ {} {} {}", line::title(Stage::Push, "x", NAME), "━".repeat(18), "999 MB of 999 MB");
+        let widest = format!(
+            "⠋ {} {} {}",
+            columns::title(Stage::Push, "x", NAME_WIDTH),
+            "━".repeat(18),
+            "999 MB of 999 MB"
+        );
         assert!(console::measure_text_width(&widest) <= Screen::MAX_WIDTH, "{widest}");
     }
 }

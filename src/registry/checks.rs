@@ -129,9 +129,9 @@ impl RegistryChecks<'_> {
         };
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         match tokio::net::lookup_host((bare, port)).await.map(|mut found| found.next()) {
-            Ok(Some(address)) => Ok(Check::fine("name", format!("{host} is {}, port {port}", address.ip()))),
+            Ok(Some(address)) => Ok(Check::pass("name", format!("{host} is {}, port {port}", address.ip()))),
             _ if PROXIES.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())) => {
-                Ok(Check::note("name", format!("{host} is not known here; a proxy may know it")))
+                Ok(Check::warn("name", format!("{host} is not known here; a proxy may know it")))
             }
             Ok(None) => Err(unknown(host, "it has no address")),
             Err(error) => Err(unknown(host, &error.to_string())),
@@ -157,15 +157,15 @@ impl RegistryChecks<'_> {
         };
         match answer {
             Ok(_) if is_insecure => {
-                self.checks.push(Check::fine("tls", "plain http, as it is named insecure"));
+                self.checks.push(Check::pass("tls", "plain http, as it is named insecure"));
                 self.checks.push(Check::skipped("ca", "plain http has none"));
             }
             Ok(response) => {
-                self.checks.push(Check::fine("tls", format!("https, {:?}", response.version())));
-                self.checks.push(Check::fine("ca", format!("its certificate is trusted{}", self.files())));
+                self.checks.push(Check::pass("tls", format!("https, {:?}", response.version())));
+                self.checks.push(Check::pass("ca", format!("its certificate is trusted{}", self.files())));
             }
             Err(error @ (RegistryError::Untrusted { .. } | RegistryError::NoCaBundle(_))) => {
-                self.checks.push(Check::fine("tls", "https"));
+                self.checks.push(Check::pass("tls", "https"));
                 return Err(Check::failed("ca", &error));
             }
             Err(error) => return Err(Check::failed("tls", &error)),
@@ -188,14 +188,14 @@ impl RegistryChecks<'_> {
         let authorization = client.auth.authorize(&self.attempt).await?;
         let who = Identity::describe(client.auth.identity(self.attempt.repository)?.as_ref());
         match authorization {
-            Authorization::None => Ok(Check::fine("auth", "open to everyone")),
-            Authorization::Bearer(_) => Ok(Check::fine("auth", format!("a token was given; {who}"))),
+            Authorization::None => Ok(Check::pass("auth", "open to everyone")),
+            Authorization::Bearer(_) => Ok(Check::pass("auth", format!("a token was given; {who}"))),
             Authorization::Basic(..) => {
                 let http = client.transport(&self.attempt)?.http;
                 let request = authorization.apply(http.get(format!("{}/v2/", self.base())));
                 let response = request.send().await.map_err(|error| self.attempt.transport(error))?;
                 match response.status().is_success() {
-                    true => Ok(Check::fine("auth", format!("name and password are taken; {who}"))),
+                    true => Ok(Check::pass("auth", format!("name and password are taken; {who}"))),
                     false => Err(client.refused(&self.attempt, response).await),
                 }
             }
@@ -205,7 +205,7 @@ impl RegistryChecks<'_> {
     async fn push(&self) -> Result<Check, RegistryError> {
         let session = self.shared.client.open_upload(&self.attempt).await?;
         let left = self.cancel(&session).await;
-        Ok(Check::fine("push", format!("an upload to {} was opened{left}", self.attempt.repository)))
+        Ok(Check::pass("push", format!("an upload to {} was opened{left}", self.attempt.repository)))
     }
 
     /// How that went, in words.
@@ -235,10 +235,10 @@ impl RegistryChecks<'_> {
         };
         let client = &self.shared.client;
         match client.mount_blob(&self.attempt, *blob, self.attempt.repository).await {
-            Ok(Mount::Done) => Check::fine("mount", "a blob is taken from where the registry has it"),
+            Ok(Mount::Done) => Check::pass("mount", "a blob is taken from where the registry has it"),
             Ok(Mount::Send(session)) => {
                 let left = self.cancel(&session).await;
-                Check::note(
+                Check::warn(
                     "mount",
                     format!("it wants to be sent what it has elsewhere: an upload was opened{left}"),
                 )
@@ -250,8 +250,8 @@ impl RegistryChecks<'_> {
     async fn referrers(&self, image: Option<&(Digest, Digest)>) -> Check {
         let subject = image.map_or_else(|| Digest::of(b""), |(manifest, _)| *manifest);
         match self.shared.client.get_referrers(&self.attempt, &subject, "").await {
-            Ok(Some(_)) => Check::fine("referrers", "it says what refers to an image"),
-            Ok(None) => Check::note("referrers", "it keeps no track of them: they are listed under a tag"),
+            Ok(Some(_)) => Check::pass("referrers", "it says what refers to an image"),
+            Ok(None) => Check::warn("referrers", "it keeps no track of them: they are listed under a tag"),
             Err(error) => as_note(Check::failed("referrers", &error)),
         }
     }
@@ -267,13 +267,13 @@ impl RegistryChecks<'_> {
         let sent = client.send_chunk(&self.attempt, &mut session, 0, Bytes::from_static(b"x")).await;
         self.cancel(&session).await;
         match sent {
-            Ok(()) if smallest > 1 => Check::fine("chunks", format!("taken, of at least {smallest} bytes")),
-            Ok(()) => Check::fine("chunks", "taken, of any size"),
+            Ok(()) if smallest > 1 => Check::pass("chunks", format!("taken, of at least {smallest} bytes")),
+            Ok(()) => Check::pass("chunks", "taken, of any size"),
             Err(SessionError::Failed(error)) => Check::failed("chunks", &error),
             Err(SessionError::NoChunks) => {
-                Check::note("chunks", "not taken: a blob is sent in one request, and anew after a failure")
+                Check::warn("chunks", "not taken: a blob is sent in one request, and anew after a failure")
             }
-            Err(SessionError::Lost | SessionError::Elsewhere) => Check::wrong(
+            Err(SessionError::Lost | SessionError::Elsewhere) => Check::fail(
                 "chunks",
                 "an upload that was just opened is not known any more",
                 "instances behind one name need one storage and one secret (`http.secret`)",
@@ -297,12 +297,12 @@ struct Named {
 
 /// What carafe can do without.
 fn as_note(check: Check) -> Check {
-    Check { help: None, ..Check::note(check.name, check.message) }
+    Check { help: None, ..Check::warn(check.name, check.message) }
 }
 
 fn unknown(host: &str, reason: &str) -> Check {
     let help = "check the spelling, and this machine's DNS; behind a proxy set HTTPS_PROXY";
-    Check::wrong("name", format!("{host} is not known: {reason}"), help)
+    Check::fail("name", format!("{host} is not known: {reason}"), help)
 }
 
 #[cfg(test)]

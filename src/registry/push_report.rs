@@ -41,6 +41,17 @@ pub struct PushReport {
     pub tags: Vec<String>,
 }
 
+impl PushReport {
+    /// Every name of the image in this repository, by tag and digest; without tags by digest alone.
+    pub fn names(&self) -> Vec<String> {
+        let Self { target, digest, tags, .. } = self;
+        match tags.as_slice() {
+            [] => vec![format!("{target}@{digest}")],
+            tags => tags.iter().map(|tag| format!("{target}:{tag}@{digest}")).collect(),
+        }
+    }
+}
+
 /// What became of all blobs, in a few words.
 pub(super) fn summary(reports: &[BlobReport]) -> String {
     let count = |is: fn(&Delivery) -> bool| reports.iter().filter(|blob| is(&blob.delivery)).count();

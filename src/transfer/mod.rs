@@ -3,6 +3,7 @@
 pub mod index;
 pub mod push;
 pub mod referrers;
+pub mod report;
 
 use std::io::{self, Read};
 use std::path::Path;

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use carafe_builder::lock::LockedImage;
 use carafe_layers::image::Image;
 use carafe_layers::layout::{LayoutSource, LayoutWriter};
-use carafe_layers::oci::Descriptor;
+use carafe_layers::oci::{Descriptor, Platform};
 use carafe_layers::source::{SourceError, resolve};
 
 use super::Transfer;
 use crate::build::fetch::Sources;
-use crate::context::Context;
 use crate::images::{ImageName, Layered};
 use crate::registry::{MountCandidates, PendingPush};
 
@@ -49,14 +48,9 @@ fn send_file(push: &PendingPush, layer: &Descriptor, known: &MountCandidates, la
 
 /// An image that was just built, ready to be brought somewhere: our blobs from the layout, the
 /// base's from where it is, or mounted where the target's registry has them.
-pub fn parcel(
-    image: &Image,
-    layout: &Path,
-    sources: &Sources,
-    context: &Context,
-) -> miette::Result<Transfer> {
+pub fn transfer(image: &Image, layout: &Path, sources: &Sources) -> miette::Result<Transfer> {
     let layout = LayoutSource::open(layout, Some(&image.descriptor.digest.to_string()))?;
     let source = Arc::new(Layered { layout, base: Arc::clone(&sources.base_source) });
-    let image = resolve(&*source, &context.platform)?;
+    let image = resolve(&*source, &Platform::host())?;
     Ok(Transfer::of_image(source, &image))
 }

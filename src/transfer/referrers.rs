@@ -23,7 +23,6 @@ use serde_json::json;
 use super::Transfer;
 use crate::build::recording;
 use crate::context::Context;
-use crate::diff::Opened;
 
 /// The type of the artifact, and of its first layer.
 pub const RECORD_TYPE: &str = "application/vnd.dev.carafe.record.v1";
@@ -136,11 +135,16 @@ impl ImageSource for WithRecord {
 ///
 /// What refers to an image may come from a stranger: all is verified against the lock's digest of
 /// the record, and the record's of its pages. One that is of no use is warned of and passed over.
-pub fn bring(image: &Opened, wanted: Digest, context: &Context) -> miette::Result<bool> {
-    if recording::stored(wanted, context)?.is_some() {
+pub fn bring(
+    image: &dyn ImageSource,
+    subject: &Digest,
+    wanted: Digest,
+    context: &Context,
+) -> miette::Result<bool> {
+    if recording::load(wanted, context)?.is_some() {
         return Ok(true);
     }
-    let referrers = match image.source.referrers(&image.image.descriptor.digest) {
+    let referrers = match image.referrers(subject) {
         Ok(referrers) => referrers,
         Err(error) => {
             context.progress.warn(format!("what refers to the image is not known: {error}"));
@@ -165,23 +169,23 @@ pub fn bring(image: &Opened, wanted: Digest, context: &Context) -> miette::Resul
 
 /// False if this is the artifact of another record.
 fn bring_from(
-    image: &Opened,
+    image: &dyn ImageSource,
     referrer: &Descriptor,
     wanted: Digest,
     context: &Context,
 ) -> miette::Result<bool> {
-    let graph = Graph::at(&*image.source, referrer)?;
+    let graph = Graph::at(image, referrer)?;
     let layer = graph.layers.iter().find(|layer| layer.digest == wanted);
     layer.map_or(Ok(false), |layer| take(image, &graph, layer, context).map(|()| true))
 }
 
-fn take(image: &Opened, graph: &Graph, layer: &Descriptor, context: &Context) -> miette::Result<()> {
+fn take(image: &dyn ImageSource, graph: &Graph, layer: &Descriptor, context: &Context) -> miette::Result<()> {
     let failed = |layer: &Descriptor| format!("failed to read {} of what refers to the image", layer.digest);
     if layer.size > MAX_RECORDING_BYTES as u64 {
         return Err(miette!("{}: {} bytes are no record", failed(layer), layer.size));
     }
     let mut bytes = Vec::new();
-    let mut stream = VerifiedReader::new(image.source.blob(layer)?, layer);
+    let mut stream = VerifiedReader::new(image.blob(layer)?, layer);
     stream.read_to_end(&mut bytes).into_diagnostic().wrap_err_with(|| failed(layer))?;
     let record = Recording::parse(&bytes)?;
     let (pages, bodies) = (pages(&record), BodyStore::of(&context.cache)?);
@@ -191,7 +195,7 @@ fn take(image: &Opened, graph: &Graph, layer: &Descriptor, context: &Context) ->
     let total = total_size(wanted.iter().copied());
     let task = context.progress.task(Stage::Fetch, "record", Some(total), Unit::Bytes);
     for layer in wanted {
-        let stream = VerifiedReader::new(image.source.blob(layer)?, layer);
+        let stream = VerifiedReader::new(image.blob(layer)?, layer);
         bodies.put(stream).map_err(miette::Report::from).wrap_err_with(|| failed(layer))?;
         task.advance(layer.size);
     }
@@ -205,6 +209,7 @@ fn take(image: &Opened, graph: &Graph, layer: &Descriptor, context: &Context) ->
 mod tests {
     use super::*;
     use carafe_layers::oci::Platform;
+    use carafe_layers::source::resolve;
 
     /// An image without layers, and what is said to refer to it.
     struct Image {
@@ -269,10 +274,10 @@ mod tests {
     fn an_artifact_of_a_strangers_does_not_hide_the_right_one() {
         let directory = tempfile::tempdir().unwrap();
         let context = Context::at(directory.path());
-        let opened = |image: Image| Opened::of(Arc::new(image), &context.platform).unwrap();
         let record = Recording::default();
-        let plain = opened(Image::new());
-        let parcel = Transfer::of_image(Arc::clone(&plain.source), &plain.image);
+        let plain = Arc::new(Image::new());
+        let resolved = resolve(&*plain, &Platform::host()).unwrap();
+        let parcel = Transfer::of_image(plain, &resolved);
         let artifact = attach(parcel, Some(&record), &context).unwrap().graph.referrers.remove(0);
 
         let mut image = Image::new();
@@ -282,12 +287,12 @@ mod tests {
         image.refer(garbage);
         let right = image.keep(media_type::MANIFEST, artifact.bytes);
         image.refer(right);
-        assert!(bring(&opened(image), record.digest(), &context).unwrap());
-        assert!(recording::stored(record.digest(), &context).unwrap().is_some());
+        assert!(bring(&image, &image.root.digest, record.digest(), &context).unwrap());
+        assert!(recording::load(record.digest(), &context).unwrap().is_some());
 
         let other = Digest::of(b"another record");
         let mut image = Image::new();
         image.refer(Descriptor::of(media_type::MANIFEST, b"is nowhere"));
-        assert!(!bring(&opened(image), other, &context).unwrap());
+        assert!(!bring(&image, &image.root.digest, other, &context).unwrap());
     }
 }

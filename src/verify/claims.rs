@@ -1,22 +1,21 @@
-//! What an image says of its own making, held against the rest of what it says.
+//! What an image was built from according to its label, checked against its other documents.
 
 use std::path::Path;
 
 use carafe_builder::lock::{Lock, LockedSource, newest};
-use carafe_builder::spec::{Network, Spec};
+use carafe_builder::spec::{Network, Spec, format_bytes};
 use carafe_layers::image::{BASE_DIGEST, BASE_NAME};
 use carafe_layers::text::escape_bytes;
 use carafe_layers::time::rfc3339;
 
+use super::level::Level;
 use crate::build::assemble::{LOCK_LABEL, MAX_LOCK_LABEL_BYTES};
-use crate::build::fetch;
+use crate::build::{BuildPolicy, fetch};
 use crate::bundle::Bundle;
 use crate::context::Context;
 use crate::diff::Opened;
 
-use super::Level;
-
-/// What an image says that it was built from.
+/// What an image was built from according to its label.
 #[derive(Debug)]
 pub struct Claims {
     /// The lock in its label.
@@ -25,78 +24,75 @@ pub struct Claims {
     pub spec: Spec,
 }
 
-/// Why an image cannot be built again from what it says.
+/// Why an image cannot be rebuilt.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ClaimError {
-    /// Something else built it.
+    /// Carafe did not build it.
     #[error(
-        "failed to verify {image}: it has no label `{LOCK_LABEL}`, which holds the lock of every image that Carafe built"
+        "failed to verify {image}: it has no label `{LOCK_LABEL}`, which has the lock of an image that Carafe built"
     )]
     #[diagnostic(help(
-        "it was built by something else, or its labels were taken away; `carafe diff` compares it with another image"
+        "another tool built it or removed its labels; `carafe diff` compares it with another image"
     ))]
     NoLock {
         /// The source's name.
         image: String,
     },
-    /// Two of its documents, or two parts of one, cannot both be true.
+    /// Two of its documents, or two parts of one, contradict each other.
     #[error(
-        "failed to verify {image}: it contradicts itself: {what} should be `{want}` by its label `{LOCK_LABEL}`, and is `{got}`"
+        "failed to verify {image}: it contradicts its label `{LOCK_LABEL}`: {what} should be `{want}`, but is `{got}`"
     )]
-    #[diagnostic(help(
-        "it was changed after it was built: do not trust it, and take it anew from where it was made"
-    ))]
+    #[diagnostic(help("it was changed after the build: do not trust it, and get it again from its builder"))]
     Contradiction {
         /// The source's name.
         image: String,
-        /// What is said twice.
+        /// What both parts contain.
         what: &'static str,
-        /// What follows from the label.
+        /// The value according to the label.
         want: String,
-        /// What stands there.
+        /// The value in the image.
         got: String,
     },
-    /// The label is longer than any that we write.
+    /// The label is longer than any that Carafe writes.
     #[error(
-        "failed to verify {image}: its label `{LOCK_LABEL}` has {bytes} bytes, and carafe writes at most {MAX_LOCK_LABEL_BYTES}"
+        "failed to verify {image}: its label `{LOCK_LABEL}` has {}, more than the {} that Carafe writes",
+        format_bytes(*bytes as u64), format_bytes(MAX_LOCK_LABEL_BYTES as u64)
     )]
-    #[diagnostic(help(
-        "it was changed after it was built: do not trust it, and take it anew from where it was made"
-    ))]
+    #[diagnostic(help("it was changed after the build: do not trust it, and get it again from its builder"))]
     TooLong {
         /// The source's name.
         image: String,
-        /// The label's length.
+        /// The label's length in bytes.
         bytes: usize,
     },
-    /// Its inputs are not what the image was built from.
-    #[error("failed to verify {image}: its lock is {want}, and that of the bundle is {got}")]
-    #[diagnostic(help("make the bundle from the lock in the image: `carafe inspect --lock` prints it"))]
+    /// The bundle was created from another lock.
+    #[error("failed to verify {image}: its lock is {want}, the lock of the bundle is {got}")]
+    #[diagnostic(help("create the bundle from the lock in the image: `carafe inspect --lock` prints it"))]
     OtherBundle {
         /// The source's name.
         image: String,
         /// The digest of the image's lock.
         want: String,
-        /// The digest of the bundle's.
+        /// The digest of the bundle's lock.
         got: String,
     },
-    /// An app that lay beside the spec, and nowhere else.
+    /// An app came from a directory next to the spec.
     #[error(
-        "failed to verify {image}: its app `{app}` was taken from the directory `{path}`, and an image names no directory that others have"
+        "failed to verify {image}: its app `{app}` came from the directory `{path}` next to the spec, which the image does not contain"
     )]
-    #[diagnostic(help("`--directory DIRECTORY` says where the spec and the app lie on this machine"))]
+    #[diagnostic(help("pass the directory of the spec on this machine: `--spec-dir DIR`"))]
     LocalApp {
         /// The source's name.
         image: String,
-        /// The app.
+        /// The app's name.
         app: String,
-        /// The directory, as the spec named it.
+        /// The directory, as in the spec.
         path: String,
     },
 }
 
 impl Claims {
-    /// Refuses a bundle that was made for something else.
+    /// Rejects a bundle that was created from another lock.
     pub fn check_bundle(&self, image: &Opened, bundle: &Bundle) -> Result<(), ClaimError> {
         if *bundle.lock() == self.lock {
             return Ok(());
@@ -105,8 +101,8 @@ impl Claims {
         Err(ClaimError::OtherBundle { image: image.source.name(), want, got })
     }
 
-    /// Reads the label, and checks what can be checked before anything is fetched. `directory` is
-    /// where relative paths of the lock begin; `network` says where public addresses are reached.
+    /// Reads the label, and checks everything that can be checked before anything is fetched. Relative
+    /// paths of the lock are resolved in `directory`; `network` has the mirrors of this machine.
     pub fn read(
         image: &Opened,
         level: Level,
@@ -125,20 +121,25 @@ impl Claims {
                 }
             }
         }
-        let mut spec = Spec::from_lock(&lock)?.reached_over(network)?;
+        let mut spec = lock.to_spec()?.with_network(network)?;
         spec.directory = directory.unwrap_or(Path::new("")).to_owned();
         Ok(Self { lock, spec })
     }
 
-    /// Checks the manifest's word about the base image, which takes the base's own documents.
-    pub fn check_base(&self, image: &Opened, context: &Context) -> miette::Result<()> {
-        let (base, _) = fetch::image(&self.spec, &self.lock.base_image, context)?;
+    /// Checks the manifest's annotation of the base image's digest against the base image itself.
+    pub fn check_base(
+        &self,
+        image: &Opened,
+        policy: &BuildPolicy<'_>,
+        context: &Context,
+    ) -> miette::Result<()> {
+        let (base, _) = fetch::image(&self.spec, &self.lock.base_image, policy, context)?;
         let digest = base.descriptor.digest.to_string();
         Ok(annotation(image, "the manifest's annotation of the base image's digest", BASE_DIGEST, &digest)?)
     }
 }
 
-/// A lock is written in one way only.
+/// Checks that the label is exactly what Carafe writes for its lock.
 fn check_label(image: &Opened, lock: &Lock) -> Result<(), ClaimError> {
     let labels = image.image.config.config.labels.as_ref();
     let text = labels.and_then(|labels| labels.get(LOCK_LABEL)).map_or("", String::as_str);
@@ -150,7 +151,7 @@ fn check_label(image: &Opened, lock: &Lock) -> Result<(), ClaimError> {
     let (got, want) = match lines.find(|(got, want)| got != want) {
         Some(lines) => lines,
         None if text == canonical => return Ok(()),
-        None => ("another number of lines", "one number of lines"),
+        None => ("a different number of lines", "the number of lines that Carafe writes"),
     };
     Err(contradiction(image, "a line of the lock", want, got))
 }
@@ -162,14 +163,14 @@ fn check_documents(image: &Opened, lock: &Lock, level: Level) -> Result<(), Clai
     }
     let created = rfc3339(lock.source_date_epoch).unwrap_or_default();
     let found = image.image.config.created.as_deref().unwrap_or("missing");
-    // A tool that cuts layers anew dates its work.
+    // A tool that splits layers differently sets its own time.
     if found != created && level != Level::Tree {
         return Err(contradiction(image, "the config's time of creation", &created, found));
     }
     annotation(image, "the manifest's annotation of the base image", BASE_NAME, &lock.base_image.reference)
 }
 
-/// Annotations are lost when an image is converted to Docker's format, and that is no lie.
+/// Checks an annotation if the manifest has it: a conversion to Docker's format removes all of them.
 fn annotation(image: &Opened, what: &'static str, key: &str, want: &str) -> Result<(), ClaimError> {
     match image.image.manifest.annotations.get(key) {
         Some(got) if got != want => Err(contradiction(image, what, want, got)),

@@ -75,7 +75,7 @@ impl World {
             format_version: FormatVersion::CURRENT,
             spec: Digest::of(b"spec"),
             source_date_epoch: app.locked.time,
-            record: None,
+            recording: None,
             build_image: locked("example.com/build:1", &images[0]),
             base_image: locked("example.com/base:1", &images[1]),
             tools: Default::default(),
@@ -97,7 +97,7 @@ impl World {
         let request = RecordedRequest { url, method: Method::Get, headers: Default::default(), body: None };
         let response = RecordedResponse { status: 200, headers: Default::default(), body, size };
         self.recording.insert(request, response);
-        self.lock.record = Some(self.recording.digest());
+        self.lock.recording = Some(self.recording.digest());
     }
 
     pub fn inputs(&self) -> BundleInputs<'_> {

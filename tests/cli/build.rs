@@ -1,4 +1,4 @@
-//! A build that fails on its way, and one that finds the disk full.
+//! Builds that fail, and builds on a full disk.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,23 +8,23 @@ use crate::registry::{RegistryServer, Setup};
 use crate::variants;
 
 #[test]
-fn a_failing_build_shows_its_last_lines_and_names_its_log() {
+fn a_failing_build_shows_the_end_and_the_path_of_its_log() {
     let demo = Demo::new();
     demo.write("carafe.toml", &demo.spec(&variants::app("broken", "main")));
     demo.run(&["lock", "--quiet"]);
     let stderr = demo.fail(1, &["build", "--quiet", "--output", "image"]);
-    assert!(stderr.contains("failed to run step `bench build`: it ended with exit status 1"), "{stderr}");
+    assert!(stderr.contains("failed to run step `bench build`: exit status 1"), "{stderr}");
     assert!(stderr.contains("greetings.bundle.js:1:8: ERROR: Expected identifier"), "{stderr}");
     assert!(!demo.path("image").exists());
 
-    let log = stderr.split_once("the whole log is at `").expect("it names the log").1;
+    let log = stderr.split_once("the whole log is at `").expect("the path of the log").1;
     let log = std::fs::read_to_string(log.split('`').next().unwrap()).unwrap();
     let last = stderr.lines().find(|line| line.contains("ERROR: Expected identifier")).unwrap();
     assert!(log.contains(last.trim_start_matches(['│', ' '])), "{log}");
 }
 
 #[test]
-fn a_push_that_would_be_refused_ends_a_build_before_it_begins() {
+fn fails_before_the_build_if_the_push_would_be_rejected() {
     let demo = Demo::new();
     let closed = RegistryServer::with(Setup { login: Some(("builder", "pass-3b8e")), ..Setup::default() });
     let (tag, address) = (closed.image("erp:1"), closed.address());
@@ -37,7 +37,7 @@ fn a_push_that_would_be_refused_ends_a_build_before_it_begins() {
 }
 
 #[test]
-fn a_full_disk_below_the_cache() {
+fn reports_a_full_disk_of_the_cache() {
     let demo = Demo::new();
     let full = demo.path("full");
     let mut carafe = demo.carafe(&["lock", "--quiet"]);
@@ -48,7 +48,7 @@ fn a_full_disk_below_the_cache() {
 }
 
 #[test]
-fn a_full_disk_below_the_image() {
+fn reports_a_full_disk_of_the_image() {
     let demo = Demo::new();
     demo.run(&["lock", "--quiet"]);
     let full = demo.path("full");
@@ -57,8 +57,8 @@ fn a_full_disk_below_the_image() {
     assert!(stderr.contains(&format!("{}/image", full.display())), "{stderr}");
 }
 
-/// Runs `command` where `directory` is a disk of a megabyte, asserts that it fails for that, and
-/// returns its stderr. Takes no rights of root's.
+/// Runs `command` with a file system of 1 MiB at `directory`, asserts that it fails because that is full, and returns
+/// its stderr. It does not need root.
 fn on_a_small_disk(directory: &Path, command: &Command) -> String {
     std::fs::create_dir(directory).unwrap();
     let mut inside = Command::new("unshare");
@@ -70,6 +70,6 @@ fn on_a_small_disk(directory: &Path, command: &Command) -> String {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("No space left on device"), "{stderr}");
-    assert!(stderr.contains("help: ") && stderr.contains("room"), "{stderr}");
+    assert!(stderr.contains("help: ") && stderr.contains("free space"), "{stderr}");
     stderr
 }

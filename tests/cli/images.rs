@@ -1,4 +1,4 @@
-//! A base image that is not there, and a registry that says no.
+//! A base image that does not exist, and a registry that rejects a push.
 
 use insta::assert_snapshot;
 
@@ -11,7 +11,7 @@ const USER: &str = "builder";
 const PASSWORD: &str = "right-71c3a9";
 const WRONG: &str = "wrong-4be2d8";
 
-/// What `carafe lock` says when this is the base image.
+/// The error of `carafe lock` with this base image.
 fn with_base(demo: &Demo, image: &str) -> String {
     let spec = demo.spec("");
     let old = format!("oci:{}/base-image", bases().display());
@@ -19,7 +19,7 @@ fn with_base(demo: &Demo, image: &str) -> String {
     complaint(demo, 1, &["lock", "--quiet"])
 }
 
-/// What `carafe push` of the base image says.
+/// The error of `carafe push` of the base image.
 fn push(demo: &Demo, target: &str, options: &[&str]) -> String {
     let image = format!("oci:{}/base-image", bases().display());
     let arguments = [&["push", "--quiet", &image, target][..], options].concat();
@@ -27,7 +27,7 @@ fn push(demo: &Demo, target: &str, options: &[&str]) -> String {
 }
 
 #[test]
-fn a_base_that_is_not_there() {
+fn a_base_image_that_does_not_exist() {
     let demo = Demo::new();
     assert_snapshot!(with_base(&demo, "oci:no/such/directory"), @r#"
      × carafe.toml:4:14: failed to read `no/such/directory/index.json`
@@ -35,11 +35,11 @@ fn a_base_that_is_not_there() {
       ╭─[4:14]
     3 │ build-image = "oci:[BASES]/build-image"
     4 │ base-image = "oci:no/such/directory"
-      ·              ──────────┬─────────
-      ·                        ╰── here
+      ·              ───────────┬───────────
+      ·                         ╰── here
     5 │ [frappe]
       ╰────
-     help: check the path, and that you may read it: `oci:` takes a directory with an index.json, `docker-archive:` and `oci-archive:` a file
+     help: check the path and its permissions: `oci:` requires a directory with an index.json, `docker-archive:` and `oci-archive:` a file
     "#);
     assert_snapshot!(with_base(&demo, "docker-archive:no/such/file.tar"), @r#"
      × carafe.toml:4:14: failed to read `no/such/file.tar`
@@ -51,7 +51,7 @@ fn a_base_that_is_not_there() {
       ·                              ╰── here
     5 │ [frappe]
       ╰────
-     help: check the path, and that you may read it: `oci:` takes a directory with an index.json, `docker-archive:` and `oci-archive:` a file
+     help: check the path and its permissions: `oci:` requires a directory with an index.json, `docker-archive:` and `oci-archive:` a file
     "#);
     assert_snapshot!(with_base(&demo, &demo.registry.image("frappe/base:version-99")), @r#"
      × carafe.toml:4:14: failed to read the manifest `version-99` of [REGISTRY]/frappe/base: `[REGISTRY]` has no such thing: MANIFEST_UNKNOWN: manifest unknown
@@ -67,7 +67,7 @@ fn a_base_that_is_not_there() {
 }
 
 #[test]
-fn a_base_that_cannot_be_a_name() {
+fn a_base_image_with_an_invalid_name() {
     assert_snapshot!(with_base(&Demo::new(), "Frappe/Base:version 15"), @r#"
      × carafe.toml:4:14: failed to parse image name `Frappe/Base:version 15`: it has a blank or a control character
       ╭─[4:14]
@@ -82,11 +82,11 @@ fn a_base_that_cannot_be_a_name() {
 }
 
 #[test]
-fn a_registry_that_does_not_answer() {
+fn a_registry_that_refuses_the_connection() {
     let demo = Demo::new();
     let address = format!("127.0.0.1:{}", closed_port());
     let said = push(&demo, &format!("{address}/a/b:1"), &["--insecure-registry", &address]);
-    // A try that is followed by another is a warning; its delay is random.
+    // An attempt before a retry is a warning; its delay is random.
     let (warnings, error): (Vec<&str>, Vec<&str>) =
         said.lines().partition(|line| line.starts_with("warning: "));
     assert!(!warnings.is_empty());
@@ -101,7 +101,7 @@ fn a_registry_that_does_not_answer() {
 }
 
 #[test]
-fn a_registry_that_speaks_plain_http() {
+fn a_registry_that_uses_plain_http() {
     let demo = Demo::new();
     assert_snapshot!(push(&demo, &demo.registry.image("a/b:1"), &[]), @r#"
     × failed to push sha256:[ID] to [REGISTRY]/a/b: `[REGISTRY]` answers plain http, not https
@@ -110,12 +110,12 @@ fn a_registry_that_speaks_plain_http() {
 }
 
 #[test]
-fn a_registry_that_says_no() {
+fn a_registry_that_requires_credentials() {
     let demo = Demo::new();
     let registry = RegistryServer::with(Setup { login: Some((USER, PASSWORD)), ..Setup::default() });
     let insecure = ["--insecure-registry", registry.address()];
-    let nobody = push(&demo, &registry.image("a/b:1"), &insecure);
-    assert_snapshot!(nobody.replace(registry.address(), "[CLOSED]"), @"
+    let anonymous = push(&demo, &registry.image("a/b:1"), &insecure);
+    assert_snapshot!(anonymous.replace(registry.address(), "[CLOSED]"), @"
     × failed to push sha256:[ID] to [CLOSED]/a/b: `[CLOSED]` wants other credentials (no credentials were found): unauthorized
     help: log in with `docker login [CLOSED]` (or podman, skopeo), or set CARAFE_USERNAME and CARAFE_PASSWORD; the account needs `repository:a/b:pull,push`
     ");

@@ -1,4 +1,4 @@
-//! The lock: what it pins, and what happens without it or with another one.
+//! The lock: what it pins, and builds without a lock or with one of another spec.
 
 use insta::assert_snapshot;
 
@@ -10,14 +10,14 @@ fn read(demo: &Demo, name: &str) -> String {
     std::fs::read_to_string(demo.path(name)).unwrap()
 }
 
-/// What a lock says about an app, line by line.
-fn locked(demo: &Demo, app: &str) -> toml::Table {
+/// The table of an app in the lock.
+fn locked_app(demo: &Demo, app: &str) -> toml::Table {
     let lock: toml::Table = read(demo, "carafe.lock").parse().unwrap();
     let apps = lock["app"].as_array().unwrap().iter().map(|app| app.as_table().unwrap());
     apps.into_iter().find(|table| table["name"].as_str() == Some(app)).unwrap().clone()
 }
 
-/// A spec whose frappe and apps are given, and nothing of it moves but what they say.
+/// A spec with this frappe and these apps. Its images are pinned.
 fn spec_of(demo: &Demo, frappe: &str, apps: &str) -> String {
     let images = format!(
         "build-image = \"oci:{0}/build-image\"\nbase-image = \"oci:{0}/base-image\"\n",
@@ -31,10 +31,10 @@ fn frappe_commit() -> String {
 }
 
 #[test]
-fn a_branch_needs_a_lock() {
+fn a_branch_requires_a_lock() {
     let demo = Demo::new();
     assert_snapshot!(complaint(&demo, 1, &["build", "--quiet"]), @r#"
-     × carafe.toml:7:1: `main` of http://[GIT]/frappe.git is a branch: it moves
+     × carafe.toml:7:1: `main` of http://[GIT]/frappe.git is a branch, which is not pinned
       ╭─[7:1]
     6 │ url = "http://*********************@[GIT]/frappe.git"
     7 │ branch = "main"
@@ -47,20 +47,20 @@ fn a_branch_needs_a_lock() {
 }
 
 #[test]
-fn a_tag_needs_none() {
+fn a_tag_requires_no_lock() {
     let demo = Demo::new();
-    // All names are resolved, and then it is said what is wrong with the apps themselves.
+    // The error is about the apps, after all names were resolved.
     demo.write("carafe.toml", &spec_of(&demo, "branch = \"v1.0.0\"", &demo.app("farewell", "v1.0.0")));
-    let said = complaint(&demo, 1, &["build", "--quiet"]);
-    assert!(said.contains("`farewell` needs `greetings`"), "{said}");
+    let error = complaint(&demo, 1, &["build", "--quiet"]);
+    assert!(error.contains("`farewell` requires `greetings`"), "{error}");
 }
 
 #[test]
-fn locked_refuses_what_is_not_pinned() {
+fn locked_rejects_what_is_not_pinned() {
     let demo = Demo::new();
     demo.write("carafe.toml", &spec_of(&demo, &frappe_commit(), &demo.app("greetings", "v1.0.0")));
     assert_snapshot!(complaint(&demo, 1, &["build", "--quiet", "--locked"]), @r#"
-     × carafe.toml:7:1: `http://[GIT]/greetings.git` names no commit, and there is no lock
+     × carafe.toml:7:1: `http://[GIT]/greetings.git` has no `commit`, and there is no lock
       ╭─[7:1]
     6 │ commit = "[ID]"
     7 │ [[app]]
@@ -72,7 +72,7 @@ fn locked_refuses_what_is_not_pinned() {
     "#);
     let base = ["--base-image", "docker.io/frappe/base:version-15"];
     assert_snapshot!(complaint(&demo, 1, &[&["build", "--quiet", "--locked"][..], &base].concat()), @"
-     × --base-image: `docker.io/frappe/base:version-15` names no digest, and there is no lock
+     × --base-image: `docker.io/frappe/base:version-15` has no digest, and there is no lock
       ╭────
     1 │ docker.io/frappe/base:version-15
       · ────────────────┬───────────────
@@ -85,26 +85,26 @@ fn locked_refuses_what_is_not_pinned() {
 #[test]
 fn a_lock_of_another_spec() {
     let demo = Demo::new();
-    assert_snapshot!(complaint(&demo, 3, &["lock", "--check"]), @"there is no carafe.lock: run `carafe lock`");
+    assert_snapshot!(complaint(&demo, 3, &["lock", "--check"]), @"carafe.lock does not exist; run `carafe lock`");
     demo.run(&["lock", "--quiet"]);
-    assert_snapshot!(complaint(&demo, 0, &["lock", "--check"]), @"carafe.lock fits the spec");
+    assert_snapshot!(complaint(&demo, 0, &["lock", "--check"]), @"carafe.lock is up to date");
     let before = read(&demo, "carafe.lock");
     demo.write("carafe.toml", &demo.spec(&demo.app("greetings", "v1.0.0")));
-    assert_snapshot!(complaint(&demo, 3, &["lock", "--check"]), @"the spec has moved away from carafe.lock: run `carafe lock`");
+    assert_snapshot!(complaint(&demo, 3, &["lock", "--check"]), @"carafe.lock is out of date: the spec has changed; run `carafe lock`");
     assert_snapshot!(complaint(&demo, 1, &["build", "--quiet"]), @"
-    × the spec has moved away from `carafe.lock`
-    help: run `carafe lock`, look at the difference, and commit it
+    × `carafe.lock` is out of date: the spec has changed
+    help: run `carafe lock`, review the difference, and commit it
     ");
     assert_eq!(read(&demo, "carafe.lock"), before);
 }
 
 #[test]
-fn a_lock_from_the_future_and_a_broken_one() {
+fn a_lock_of_a_newer_version_and_a_malformed_one() {
     let demo = Demo::new();
     demo.write("carafe.lock", "version = 99\n[[thing]]\nunknown = true\n");
     assert_snapshot!(complaint(&demo, 1, &["build", "--quiet"]), @"
-    × failed to read `carafe.lock`: its version is 99, this carafe knows 1
-    help: use the carafe that wrote it, or write it anew with `carafe lock`
+    × failed to read `carafe.lock`: its version is 99, this version of carafe supports 1
+    help: use the version of carafe that wrote it, or run `carafe lock`, which writes a new one
     ");
     demo.write("carafe.lock", "version = 1\nformat-version = 1\n<<<<<<< HEAD\n");
     assert_snapshot!(complaint(&demo, 1, &["build", "--quiet"]), @"
@@ -115,12 +115,12 @@ fn a_lock_from_the_future_and_a_broken_one() {
           |         ^
         key with no value, expected `=`
 
-    help: `carafe lock` writes it anew
+    help: run `carafe lock`, which writes a new one
     ");
 }
 
 #[test]
-fn it_has_the_same_bytes_twice_and_no_token() {
+fn a_lock_is_reproducible_and_contains_no_token() {
     let demo = Demo::new();
     demo.run(&["lock", "--quiet"]);
     let first = read(&demo, "carafe.lock");
@@ -135,7 +135,7 @@ fn an_annotated_tag_is_peeled() {
     demo.write("carafe.toml", &demo.spec(&demo.app("greetings", "v1.0.0")));
     demo.run(&["lock", "--quiet"]);
     let repository = repositories().join("greetings.git");
-    let greetings = locked(&demo, "greetings");
+    let greetings = locked_app(&demo, "greetings");
     assert_eq!(greetings["tag"].as_str(), Some("v1.0.0"));
     assert_eq!(greetings["commit"].as_str(), Some(variants::commit(&repository, "v1.0.0").as_str()));
     let git = |name: &str| {
@@ -143,11 +143,11 @@ fn an_annotated_tag_is_peeled() {
         succeed(git.arg("-C").arg(&repository).args(["rev-parse", name])).trim().to_owned()
     };
     assert_eq!(greetings["tree"].as_str(), Some(git("v1.0.0^{tree}").as_str()));
-    assert_ne!(git("v1.0.0"), git("v1.0.0^{commit}"), "the tag is an annotated one");
+    assert_ne!(git("v1.0.0"), git("v1.0.0^{commit}"), "the tag must be an annotated one");
 }
 
 #[test]
-fn a_commit_must_be_on_the_branch_that_is_named() {
+fn a_commit_must_be_on_its_branch() {
     let demo = Demo::new();
     let commit = format!("commit = \"{}\"\n", variants::side_commit());
     let app = variants::app("broken", "main") + &commit;
@@ -161,19 +161,19 @@ fn a_commit_must_be_on_the_branch_that_is_named() {
        ·    ╰── here
     12 │ [build]
        ╰────
-     help: check the commit; name the branch that holds it, or say `off-branch = true` if it is meant
+     help: check the commit; set `branch` to a branch that has it, or `off-branch = true` if this is intended
     "#);
     assert!(!demo.path("carafe.lock").exists());
 
     demo.write("carafe.toml", &demo.spec(&format!("{app}off-branch = true\n")));
     demo.run(&["lock", "--quiet"]);
-    assert_eq!(locked(&demo, "greetings")["commit"].as_str(), Some(variants::side_commit().as_str()));
+    assert_eq!(locked_app(&demo, "greetings")["commit"].as_str(), Some(variants::side_commit().as_str()));
     demo.write("carafe.toml", &demo.spec(&(variants::app("broken", "side") + &commit)));
     demo.run(&["lock", "--quiet"]);
 }
 
 #[test]
-fn frappe_dockers_environment_is_all_it_takes() {
+fn the_environment_of_frappe_docker_is_sufficient() {
     let demo = Demo::new();
     std::fs::remove_file(demo.path("carafe.toml")).unwrap();
     demo.write("apps.json", &format!("[{{\"url\": \"{}\", \"branch\": \"main\"}}]", demo.url("greetings")));
@@ -189,7 +189,7 @@ fn frappe_dockers_environment_is_all_it_takes() {
     succeed(&mut command);
     for app in ["frappe", "greetings"] {
         let commit = variants::commit(&repositories().join(format!("{app}.git")), "main");
-        assert_eq!(locked(&demo, app)["commit"].as_str(), Some(commit.as_str()));
-        assert_eq!(locked(&demo, app)["branch"].as_str(), Some("main"));
+        assert_eq!(locked_app(&demo, app)["commit"].as_str(), Some(commit.as_str()));
+        assert_eq!(locked_app(&demo, app)["branch"].as_str(), Some("main"));
     }
 }

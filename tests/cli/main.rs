@@ -1,4 +1,4 @@
-//! What the program says and how it ends when something is wrong: exit codes and messages.
+//! The command line: exit codes, messages, and `--help`.
 
 mod build;
 #[path = "../common/demo.rs"]
@@ -7,6 +7,9 @@ mod doctor;
 mod edited;
 mod images;
 mod input;
+#[path = "../common/json_output.rs"]
+mod json_output;
+mod json_schema;
 mod lock;
 mod messages;
 #[path = "../common/registry.rs"]

@@ -1,4 +1,4 @@
-//! A repository that does not give what the spec asks of it.
+//! Repositories that lack what the spec requires.
 
 use std::net::TcpListener;
 
@@ -8,21 +8,21 @@ use crate::demo::{Demo, TOKEN};
 use crate::messages::complaint;
 use crate::variants;
 
-/// What `carafe lock` says when the spec has this app.
+/// The error of `carafe lock` for a spec with this app.
 fn with_app(app: impl FnOnce(&Demo) -> String) -> String {
     let demo = Demo::new();
     let app = app(&demo);
     demo.write("carafe.toml", &demo.spec(&app));
-    let said = complaint(&demo, 1, &["lock", "--quiet"]);
+    let error = complaint(&demo, 1, &["lock", "--quiet"]);
     assert!(!demo.path("carafe.lock").exists());
-    said
+    error
 }
 
 fn at(url: &str) -> String {
     format!("[[app]]\nurl = \"{url}\"\nbranch = \"main\"\n")
 }
 
-/// A port where nobody listens: one that was free a moment ago.
+/// A port on which nothing listens: it was free a moment ago.
 pub fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -30,7 +30,7 @@ pub fn closed_port() -> u16 {
 #[test]
 fn an_unknown_branch() {
     assert_snapshot!(with_app(|demo| demo.app("greetings", "mian")), @r#"
-     × carafe.toml:10:1: failed to find a branch or a tag `mian` in http://[GIT]/greetings.git
+     × carafe.toml:10:1: failed to find branch or tag `mian` in http://[GIT]/greetings.git
        ╭─[10:1]
      9 │ url = "http://*********************@[GIT]/greetings.git"
     10 │ branch = "mian"
@@ -38,10 +38,10 @@ fn an_unknown_branch() {
        ·    ╰── here
     11 │ [build]
        ╰────
-     help: is it one of these? `main`
+     help: similar names: `main`
     "#);
     assert_snapshot!(with_app(|demo| demo.app("greetings", "version-99")), @r#"
-     × carafe.toml:10:1: failed to find a branch or a tag `version-99` in http://[GIT]/greetings.git
+     × carafe.toml:10:1: failed to find branch or tag `version-99` in http://[GIT]/greetings.git
        ╭─[10:1]
      9 │ url = "http://*********************@[GIT]/greetings.git"
     10 │ branch = "version-99"
@@ -49,7 +49,7 @@ fn an_unknown_branch() {
        ·    ╰── here
     11 │ [build]
        ╰────
-     help: check the name; a commit goes into `commit`
+     help: check the name; a commit ID belongs in `commit`
     "#);
 }
 
@@ -66,7 +66,7 @@ fn an_unknown_commit() {
        ·    ╰── here
     11 │ [build]
        ╰────
-     help: it may have been removed by a forced push, or the server may refuse commits that no branch reaches; `carafe lock` pins what the branch has now
+     help: a forced push may have removed it, or the server may not serve commits that no branch contains; `carafe lock` pins the current commit of the branch
     "#);
     assert_snapshot!(with_app(|demo| demo.app("greetings", "main") + &format!("commit = \"{commit}\"\n")), @r#"
      × carafe.toml:11:1: commit [ID] is not on `main` of http://[GIT]/greetings.git
@@ -77,14 +77,14 @@ fn an_unknown_commit() {
        ·    ╰── here
     12 │ [build]
        ╰────
-     help: check the commit; name the branch that holds it, or say `off-branch = true` if it is meant
+     help: check the commit; set `branch` to a branch that has it, or `off-branch = true` if this is intended
     "#);
 }
 
 #[test]
 fn a_short_commit() {
     assert_snapshot!(with_app(|demo| demo.app("greetings", "main") + "commit = \"0123456\"\n"), @r#"
-     × carafe.toml:11:1: failed to parse `0123456` as a commit: expected 40 lower-case hexadecimal digits
+     × carafe.toml:11:1: failed to parse `0123456` as a commit ID: expected 40 lower-case hexadecimal digits
        ╭─[11:1]
     10 │ branch = "main"
     11 │ commit = "0123456"
@@ -92,17 +92,17 @@ fn a_short_commit() {
        ·    ╰── here
     12 │ [build]
        ╰────
-     help: `git rev-parse HEAD` in a clone prints the whole name
+     help: `git rev-parse HEAD` in a clone prints the full commit ID
     "#);
 }
 
 #[test]
 fn a_wrong_token() {
     const WRONG: &str = "wrong-8d1f0c";
-    let said = with_app(|demo| demo.app("greetings", "main").replace(TOKEN, WRONG));
-    assert!(!said.contains(WRONG), "{said}");
-    assert_snapshot!(said, @r#"
-     × carafe.toml:9:1: failed to open http://[GIT]/greetings.git: the server refused the credential
+    let error = with_app(|demo| demo.app("greetings", "main").replace(TOKEN, WRONG));
+    assert!(!error.contains(WRONG), "{error}");
+    assert_snapshot!(error, @r#"
+     × carafe.toml:9:1: failed to open http://[GIT]/greetings.git: the server rejected the credential
        ╭─[9:1]
      8 │ [[app]]
      9 │ url = "http://***************@[GIT]/greetings.git"
@@ -110,14 +110,14 @@ fn a_wrong_token() {
        ·  ╰── here
     10 │ branch = "main"
        ╰────
-     help: check that the token (for ssh: the key) is valid, has not expired, and may read this repository
+     help: check that the token is valid, has not expired, and may read this repository
     "#);
 }
 
 #[test]
 fn no_token() {
     assert_snapshot!(with_app(|demo| at(&format!("{}/greetings.git", demo.git))), @r#"
-     × carafe.toml:9:1: failed to open http://[GIT]/greetings.git: the server asks for a credential, or there is no such repository
+     × carafe.toml:9:1: failed to open http://[GIT]/greetings.git: the server requires a credential, or the repository does not exist
        ╭─[9:1]
      8 │ [[app]]
      9 │ url = "http://[GIT]/greetings.git"
@@ -125,16 +125,16 @@ fn no_token() {
        ·  ╰── here
     10 │ branch = "main"
        ╰────
-     help: check the address; for a private repository put a token into it (https://user:${TOKEN}@host/…, from the environment), or set up git's credential helper
+     help: check the URL; for a private repository, add a token to the URL (https://user:${TOKEN}@host/…, from the environment variable TOKEN), or configure a git credential helper
     "#);
 }
 
 #[test]
-fn a_host_that_does_not_answer() {
+fn a_host_without_a_server() {
     let port = closed_port();
-    let said = with_app(|_| at(&format!("http://127.0.0.1:{port}/org/app.git")));
-    assert_snapshot!(said.replace(&port.to_string(), "[PORT]"), @r#"
-     × carafe.toml:9:1: failed to reach http://127.0.0.1:[PORT]/org/app.git: client error (Connect): tcp connect error: Connection refused (os error 111)
+    let error = with_app(|_| at(&format!("http://127.0.0.1:{port}/org/app.git")));
+    assert_snapshot!(error.replace(&port.to_string(), "[PORT]"), @r#"
+     × carafe.toml:9:1: failed to connect to http://127.0.0.1:[PORT]/org/app.git: client error (Connect): tcp connect error: Connection refused (os error 111)
        ╭─[9:1]
      8 │ [[app]]
      9 │ url = "http://127.0.0.1:[PORT]/org/app.git"
@@ -142,14 +142,14 @@ fn a_host_that_does_not_answer() {
        ·  ╰── here
     10 │ branch = "main"
        ╰────
-     help: check the address and the network; HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are honoured
+     help: no server listens at this host and port: check the URL
     "#);
 }
 
 #[test]
-fn no_repository_there() {
+fn no_repository_at_the_url() {
     assert_snapshot!(with_app(|demo| demo.app("nothing", "main")), @r#"
-     × carafe.toml:9:1: failed to find a git repository at http://[GIT]/nothing.git: the server answers 404
+     × carafe.toml:9:1: failed to find a git repository at http://[GIT]/nothing.git: the server responded 404 Not Found
        ╭─[9:1]
      8 │ [[app]]
      9 │ url = "http://*********************@[GIT]/nothing.git"
@@ -157,11 +157,11 @@ fn no_repository_there() {
        ·  ╰── here
     10 │ branch = "main"
        ╰────
-     help: check the address: `git ls-remote <address>` must list branches
+     help: check the URL, and that the credential or ssh key may read the repository: some servers hide private repositories this way
     "#);
-    let said = with_app(|demo| at(&format!("http://{}/org/app.git", demo.registry.address())));
-    assert_snapshot!(said, @r#"
-     × carafe.toml:9:1: failed to find a git repository at http://[REGISTRY]/org/app.git: the server answers 404
+    let error = with_app(|demo| at(&format!("http://{}/org/app.git", demo.registry.address())));
+    assert_snapshot!(error, @r#"
+     × carafe.toml:9:1: failed to find a git repository at http://[REGISTRY]/org/app.git: the server responded 404 Not Found
        ╭─[9:1]
      8 │ [[app]]
      9 │ url = "http://[REGISTRY]/org/app.git"
@@ -169,7 +169,7 @@ fn no_repository_there() {
        ·  ╰── here
     10 │ branch = "main"
        ╰────
-     help: check the address: `git ls-remote <address>` must list branches
+     help: check the URL: `git ls-remote <url>` must list branches
     "#);
 }
 
@@ -187,7 +187,7 @@ fn an_app_without_a_name() {
       ·    ╰── here
     9 │ path = "apps/shop"
       ╰────
-     help: is it a frappe app? its pyproject.toml needs `[project]` with a `name`
+     help: check that the repository contains a frappe app: its pyproject.toml must have `name` in `[project]`
     "#);
     demo.write("carafe.toml", &demo.spec("[[app]]\npath = \"apps/gone\"\n"));
     assert_snapshot!(complaint(&demo, 1, &["lock", "--quiet"]), @r#"
@@ -199,14 +199,14 @@ fn an_app_without_a_name() {
        ·   ╰── here
     10 │ [build]
        ╰────
-     help: a local app is a directory of plain files, symbolic links and directories
+     help: check `path`; a relative path starts at the directory of the spec
     "#);
 }
 
 #[test]
-fn two_apps_of_one_name() {
+fn two_apps_with_the_same_name() {
     assert_snapshot!(with_app(|demo| demo.app("greetings", "main") + &variants::app("twin", "main")), @r#"
-     × carafe.toml:11:1: `http://[GIT]/greetings.git` and `http://[VARIANTS]/twin.git` are both the app `greetings`
+     × carafe.toml:11:1: `http://[GIT]/greetings.git` and `http://[VARIANTS]/twin.git` have the same app name `greetings`
        ╭─[11:1]
     10 │ branch = "main"
     11 │ [[app]]
@@ -214,6 +214,6 @@ fn two_apps_of_one_name() {
        ·    ╰── here
     12 │ url = "http://*********************@[VARIANTS]/twin.git"
        ╰────
-     help: remove one of the two
+     help: remove one of the two apps
     "#);
 }

@@ -1,4 +1,4 @@
-//! Apps that stand on each other, and apps that are directories of this machine.
+//! Apps that require each other, and apps that are directories.
 
 use std::process::Command;
 
@@ -8,11 +8,11 @@ use crate::demo::{Demo, root, succeed};
 use crate::messages::complaint;
 
 #[test]
-fn an_app_that_another_needs_is_missing() {
+fn reports_a_missing_required_app() {
     let demo = Demo::new();
     demo.write("carafe.toml", &demo.spec(&demo.app("farewell", "main")));
     assert_snapshot!(complaint(&demo, 1, &["lock", "--quiet"]), @r#"
-     × carafe.toml:8:1: failed to order the apps: `farewell` needs `greetings`, which is not among the apps
+     × carafe.toml:8:1: failed to order the apps: `farewell` requires `greetings`, which is not listed
       ╭─[8:1]
     7 │ branch = "main"
     8 │ [[app]]
@@ -20,20 +20,20 @@ fn an_app_that_another_needs_is_missing() {
       ·    ╰── here
     9 │ url = "http://*********************@[GIT]/farewell.git"
       ╰────
-     help: apps are installed in the order of apps.json: add `greetings` before `farewell`; or, if it is left out on purpose: without-required = ["greetings"]
+     help: apps are installed in the order of their list: add `greetings` before `farewell`; or, to omit it on purpose, set without-required = ["greetings"]
     "#);
 
-    let on_purpose = demo.app("farewell", "main") + "without-required = [\"greetings\"]\n";
-    demo.write("carafe.toml", &demo.spec(&on_purpose));
+    let omitted = demo.app("farewell", "main") + "without-required = [\"greetings\"]\n";
+    demo.write("carafe.toml", &demo.spec(&omitted));
     demo.run(&["lock", "--quiet"]);
 }
 
 #[test]
-fn an_app_that_another_needs_comes_too_late() {
+fn reports_a_required_app_that_is_listed_too_late() {
     let demo = Demo::new();
     demo.write("carafe.toml", &demo.spec(&(demo.app("farewell", "main") + &demo.app("greetings", "main"))));
     assert_snapshot!(complaint(&demo, 1, &["lock", "--quiet"]), @r#"
-     × carafe.toml:8:1: failed to order the apps: `farewell` needs `greetings`, which comes after it
+     × carafe.toml:8:1: failed to order the apps: `farewell` requires `greetings`, which is listed after it
       ╭─[8:1]
     7 │ branch = "main"
     8 │ [[app]]
@@ -41,7 +41,7 @@ fn an_app_that_another_needs_comes_too_late() {
       ·    ╰── here
     9 │ url = "http://*********************@[GIT]/farewell.git"
       ╰────
-     help: apps are installed in the order of apps.json: move `greetings` before `farewell`
+     help: apps are installed in the order of their list: move `greetings` before `farewell`
     "#);
 
     demo.write("carafe.toml", &demo.spec(&(demo.app("greetings", "main") + &demo.app("farewell", "main"))));
@@ -49,7 +49,7 @@ fn an_app_that_another_needs_comes_too_late() {
 }
 
 #[test]
-fn an_app_may_be_a_directory_beside_the_spec() {
+fn locks_an_app_in_a_directory_next_to_the_spec() {
     let demo = Demo::new();
     let directory = demo.path("apps/greetings");
     std::fs::create_dir_all(directory.parent().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! The command line itself.
+//! Usage errors and `--help`.
 
 use insta::assert_snapshot;
 
@@ -6,7 +6,7 @@ use crate::demo::Demo;
 use crate::messages::complaint;
 
 #[test]
-fn wrong_usage_ends_with_2() {
+fn wrong_usage_exits_with_2() {
     let demo = Demo::new();
     assert_snapshot!(complaint(&demo, 2, &["build", "--pull"]), @"
     error: unexpected argument '--pull' found
@@ -40,7 +40,7 @@ fn wrong_usage_ends_with_2() {
     For more information, try '--help'.
     ");
     assert_snapshot!(complaint(&demo, 2, &["build", "--isolation", "docker"]), @"
-    error: invalid value 'docker' for '--isolation <ISOLATION>'
+    error: invalid value 'docker' for '--isolation <KIND>'
       [possible values: namespaces, none]
 
     For more information, try '--help'.
@@ -49,14 +49,14 @@ fn wrong_usage_ends_with_2() {
 }
 
 #[test]
-fn a_push_to_nowhere_and_to_no_name() {
+fn rejects_a_push_without_a_target_and_an_invalid_target() {
     let demo = Demo::new();
     let spec =
         demo.spec("").replace(&format!("tags = [\"{}\"]", demo.registry.image("demo/greetings:1")), "");
     demo.write("carafe.toml", &spec);
     assert_snapshot!(complaint(&demo, 1, &["build", "--push"]), @"
-    × where to push is not said
-    help: name it: `-t registry.example.com/erp:15`, or `[image] tags = [...]` in carafe.toml
+    × failed to push: no destination was given
+    help: pass `--tag`, such as `--tag registry.example.com/erp:15`, or set `[image] tags` in carafe.toml
     ");
     assert_snapshot!(complaint(&demo, 1, &["build", "--push", "-t", "Not A Name"]), @"
     × failed to parse image name `Not A Name`: it has a blank or a control character
@@ -65,7 +65,7 @@ fn a_push_to_nowhere_and_to_no_name() {
 }
 
 #[test]
-fn help_names_every_command() {
+fn help_lists_every_command() {
     let help = Demo::new().run(&["--help"]);
     assert_snapshot!(help, @"
     Turns a Frappe apps.json into an OCI image with a digest that anyone can check: no Docker, no
@@ -74,16 +74,16 @@ fn help_names_every_command() {
     Usage: carafe <COMMAND>
 
     Commands:
-      lock     Pin every name (branch, tag, image) and write carafe.lock
-      build    Build the image that the spec and its lock describe
-      bundle   Put all that a build needs into one artifact, to build from it where there is no network
+      lock     Pin every branch, tag and image reference, and write carafe.lock
+      build    Build the image that the spec and the lock describe
+      bundle   Write everything that a build needs into one artifact, for builds without network access
       push     Push an image from an OCI layout or an archive to registries
-      copy     Copy an image, or an index with all of its images, from anywhere to anywhere
-      index    Make an index over images for several platforms
-      diff     Compare two images, and say why they differ
-      verify   Build an image again from the lock in its label, and say whether it is the same
-      doctor   Look at this machine, or at a registry: what is wrong, and what to do
-      inspect  Show what is in an image, layer by layer, and the lock that made it
+      copy     Copy an image, or an index with its images, between registries, OCI layouts and archives
+      index    Create an index of images for several platforms
+      diff     Compare two images, and report why they differ
+      verify   Rebuild an image from the lock in its label, and report whether it is reproduced
+      doctor   Check this machine or a registry, and report what to fix
+      inspect  Show an image's config, its layers, and the lock that produced it
       help     Print this message or the help of the given subcommand(s)
 
     Options:
@@ -92,42 +92,42 @@ fn help_names_every_command() {
 
     Examples:
       carafe lock                          pin every name in carafe.toml
-      carafe build --push                  build what is locked and push it to the spec's tags
+      carafe build --push                  build the locked apps and push the image to the spec's tags
       carafe build --apps apps.json --frappe-branch v15.55.1 -t registry.example.com/erp:1 --push
       carafe inspect registry.example.com/erp:1
       carafe doctor --registry registry.example.com/erp
       carafe copy registry.example.com/erp:1 docker-archive:erp.tar
       carafe verify registry.example.com/erp:1
-      carafe bundle --tar erp.tar          all that a build needs, for `carafe build --bundle erp.tar`
+      carafe bundle --tar erp.tar          everything for `carafe build --bundle erp.tar`
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 checked and different.
+    Exit codes: 0 success, 1 failure, 2 wrong usage, 3 compared and different, 130 stopped by a signal.
     ");
 }
 
 #[test]
-fn help_names_every_flag() {
+fn help_lists_every_flag() {
     let help = Demo::new().run(&["build", "--help"]);
     let flags: Vec<&str> =
         help.lines().filter_map(|line| line.trim_start().strip_prefix('-').map(|_| line.trim())).collect();
     assert_snapshot!(flags.join("\n"), @"
     --spec <FILE>
     --apps <FILE>
-    --apps-json-base64 <TEXT>
+    --apps-json-base64 <BASE64>
     --frappe-path <URL>
     --frappe-branch <NAME>
     --build-image <IMAGE>
     --base-image <IMAGE>
     -t, --tag <REFERENCE>
     --lock-file <FILE>
-    --isolation <ISOLATION>
+    --isolation <KIND>
     - namespaces: User, mount, pid, ipc, uts and network namespaces
-    - none:       Nothing
+    - none:       No sandbox: the build can read and change everything that you can
     --insecure-registry <HOST[:PORT]>
     --json
     -q, --quiet
     --push
     --attach-record
-    -o, --output <DIRECTORY>
+    -o, --output <DIR>
     --locked
     --lock
     --update[=<HOST|PACKAGE>]

@@ -1,4 +1,4 @@
-//! Repositories with something wrong in them, made from the example apps and served like them.
+//! Repositories with errors, made from the example apps and served in the same way.
 
 use std::path::Path;
 use std::process::{Child, Command};
@@ -22,27 +22,27 @@ fn variants() -> &'static Variants {
     })
 }
 
-/// `127.0.0.1:port` of their server.
+/// The address of their server, `127.0.0.1:port`.
 pub fn host() -> &'static str {
     variants().address.strip_prefix("http://").unwrap()
 }
 
-/// The table of one of them in a spec:
+/// The table of one of these apps in a spec:
 ///
-/// - `twin`: greetings once more, so a second app of that name;
-/// - `broken`: greetings whose script does not parse, on `main`; and on `side` a commit that
-///   `main` does not have.
+/// - `twin`: a copy of greetings, so a second app of that name;
+/// - `broken`: greetings with a script that does not parse on `main`, and a commit on `side` that `main` does not
+///   have.
 pub fn app(name: &str, branch: &str) -> String {
     format!("[[app]]\nurl = \"http://ci:{TOKEN}@{}/{name}.git\"\nbranch = \"{branch}\"\n", host())
 }
 
-/// The commit that a name of one of them, or of an example app, stands for, by git's word.
+/// The commit that git resolves `name` to, in the repository in `directory`.
 pub fn commit(directory: &Path, name: &str) -> String {
     let mut git = git(directory);
     succeed(git.args(["rev-parse", &format!("{name}^{{commit}}")])).trim().to_owned()
 }
 
-/// The commit of `broken`'s branch `side`.
+/// The commit of the branch `side` of `broken`.
 pub fn side_commit() -> String {
     commit(&variants().directory.path().join("broken.git"), "side")
 }
@@ -57,7 +57,7 @@ fn make(directory: &Path) {
     change(&broken, "side", "greetings/said.py", "WORD = 'aside'\n");
 }
 
-/// A commit on `branch`, grown from the example's commit, in which one file is another.
+/// Adds a commit on `branch`, based on the example's commit, with another content of one file.
 fn change(repository: &Path, branch: &str, path: &str, text: &str) {
     let work = tempfile::tempdir_in(scratch()).unwrap();
     let mut add = git(repository);
@@ -69,12 +69,14 @@ fn change(repository: &Path, branch: &str, path: &str, text: &str) {
     succeed(git(repository).args(["worktree", "remove", "--force"]).arg(work.path()));
 }
 
-/// git in this directory, with nobody's settings.
+/// git in this directory, without settings of the user or the system.
 fn git(directory: &Path) -> Command {
     let mut command = Command::new("git");
     command.arg("-C").arg(directory).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
-    for who in ["AUTHOR", "COMMITTER"] {
-        command.env(format!("GIT_{who}_NAME"), "Tests").env(format!("GIT_{who}_EMAIL"), "tests@example.com");
+    for role in ["AUTHOR", "COMMITTER"] {
+        command
+            .env(format!("GIT_{role}_NAME"), "Tests")
+            .env(format!("GIT_{role}_EMAIL"), "tests@example.com");
     }
     command
 }

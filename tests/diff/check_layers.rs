@@ -1,4 +1,4 @@
-//! A second program, written from docs/format.md, agrees with what we pack.
+//! A second implementation, written from docs/format.md, accepts the layers that Carafe packs.
 
 use std::fs;
 use std::path::Path;
@@ -13,17 +13,17 @@ use crate::fixture::{USUAL, base, derive_image, groups, pack_all, write_tree};
 fn checked(layout: &Path) -> (bool, String) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/check-layers");
     let output = Command::new(script).arg(layout).output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8(said).unwrap())
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
 }
 
 #[test]
-fn it_agrees_and_can_disagree() {
+fn accepts_packed_layers_and_rejects_a_changed_one() {
     let directory = tempdir().unwrap();
     let (tree, path) = (directory.path().join("tree"), directory.path().join("layout"));
     fs::create_dir(&tree).unwrap();
     write_tree(&tree, USUAL);
-    // The base is written into the same layout, which makes it complete.
+    // The base is written to the same layout, which is complete then.
     let base = base(&path);
     let layout = LayoutWriter::create(&path).unwrap();
     let packed = pack_all(&groups(&tree), &layout, 2).unwrap();
@@ -31,19 +31,19 @@ fn it_agrees_and_can_disagree() {
     layout.put_bytes(media_type::CONFIG, &image.config).unwrap();
     layout.put_bytes(media_type::MANIFEST, &image.manifest).unwrap();
     layout.finish(&image.descriptor, &[]).unwrap();
-    let (agrees, said) = checked(&path);
-    assert!(agrees, "{said}");
-    assert_eq!(said.trim(), format!("{} layers are as they should be", packed.len() + 1));
+    let (is_valid, text) = checked(&path);
+    assert!(is_valid, "{text}");
+    assert_eq!(text.trim(), format!("{} layers are as they should be", packed.len() + 1));
 
     let blob = layout.blob_path(&packed[1].descriptor.digest);
     let bytes = fs::read(&blob).unwrap();
     fs::write(&blob, [&bytes[..], b"x"].concat()).unwrap();
-    let (agrees, said) = checked(&path);
-    assert!(!agrees && said.contains("bytes is ['sha256:"), "{said}");
+    let (is_valid, text) = checked(&path);
+    assert!(!is_valid && text.contains("bytes is ['sha256:"), "{text}");
 }
 
 #[test]
-fn it_sees_each_broken_rule() {
+fn rejects_each_broken_rule() {
     use crate::images::image;
     use crate::unpack_support::Tar;
     use serde_json::json;
@@ -59,7 +59,7 @@ fn it_sees_each_broken_rule() {
     for (at, (tar, reason)) in broken.into_iter().enumerate() {
         let path = directory.path().join(at.to_string());
         image(&path, &[tar], json!({}));
-        let (agrees, said) = checked(&path);
-        assert!(!agrees && said.contains(reason), "{reason}: {said}");
+        let (is_valid, text) = checked(&path);
+        assert!(!is_valid && text.contains(reason), "{reason}: {text}");
     }
 }

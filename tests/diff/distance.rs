@@ -1,4 +1,4 @@
-//! How far an app's commits are apart, asked of its repository.
+//! The number of commits between two versions of an app, from its repository.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::images::{image, said};
+use crate::images::{data, diff, image};
 use crate::unpack_support::Tar;
 
 fn git(directory: &Path, arguments: &[&str]) -> String {
@@ -29,7 +29,7 @@ fn lock(url: &str, commit: &str) -> Value {
 }
 
 #[test]
-fn commits_are_counted_where_they_are_asked_for() {
+fn counts_commits_on_request() {
     let directory = tempdir().unwrap();
     let path = directory.path();
     git(path, &["init", "--quiet", "--initial-branch=main", "repository"]);
@@ -44,15 +44,15 @@ fn commits_are_counted_where_they_are_asked_for() {
     image(&path.join("new"), &[Tar::new()], lock(&url, &commits[2]));
     let moved = format!("branch main at {} -> branch main at {}", commits[0], commits[2]);
 
-    let text = said(path, 3, &["old", "new", "--distance"]);
+    let text = diff(path, 3, &["old", "new", "--distance"]);
     assert!(text.contains(&format!("{moved} (2 commits ahead, 0 behind)\n")), "{text}");
-    let text = said(path, 3, &["old", "new"]);
+    let text = diff(path, 3, &["old", "new"]);
     assert!(text.contains(&format!("{moved}\n")), "{text}");
-    let json: Value = serde_json::from_str(&said(path, 3, &["new", "old", "--distance", "--json"])).unwrap();
+    let json = data(path, 3, &["new", "old", "--distance"]);
     assert_eq!(json["frappe"]["apps"][0]["distance"], json!({"ahead": 0, "behind": 2}));
 
-    // A repository that is gone: not known, and no failure.
-    image(&path.join("gone"), &[Tar::new()], lock(&url, &"c".repeat(40)));
-    let text = said(path, 3, &["old", "gone", "--distance"]);
+    // A commit that does not exist any more: the distance is unknown, which is not a failure.
+    image(&path.join("missing"), &[Tar::new()], lock(&url, &"c".repeat(40)));
+    let text = diff(path, 3, &["old", "missing", "--distance"]);
     assert!(!text.contains("commits ahead"), "{text}");
 }

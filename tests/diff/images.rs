@@ -1,4 +1,4 @@
-//! Images in layouts: layers as tars, a config with labels.
+//! Writes images into layouts: layers as tars, a config with labels; and runs `carafe diff`.
 
 use std::path::Path;
 use std::process::Command;
@@ -18,7 +18,7 @@ pub fn image(directory: &Path, layers: &[Tar], labels: Value) -> Descriptor {
     stored(directory, layers.map(|tar| (gzip(&tar), Digest::of(&tar))).collect(), labels)
 }
 
-/// The same of blobs, each with the diff id that the config claims.
+/// The same from blobs, each with the diff ID in the config.
 pub fn stored(directory: &Path, layers: Vec<(Vec<u8>, Digest)>, labels: Value) -> Descriptor {
     let layout = LayoutWriter::create(directory).unwrap();
     let put = |kind: &str, bytes: &[u8]| layout.put_bytes(kind, bytes).unwrap();
@@ -38,7 +38,7 @@ pub fn stored(directory: &Path, layers: Vec<(Vec<u8>, Digest)>, labels: Value) -
     manifest
 }
 
-/// `carafe`, in `directory` and with a cache of its own.
+/// `carafe` in `directory`, with a cache of its own.
 pub fn carafe(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_carafe"));
     command.current_dir(directory).env("NO_COLOR", "1");
@@ -46,10 +46,16 @@ pub fn carafe(directory: &Path) -> Command {
     command
 }
 
-/// What a run with this exit code printed: stdout, or stderr where it failed.
-pub fn said(directory: &Path, code: i32, arguments: &[&str]) -> String {
+/// The output of `carafe diff`, which must end with this exit code: stdout, or stderr if it failed.
+pub fn diff(directory: &Path, code: i32, arguments: &[&str]) -> String {
     let output = carafe(directory).arg("diff").args(arguments).output().unwrap();
     let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     assert_eq!(output.status.code(), Some(code), "{stdout}{stderr}");
     if code == 1 { stderr } else { stdout }
+}
+
+/// The data in the JSON result of `carafe diff`, which must end with this exit code.
+pub fn data(directory: &Path, code: i32, arguments: &[&str]) -> Value {
+    let stdout = diff(directory, code, &[arguments, &["--json"]].concat());
+    crate::json_output::result(&stdout)["data"].clone()
 }

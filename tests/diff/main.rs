@@ -1,4 +1,4 @@
-//! `carafe diff` on small images, made here: no bench, no network.
+//! `carafe diff` of small images that the tests write: without bench, without network.
 
 mod check_layers;
 mod distance;
@@ -6,6 +6,9 @@ mod distance;
 #[allow(dead_code)]
 mod fixture;
 mod images;
+#[path = "../common/json_output.rs"]
+#[allow(dead_code)]
+mod json_output;
 mod program;
 #[path = "../common/registry.rs"]
 #[allow(dead_code)]

@@ -1,4 +1,4 @@
-//! The program: what it prints, and how it ends.
+//! The command: its output and its exit codes.
 
 use std::fs;
 use std::path::Path;
@@ -6,11 +6,11 @@ use std::process::Command;
 
 use carafe_layers::digest::Digest;
 use insta::assert_snapshot;
-use serde_json::{Value, json};
+use serde_json::json;
 use tar::{EntryType, Header};
 use tempfile::{TempDir, tempdir};
 
-use crate::images::{BENCH, carafe, image, said, stored};
+use crate::images::{BENCH, carafe, data, diff, image, stored};
 use crate::registry::RegistryServer;
 use crate::unpack_support::{Tar, gzip};
 
@@ -40,15 +40,15 @@ fn two_benches() -> TempDir {
 #[test]
 fn an_image_equals_itself() {
     let directory = two_benches();
-    let text = said(directory.path(), 0, &["oci:old", "old"]);
+    let text = diff(directory.path(), 0, &["oci:old", "old"]);
     assert!(text.contains("\nequal: "), "{text}");
     assert_eq!(text.lines().count(), 3, "{text}");
-    let json: Value = serde_json::from_str(&said(directory.path(), 0, &["old", "old", "--json"])).unwrap();
+    let json = data(directory.path(), 0, &["old", "old"]);
     assert_eq!((&json["equal"], &json["entries"]), (&json!(true), &json!([])));
 }
 
 #[test]
-fn a_registry_and_an_archive_are_read_as_a_layout_is() {
+fn registries_and_archives_are_compared_like_layouts() {
     let directory = two_benches();
     let path = directory.path();
     let mut tar = Command::new("tar");
@@ -61,24 +61,24 @@ fn a_registry_and_an_archive_are_read_as_a_layout_is() {
     let pushed = push.args(["push", "--quiet", "old", &name]).args(insecure).output().unwrap();
     assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
 
-    said(path, 0, &[&[&name, "old"][..], &insecure].concat());
-    said(path, 0, &["new", "oci-archive:new.tar"]);
-    let across = said(path, 3, &[&[&name, "oci-archive:new.tar"][..], &insecure].concat());
+    diff(path, 0, &[&[&name, "old"][..], &insecure].concat());
+    diff(path, 0, &["new", "oci-archive:new.tar"]);
+    let across = diff(path, 3, &[&[&name, "oci-archive:new.tar"][..], &insecure].concat());
     let rest = |text: &str| text.lines().skip(2).map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(rest(&across), rest(&said(path, 3, &["old", "new"])));
+    assert_eq!(rest(&across), rest(&diff(path, 3, &["old", "new"])));
 }
 
 #[test]
-fn images_with_one_tree_are_told_apart() {
+fn images_with_the_same_tree_differ_in_their_layers() {
     let directory = tempdir().unwrap();
     let (a, b) = (Tar::new().file("a", "1"), Tar::new().file("b", "2"));
     image(&directory.path().join("one"), &[a.clone().raw(&b)], json!({}));
     image(&directory.path().join("two"), &[a, b], json!({}));
-    let text = said(directory.path(), 3, &["one", "two"]);
+    let text = diff(directory.path(), 3, &["one", "two"]);
     assert!(text.contains("different: 2 of 2 layers, 0 entries (the trees are the same)"), "{text}");
 }
 
-/// Each cause planted by itself, and named by the program in a section of its own.
+/// Each cause is planted alone, and has a section of its own in the output.
 #[test]
 fn every_cause_has_its_section() {
     let directory = tempdir().unwrap();
@@ -109,7 +109,7 @@ fn every_cause_has_its_section() {
     ] {
         image(&path.join("want"), &[want], json!({}));
         image(&path.join("got"), &[got], json!({}));
-        let text = said(path, 3, &["want", "got"]);
+        let text = diff(path, 3, &["want", "got"]);
         assert!(text.contains(&format!("\nentries: {cause} (1)\n")), "{cause}: {text}");
     }
     let tar = plain().raw(&Tar::new().file("b", ""));
@@ -117,29 +117,29 @@ fn every_cause_has_its_section() {
     let twice = [gzip(&bytes[..700]), gzip(&bytes[700..])].concat();
     image(&path.join("want"), &[tar], json!({}));
     stored(&path.join("got"), vec![(twice, Digest::of(&bytes))], json!({}));
-    assert!(said(path, 3, &["want", "got"]).contains("~ layer-0 [compression]"));
+    assert!(diff(path, 3, &["want", "got"]).contains("~ layer-0 [compression]"));
     image(&path.join("got"), &[Tar::new().file("b", "").raw(&plain())], json!({}));
-    assert!(said(path, 3, &["want", "got"]).contains("~ layer-0 [order]"));
+    assert!(diff(path, 3, &["want", "got"]).contains("~ layer-0 [order]"));
 }
 
 #[test]
-fn what_differs_is_said_in_frappes_terms_first() {
+fn differences_in_frappes_terms_come_first() {
     let directory = two_benches();
-    let text = said(directory.path(), 3, &["old", "new"]);
+    let text = diff(directory.path(), 3, &["old", "new"]);
     assert!(text.contains(&format!("{} -> version-15 at {}", "1".repeat(40), "2".repeat(40))), "{text}");
     assert_snapshot!("text", without_ids(&text));
-    assert_snapshot!("markdown", without_ids(&said(directory.path(), 3, &["old", "new", "--markdown"])));
-    assert_eq!(said(directory.path(), 3, &["old", "new", "--quiet"]), "");
-    let json: Value = serde_json::from_str(&said(directory.path(), 3, &["old", "new", "--json"])).unwrap();
+    assert_snapshot!("markdown", without_ids(&diff(directory.path(), 3, &["old", "new", "--markdown"])));
+    assert_eq!(diff(directory.path(), 3, &["old", "new", "--quiet"]), "");
+    let json = data(directory.path(), 3, &["old", "new"]);
     assert_eq!(
-        json["frappe"]["node-packages"][0],
+        json["frappe"]["node_packages"][0],
         json!({"name": "hrms: vue", "want": "3.4.0", "got": "3.5.0"})
     );
     assert_eq!(json["causes"], json!({"content": 3, "added": 2, "removed": 2}));
     assert_eq!(json["entries"].as_array().unwrap().len(), 7);
 }
 
-/// `[ID]` for each digest and commit: an image's depend on the machine's architecture.
+/// `[ID]` for each digest and commit: an image's digests depend on the machine's architecture.
 fn without_ids(text: &str) -> String {
     let words = text.split_inclusive(|character: char| !character.is_ascii_hexdigit());
     let shown = |word: &str| match word.bytes().take_while(u8::is_ascii_hexdigit).count() {
@@ -150,36 +150,39 @@ fn without_ids(text: &str) -> String {
 }
 
 #[test]
-fn a_long_list_is_cut_unless_all_is_asked_for() {
+fn long_lists_are_truncated_without_all() {
     let directory = tempdir().unwrap();
     let files = |content: &str| (0..25).fold(Tar::new(), |tar, at| tar.file(&format!("f{at}"), content));
     image(&directory.path().join("old"), &[files("1")], json!({}));
     image(&directory.path().join("new"), &[files("2")], json!({}));
-    let cut = said(directory.path(), 3, &["old", "new"]);
-    assert!(cut.contains("entries: content (25)") && cut.contains("5 more: --all shows them"), "{cut}");
-    let all = said(directory.path(), 3, &["old", "new", "--all"]);
+    let short = diff(directory.path(), 3, &["old", "new"]);
+    assert!(
+        short.contains("entries: content (25)") && short.contains("5 more: use --all to print them"),
+        "{short}"
+    );
+    let all = diff(directory.path(), 3, &["old", "new", "--all"]);
     assert_eq!(all.lines().filter(|line| line.starts_with("  ~ f")).count(), 25, "{all}");
 }
 
 #[test]
-fn names_move_no_cursor_and_break_no_table() {
+fn names_contain_no_control_characters_and_break_no_table() {
     let directory = tempdir().unwrap();
     image(&directory.path().join("old"), &[Tar::new()], json!({}));
     image(&directory.path().join("new"), &[Tar::new().file("a\x1b[2J|`b`\n| c", "")], json!({}));
     for arguments in [["old", "new", "--all"], ["old", "new", "--markdown"], ["old", "new", "--json"]] {
-        let text = said(directory.path(), 3, &arguments);
+        let text = diff(directory.path(), 3, &arguments);
         assert!(!text.contains('\x1b'), "{text}");
     }
-    let table = said(directory.path(), 3, &["old", "new", "--markdown"]);
+    let table = diff(directory.path(), 3, &["old", "new", "--markdown"]);
     assert!(table.contains(r"`a\u{1b}[2J\|'b'\n\| c`"), "{table}");
 }
 
 #[test]
-fn lies_are_failures_and_never_equal() {
+fn contradictory_images_are_errors_and_never_equal() {
     let directory = two_benches();
     let path = directory.path();
     let tar = Tar::new().file("a", "1").bytes();
-    stored(&path.join("lying"), vec![(gzip(&tar), Digest::of(b"another"))], json!({}));
+    stored(&path.join("contradiction"), vec![(gzip(&tar), Digest::of(b"another"))], json!({}));
     image(&path.join("label"), &[Tar::new()], json!({"dev.carafe.lock": "version = 1\nmore = 'x'"}));
     image(&path.join("future"), &[Tar::new()], json!({"dev.carafe.lock": "version = 99"}));
     image(&path.join("huge"), &[Tar::new()], json!({"x": "y".repeat(10 << 20)}));
@@ -187,7 +190,7 @@ fn lies_are_failures_and_never_equal() {
         change_layer(&path.join(name), change);
     }
     for (name, reason) in [
-        ("lying", "its tar should have the digest"),
+        ("contradiction", "its tar should have the digest"),
         ("label", "failed to read the label"),
         ("future", "its version is 99"),
         ("huge", "is over the limit of"),
@@ -197,13 +200,13 @@ fn lies_are_failures_and_never_equal() {
     ] {
         let name = format!("oci:{name}");
         for arguments in [["old", &name], [&name, "old"], [&name, &name]] {
-            let words = said(path, 1, &arguments).replace("\n", " ");
+            let words = diff(path, 1, &arguments).replace("\n", " ");
             assert!(words.contains(reason), "{name}: {words}");
         }
     }
 }
 
-/// An image whose layer has a byte more or less than its manifest says.
+/// An image whose layer has one byte more or less than in its manifest.
 fn change_layer(directory: &Path, change: i32) {
     let tar = Tar::new().file("a", "1").bytes();
     let blob = gzip(&tar);

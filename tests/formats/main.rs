@@ -4,6 +4,8 @@
 mod archives;
 mod copying;
 mod indexes;
+#[path = "../common/json_output.rs"]
+mod json_output;
 mod multiple_registries;
 mod referrers;
 mod sample;
@@ -43,13 +45,13 @@ impl TestDir {
         command.output().unwrap()
     }
 
-    /// Runs `carafe`, asserts that it succeeds, and returns its JSON result.
+    /// Runs `carafe`, asserts that it succeeds, and returns the data of its JSON result.
     #[track_caller]
     fn run(&self, arguments: &[&str]) -> Value {
         let output = self.carafe(&[arguments, &["--json"]].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
-        serde_json::from_str(text.lines().last().unwrap()).unwrap()
+        json_output::result(&text)["data"].clone()
     }
 
     /// Runs `carafe`, asserts that it exits with 1, and returns stdout and, joined to one line, stderr.

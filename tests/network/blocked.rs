@@ -62,7 +62,7 @@ fn an_edited_or_missing_recording_is_an_error() {
     let recording = world.read("carafe.record");
     std::fs::write(world.path("carafe.record"), recording.replace("lantern", "lantorn")).unwrap();
     let stderr = world.fail(&["build"]);
-    assert!(stderr.contains("`carafe.record` is not the record that the lock names"), "{stderr}");
+    assert!(stderr.contains("`carafe.record` is not the recording of the lock"), "{stderr}");
     // The cache has the recording too.
     std::fs::remove_file(world.path("carafe.record")).unwrap();
     assert_eq!(world.build(&[]).digest, first.digest);
@@ -73,7 +73,7 @@ fn an_edited_or_missing_recording_is_an_error() {
     });
     std::fs::write(world.path("carafe.lock"), unknown.collect::<Vec<_>>().join("\n")).unwrap();
     let stderr = world.fail(&["build"]);
-    assert!(stderr.contains("failed to find the record sha256:0000"), "{stderr}");
+    assert!(stderr.contains("failed to find the recording sha256:0000"), "{stderr}");
 }
 
 #[test]
@@ -81,11 +81,11 @@ fn locked_and_offline_builds_require_a_recording() {
     let world = World::new();
     for flag in ["--locked", "--offline"] {
         let stderr = world.fail(&["build", flag]);
-        assert!(stderr.contains("names no record") && stderr.contains("commit `carafe.lock`"), "{stderr}");
+        assert!(stderr.contains("has no recording") && stderr.contains("commit `carafe.lock`"), "{stderr}");
     }
     std::fs::remove_file(world.path("carafe.lock")).unwrap();
     let stderr = world.fail(&["build", "--offline"]);
-    assert!(stderr.contains("with `--offline` nothing is resolved"), "{stderr}");
+    assert!(stderr.contains("no name can be resolved with `--offline`"), "{stderr}");
 }
 
 #[test]

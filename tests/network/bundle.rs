@@ -111,7 +111,7 @@ fn a_bundle_lists_its_materials() {
     bundle(&world, &["-o", "erp"]);
     let json: Value =
         serde_json::from_str(&succeed(&mut world.carafe(&["bundle", "--list", "erp", "--json"]))).unwrap();
-    let listed: Vec<[&str; 3]> = json["materials"]
+    let listed: Vec<[&str; 3]> = json["data"]["materials"]
         .as_array()
         .unwrap()
         .iter()

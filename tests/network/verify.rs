@@ -16,13 +16,14 @@ fn verify(world: &World, arguments: &[&str]) -> Command {
     command
 }
 
-/// The last line of its output.
+/// The data of its JSON result.
 fn result(command: &mut Command, code: i32) -> Value {
     let output = command.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(code), "{stderr}{stdout}");
-    serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
+    let result: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    result["data"].clone()
 }
 
 /// Removes from the cold cache what a rebuild could reuse of the previous one.
@@ -50,12 +51,15 @@ fn the_recording_is_read_from_the_registry_or_a_bundle() {
 
     // Fetched again, the index has a newer package.
     let moved = result(&mut verify(&world, &[&[plain.as_str()][..], &insecure].concat()), 3);
-    let lantern = json!({"kind": "python-package", "name": "lantern", "want": "1.1.0", "got": "1.0.0"});
-    let inputs = moved["moved-inputs"].as_array().unwrap();
+    let lantern = json!({"kind": "python_package", "name": "lantern", "want": "1.1.0", "got": "1.0.0"});
+    let inputs = moved["changed_inputs"].as_array().unwrap();
     assert!(inputs.contains(&lantern), "{moved}");
     assert!(inputs.iter().any(|input| input["kind"] == json!("recording")), "{moved}");
-    let explained = moved["explained"].as_array().unwrap();
-    assert!(explained.iter().any(|entry| entry["because"] == json!("python package lantern")), "{moved}");
+    let explained = moved["explained_entries"].as_array().unwrap();
+    assert!(
+        explained.iter().any(|entry| entry["input"] == json!({"kind": "python_package", "name": "lantern"})),
+        "{moved}"
+    );
 
     forget(&world);
     let equal = result(&mut verify(&world, &[&[attached.as_str()][..], &insecure].concat()), 0);

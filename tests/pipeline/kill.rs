@@ -1,4 +1,4 @@
-//! A run that is killed leaves a store that the next one can use, and nothing that runs.
+//! A killed run leaves a cache that the next run can use, and no process.
 
 use std::fs;
 use std::path::Path;
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::demo::Demo;
 
-/// Processes that this test's cache directory gives away: the sandbox's launcher and all below it
-/// hold files there, or have it in their mounts.
+/// The processes that have this test's cache directory in their mounts: the sandbox's init process and
+/// its descendants.
 fn processes_of(cache: &Path) -> Vec<String> {
     let cache = cache.to_str().unwrap();
     let mine = std::process::id().to_string();
@@ -38,7 +38,7 @@ fn unfinished(cache: &Path) -> Vec<String> {
 }
 
 #[test]
-fn kill_9_at_ten_moments_and_then_a_build_that_succeeds() {
+fn a_build_succeeds_after_ten_killed_ones() {
     let demo = Demo::new();
     demo.run(&["lock", "--quiet"]);
     let expected = demo.run(&["build", "--quiet", "--output", "image"]);
@@ -48,7 +48,7 @@ fn kill_9_at_ten_moments_and_then_a_build_that_succeeds() {
         let mut command = demo.carafe(&["build", "--quiet", "--output", "image"]);
         command.env("CARAFE_CACHE_DIR", &cache).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
-        // From the first moments, where the store is filled, to late in the build; never the same.
+        // From the start, when the cache is filled, to late in the build, and different in each run.
         let jitter = u64::from(std::process::id()) * 37 % 500;
         std::thread::sleep(Duration::from_millis(100 + round * round * 90 + jitter));
         child.kill().unwrap();
@@ -62,7 +62,7 @@ fn kill_9_at_ten_moments_and_then_a_build_that_succeeds() {
 }
 
 #[test]
-fn ctrl_c_ends_everything_and_cleans_up() {
+fn ctrl_c_ends_all_processes_and_removes_scratch_directories() {
     let demo = Demo::new();
     demo.run(&["lock", "--quiet"]);
     let cache = demo.path("cache");
@@ -72,7 +72,10 @@ fn ctrl_c_ends_everything_and_cleans_up() {
     let mut child = command.spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(120);
     while processes_of(&cache).is_empty() {
-        assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "the sandbox never ran");
+        assert!(
+            Instant::now() < deadline && child.try_wait().unwrap().is_none(),
+            "the sandbox was not started"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
     let pid = child.id().to_string();

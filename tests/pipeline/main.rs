@@ -1,9 +1,9 @@
-//! The whole way, on the example apps: a real git server, a real bench, a real registry, and other
-//! programs as judges.
+//! The complete pipeline with the example apps: a real git server, a real bench, a real registry, and
+//! other tools that verify the results.
 
 #[path = "../common/demo.rs"]
 mod demo;
-mod judges;
+mod interoperability;
 mod kill;
 mod push;
 #[path = "../common/registry.rs"]

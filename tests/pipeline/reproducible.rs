@@ -1,13 +1,13 @@
-//! One lock, one digest: whoever builds it, and from wherever.
+//! One lock has one digest, for every user and directory.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::demo::{Demo, TOKEN, succeed};
 
-const ANYONE: &str = "65533";
+const USER_ID: &str = "65533";
 
-/// `sha256:…` from the line that ends a build.
+/// The digest in the last line of a build's output.
 fn digest(stdout: &str) -> &str {
     stdout.trim_end().rsplit_once('@').unwrap().1
 }
@@ -17,7 +17,7 @@ pub fn is_root() -> bool {
 }
 
 #[test]
-fn another_user_umask_time_zone_and_a_cold_cache_give_the_same_digest() {
+fn the_digest_is_independent_of_user_umask_time_zone_and_cache() {
     let demo = Demo::new();
     demo.run(&["lock", "--quiet"]);
     let first = demo.run(&["build", "--quiet", "--output", "first"]);
@@ -30,13 +30,13 @@ fn another_user_umask_time_zone_and_a_cold_cache_give_the_same_digest() {
     let mut command = Command::new("sh");
     command.args(["-c", "umask 077; exec \"$@\"", "sh"]);
     if is_root() {
-        // The directories above must let an ordinary user through.
+        // An ordinary user must be able to enter the parent directories.
         std::fs::set_permissions(demo.path(""), PermissionsExt::from_mode(0o755)).unwrap();
-        succeed(Command::new("chown").args(["-R", ANYONE]).arg(&elsewhere));
+        succeed(Command::new("chown").args(["-R", USER_ID]).arg(&elsewhere));
         command.args([
             "setpriv",
-            &format!("--reuid={ANYONE}"),
-            &format!("--regid={ANYONE}"),
+            &format!("--reuid={USER_ID}"),
+            &format!("--regid={USER_ID}"),
             "--clear-groups",
         ]);
     }
@@ -53,7 +53,7 @@ fn another_user_umask_time_zone_and_a_cold_cache_give_the_same_digest() {
 }
 
 #[test]
-fn a_rebuild_after_one_app_changed_moves_that_apps_layers_alone() {
+fn a_change_of_one_app_changes_only_its_layers() {
     let demo = Demo::new();
     let local = demo.path("apps/greetings");
     std::fs::create_dir_all(local.parent().unwrap()).unwrap();
@@ -64,7 +64,7 @@ fn a_rebuild_after_one_app_changed_moves_that_apps_layers_alone() {
     let layers = |json: &str| -> Vec<(String, String)> {
         let result: serde_json::Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
         let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-        result["layers"]
+        result["data"]["layers"]
             .as_array()
             .unwrap()
             .iter()
@@ -73,9 +73,9 @@ fn a_rebuild_after_one_app_changed_moves_that_apps_layers_alone() {
     };
     let before = layers(&demo.run(&["build", "--json", "--output", "before"]));
 
-    demo.write("apps/greetings/greetings/said.py", "WORD = 'hello again'\n");
+    demo.write("apps/greetings/greetings/word.py", "WORD = 'hello again'\n");
     let stderr = demo.fail(1, &["build", "--output", "after"]);
-    assert!(stderr.contains("is not what the lock says") && stderr.contains("carafe lock"), "{stderr}");
+    assert!(stderr.contains("does not match the lock") && stderr.contains("carafe lock"), "{stderr}");
     demo.run(&["lock", "--quiet"]);
     let after = layers(&demo.run(&["build", "--json", "--output", "after"]));
     let changed: Vec<&str> =
@@ -88,7 +88,7 @@ fn a_rebuild_after_one_app_changed_moves_that_apps_layers_alone() {
 }
 
 #[test]
-fn two_builds_at_once_share_a_cold_cache_and_an_output_takes_a_second_image() {
+fn concurrent_builds_share_a_cold_cache_and_a_layout_accepts_a_second_image() {
     let demo = Demo::new();
     let cache = demo.path("cache");
     let run = |arguments: &[&str]| {

@@ -1,4 +1,4 @@
-//! A token in a URL opens the repository, and is nowhere else.
+//! A token in a URL authenticates to the repository, and is stored and shown nowhere.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::demo::{Demo, TOKEN};
 
-/// Whether the file holds the token, as it is or inside gzip.
-fn holds_token(path: &Path) -> bool {
-    let holds = |bytes: &[u8]| bytes.windows(TOKEN.len()).any(|window| window == TOKEN.as_bytes());
+/// Whether the file contains the token, as plain text or compressed with gzip.
+fn contains_token(path: &Path) -> bool {
+    let contains = |bytes: &[u8]| bytes.windows(TOKEN.len()).any(|window| window == TOKEN.as_bytes());
     let mut plain = Vec::new();
     File::open(path).unwrap().read_to_end(&mut plain).unwrap();
     let mut inflated = Vec::new();
     let _ = flate2::read::MultiGzDecoder::new(plain.as_slice()).read_to_end(&mut inflated);
-    holds(&plain) || holds(&inflated)
+    contains(&plain) || contains(&inflated)
 }
 
 fn files(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
@@ -29,8 +29,8 @@ fn files(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
     }
 }
 
-/// Command lines of all processes but this one.
-fn command_lines_hold_token() -> bool {
+/// Whether the command line of a process contains the token.
+fn command_lines_contain_token() -> bool {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
     lines.into_iter().any(|line| line.windows(TOKEN.len()).any(|window| window == TOKEN.as_bytes()))
@@ -45,7 +45,7 @@ fn the_token_is_in_no_blob_no_lock_no_log_and_no_command_line() {
     let outputs = std::thread::scope(|scope| {
         scope.spawn(|| {
             while running.load(Ordering::Relaxed) {
-                seen.fetch_or(command_lines_hold_token(), Ordering::Relaxed);
+                seen.fetch_or(command_lines_contain_token(), Ordering::Relaxed);
                 std::thread::sleep(std::time::Duration::from_millis(5));
             }
         });
@@ -66,9 +66,9 @@ fn the_token_is_in_no_blob_no_lock_no_log_and_no_command_line() {
         assert!(output.status.success(), "{text}");
         assert!(!text.contains(TOKEN), "{text}");
     }
-    assert!(!seen.into_inner(), "a command line held the token");
+    assert!(!seen.into_inner(), "a command line contained the token");
     let mut found = Vec::new();
-    for kept in [
+    for name in [
         "image",
         "carafe.lock",
         "cache/git-v1",
@@ -77,20 +77,20 @@ fn the_token_is_in_no_blob_no_lock_no_log_and_no_command_line() {
         "cache/bodies-v1",
         "cache/downloads-v2",
     ] {
-        let path = demo.path(kept);
+        let path = demo.path(name);
         if path.is_dir() { files(&path, &mut found) } else { found.push(path) }
     }
-    assert!(found.len() > 20, "there is something to look at");
-    let holding: Vec<_> = found.iter().filter(|path| holds_token(path)).collect();
-    assert!(holding.is_empty(), "{holding:?}");
+    assert!(found.len() > 20, "the search has files to examine");
+    let leaks: Vec<_> = found.iter().filter(|path| contains_token(path)).collect();
+    assert!(leaks.is_empty(), "{leaks:?}");
 }
 
 #[test]
-fn the_search_finds_what_it_looks_for() {
+fn the_search_finds_a_compressed_token() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("blob");
     let mut gzip = flate2::write::GzEncoder::new(File::create(&path).unwrap(), flate2::Compression::fast());
     gzip.write_all(format!("a tar with {TOKEN} in it").as_bytes()).unwrap();
     gzip.finish().unwrap();
-    assert!(holds_token(&path));
+    assert!(contains_token(&path));
 }

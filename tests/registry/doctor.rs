@@ -1,6 +1,6 @@
 //! What `carafe doctor --registry` finds.
 
-use carafe::check::{Check, State};
+use carafe::check::{Check, CheckStatus};
 use carafe::registry::{CredentialFiles, DoctorTarget, Mirrors, Registry, RegistryOptions};
 
 use crate::certificates::authority;
@@ -16,12 +16,12 @@ fn examine(registry: &Registry, name: &str) -> Vec<Check> {
 
 /// In order, as `name state`.
 fn states(checks: &[Check]) -> Vec<String> {
-    checks.iter().map(|check| format!("{} {}", check.name, check.state.word())).collect()
+    checks.iter().map(|check| format!("{} {}", check.name, check.status.name())).collect()
 }
 
 /// The first check in this state, as it is shown.
-fn first(checks: &[Check], state: State) -> String {
-    let check = checks.iter().find(|check| check.state == state).unwrap();
+fn first(checks: &[Check], status: CheckStatus) -> String {
+    let check = checks.iter().find(|check| check.status == status).unwrap();
     format!("{}: {} ({})", check.name, check.message, check.help.as_deref().unwrap_or_default())
 }
 
@@ -33,21 +33,21 @@ fn a_registry_that_is_well() {
     push(&registry, &Image::new(&[b"one"]), &[&image]).unwrap();
     let checks = examine(&registry, &image);
     let expected = [
-        "name fine",
-        "tls fine",
+        "name pass",
+        "tls pass",
         "ca skipped",
-        "auth fine",
-        "push fine",
-        "mount fine",
-        "referrers note",
-        "chunks fine",
+        "auth pass",
+        "push pass",
+        "mount pass",
+        "referrers warn",
+        "chunks pass",
     ];
     assert_eq!(states(&checks), expected, "{checks:#?}");
     assert!(checks[4].message.ends_with("was opened and cancelled"), "{checks:#?}");
     // Without an image there is nothing to mount, and with a host alone nothing is written.
     assert_eq!(states(&examine(&registry, &server.image("new")))[5], "mount skipped");
     let host = examine(&registry, server.address());
-    assert_eq!(states(&host)[3..5], ["auth fine", "push skipped"]);
+    assert_eq!(states(&host)[3..5], ["auth pass", "push skipped"]);
 }
 
 /// What a `registries.conf` puts elsewhere is looked at there.
@@ -85,8 +85,8 @@ fn an_unknown_ca_and_a_wrong_password_end_it() {
     let strict =
         Registry::new(RegistryOptions { retry_policy: quick(), ..RegistryOptions::default() }).unwrap();
     let checks = examine(&strict, &server.image("a"));
-    assert_eq!(states(&checks)[1..4], ["tls fine", "ca wrong", "auth skipped"]);
-    assert!(first(&checks, State::Wrong).contains("`ca = "), "{checks:#?}");
+    assert_eq!(states(&checks)[1..4], ["tls pass", "ca fail", "auth skipped"]);
+    assert!(first(&checks, CheckStatus::Fail).contains("`ca = "), "{checks:#?}");
 
     let server = RegistryServer::with(Setup { login: Some(("me", "right-horse")), ..Setup::default() });
     let config = directory.path().join("config.json");
@@ -95,8 +95,8 @@ fn an_unknown_ca_and_a_wrong_password_end_it() {
     std::fs::write(&config, text).unwrap();
     let registry = client_with(server.address(), CredentialFiles::at([config]));
     let checks = examine(&registry, &server.image("a"));
-    assert_eq!(states(&checks)[3..5], ["auth wrong", "push skipped"]);
-    let shown = first(&checks, State::Wrong);
+    assert_eq!(states(&checks)[3..5], ["auth fail", "push skipped"]);
+    let shown = first(&checks, CheckStatus::Fail);
     assert!(shown.contains("asked as `me` of") && !shown.contains("wrong-horse"), "{shown}");
 }
 
@@ -104,8 +104,8 @@ fn an_unknown_ca_and_a_wrong_password_end_it() {
 fn one_that_may_not_be_pushed_to_says_which_right_it_takes() {
     let server = FaultyServer::start(|request| request.is("POST", "/uploads/").then(|| Answer::status(403)));
     let checks = examine(&client(server.address()), &server.image("shop/erp"));
-    assert_eq!(states(&checks)[4..6], ["push wrong", "mount skipped"]);
-    assert!(first(&checks, State::Wrong).contains("repository:shop/erp:pull,push"), "{checks:#?}");
+    assert_eq!(states(&checks)[4..6], ["push fail", "mount skipped"]);
+    assert!(first(&checks, CheckStatus::Fail).contains("repository:shop/erp:pull,push"), "{checks:#?}");
 }
 
 /// Nothing is tried twice: who asks wants to know how it is now.
@@ -113,11 +113,11 @@ fn one_that_may_not_be_pushed_to_says_which_right_it_takes() {
 fn one_that_takes_no_chunks_and_one_that_is_out_of_order() {
     let server = FaultyServer::start(|request| request.is("PATCH", "").then(|| Answer::status(405)));
     let checks = examine(&client(server.address()), &server.image("a"));
-    assert_eq!(states(&checks)[7], "chunks note");
+    assert_eq!(states(&checks)[7], "chunks warn");
 
     let server = FaultyServer::start(|_| Some(Answer::status(503)));
     let checks = examine(&client(server.address()), &server.image("a"));
-    assert_eq!(states(&checks)[1..4], ["tls fine", "ca skipped", "auth wrong"]);
+    assert_eq!(states(&checks)[1..4], ["tls pass", "ca skipped", "auth fail"]);
     assert_eq!(server.seen("GET", "/v2/").len(), 2);
 }
 
@@ -137,7 +137,7 @@ fn an_upload_that_is_gone_at_once_and_the_smallest_chunk() {
     };
     let (gone, here) = (start(404), start(202));
     let checks = examine(&client(gone.address()), &gone.image("a"));
-    assert!(first(&checks, State::Wrong).contains("http.secret"), "{checks:#?}");
+    assert!(first(&checks, CheckStatus::Fail).contains("http.secret"), "{checks:#?}");
     let checks = examine(&client(here.address()), &here.image("a"));
     assert!(checks[7].message.contains("at least 4096 bytes"), "{checks:#?}");
 }

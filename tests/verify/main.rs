@@ -1,8 +1,11 @@
-//! `carafe verify`: an image that was left as it was built, and ones that somebody changed.
+//! `carafe verify`: an image as it was built, and changed ones.
 
 #[path = "../common/demo.rs"]
 #[allow(dead_code)]
 mod demo;
+#[path = "../common/json_output.rs"]
+#[allow(dead_code)]
+mod json_output;
 mod planted;
 mod program;
 #[path = "../common/registry.rs"]

@@ -1,16 +1,16 @@
-//! One difference planted at a time, and each named by its cause.
+//! One difference is planted at a time, and reported with its cause.
 //!
-//! The rebuilt side is the image as it was built: that a rebuild gives the same is what the other
-//! tests are about.
+//! The rebuilt side is the image as it was built; that a rebuild is equal to it is the subject of other
+//! tests.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use carafe::diff::read_both;
 use carafe::diff::report::DiffReport;
-use carafe::output::Form;
+use carafe::output::{write_markdown, write_text};
 use carafe::verify::Level;
-use carafe::verify::report::VerifyReport;
+use carafe::verify::report::{VerifyCause, VerifyReport};
 use carafe_builder::progress::Progress;
 use serde_json::{Value, json};
 
@@ -20,62 +20,60 @@ use crate::variants::{APP, Entry, Variant, entries, find, opened, small};
 /// A file of the app, and its parent.
 const HOOKS: &str = "apps/greetings/greetings/hooks.py";
 
-/// What verify says of the image at `got`, at each level.
-fn said(want: &Path, got: &Path) -> [Value; 3] {
+/// The data of `carafe verify` for the image at `got`, at each level.
+fn reports(want: &Path, got: &Path) -> [Value; 3] {
     let [want, got] = [want, got].map(opened);
     let pair = read_both(&want, &got, &Progress::silent()).unwrap();
     [Level::Bytes, Level::Layers, Level::Tree].map(|level| {
         let report = VerifyReport::new(level, DiffReport::of(&want, &got, &pair).unwrap());
-        let printed = |form, all| {
+        for write in [write_text, write_markdown] {
             let mut bytes = Vec::new();
-            report.write(&mut bytes, form, all).unwrap();
-            String::from_utf8(bytes).unwrap()
-        };
-        for text in [printed(Form::Text, false), printed(Form::Markdown, false)] {
-            assert!(text.contains(if report.equal { "equal (" } else { "different (" }), "{text}");
-            let named = |cause: &String| report.equal || text.contains(cause.as_str());
-            assert!(report.causes().keys().all(named), "{text}");
+            write(&report, &mut bytes, false).unwrap();
+            let text = String::from_utf8(bytes).unwrap();
+            assert_eq!(text.contains("not reproduced ("), !report.equal, "{text}");
+            let is_named = |cause: &VerifyCause| report.equal || text.contains(&cause.to_string());
+            assert!(report.causes().keys().all(is_named), "{text}");
         }
-        serde_json::from_str(&printed(Form::Json, true)).unwrap()
+        serde_json::to_value(&report).unwrap()
     })
 }
 
-/// Plants a change into a copy of the image, and returns what is said at each level.
+/// Plants a change in a copy of the image, and returns the data at each level.
 fn planted(plant: impl FnOnce(&mut Variant)) -> [Value; 3] {
     let directory = tempfile::tempdir_in(small().parent().unwrap()).unwrap();
     let path = directory.path().join("variant");
     let mut variant = Variant::of(small(), &path);
     plant(&mut variant);
     variant.finish();
-    said(small(), &path)
+    reports(small(), &path)
 }
 
-/// Asserts that a change to the app's layer is seen at every level, has this cause and no other,
-/// and returns want and got.
+/// Asserts that a change of the app's layer is reported at every level, with this cause only, and returns
+/// want and got.
 fn only(cause: &str, change: impl FnOnce(&mut Vec<Entry>)) -> (String, String) {
     let [bytes, layers, tree] = planted(|variant| variant.edit(APP, change));
-    for said in [&bytes, &layers, &tree] {
-        assert_eq!(said["equal"], json!(false), "{said}");
-        assert_eq!(said["causes"], json!({cause: 1}), "{said}");
+    for report in [&bytes, &layers, &tree] {
+        assert_eq!(report["equal"], json!(false), "{report}");
+        assert_eq!(report["causes"], json!({cause: 1}), "{report}");
     }
     let entries = bytes["diff"]["entries"].as_array().unwrap();
     let difference = &entries[0]["differences"][0];
     assert_eq!((entries.len(), &difference["cause"]), (1, &json!(cause)), "{bytes}");
-    let side = |name: &str| difference[name].as_str().unwrap().to_owned();
+    let side = |name: &str| difference[name].as_str().unwrap_or_default().to_owned();
     (side("want"), side("got"))
 }
 
 #[test]
 fn nothing() {
-    for said in planted(|_| ()) {
-        // The variant's documents were written by another program.
-        assert_eq!(said["causes"].as_object().map(|causes| causes.len()), Some(0), "{said}");
+    for report in planted(|_| ()) {
+        // Another program wrote the variant's documents.
+        assert_eq!(report["causes"].as_object().map(|causes| causes.len()), Some(0), "{report}");
     }
 }
 
 #[test]
 fn compression() {
-    let [bytes, layers, tree] = planted(|variant| variant.compress_anew(APP));
+    let [bytes, layers, tree] = planted(|variant| variant.recompress(APP));
     assert_eq!((&bytes["equal"], &bytes["causes"]), (&json!(false), &json!({"compression": 1})));
     assert_eq!((&layers["equal"], &tree["equal"]), (&json!(true), &json!(true)));
 }
@@ -93,9 +91,9 @@ fn order() {
     assert_eq!((&layers["equal"], &tree["equal"]), (&json!(false), &json!(true)));
 }
 
-/// As a tool does that squashes layers.
+/// As by a tool that squashes layers.
 #[test]
-fn layers_cut_anew() {
+fn layers_split_differently() {
     let [bytes, layers, tree] = planted(|variant| variant.join_with_next(APP));
     assert_eq!((&bytes["equal"], &layers["equal"]), (&json!(false), &json!(false)));
     assert_eq!((&tree["equal"], &tree["diff"]["entries"]), (&json!(true), &json!([])), "{tree}");
@@ -148,9 +146,9 @@ fn pyc_header() {
         variant.finish();
         path
     });
-    let [.., said] = said(&one, &other);
-    assert_eq!(said["causes"], json!({"pyc-header": 1}), "{said}");
-    let difference = &said["diff"]["entries"][0]["differences"][0];
+    let [.., report] = reports(&one, &other);
+    assert_eq!(report["causes"], json!({"pyc_header": 1}), "{report}");
+    let difference = &report["diff"]["entries"][0]["differences"][0];
     assert_eq!(difference["want"], json!("magic 01010101, unchecked source hash 0101010101010101"));
 }
 
@@ -171,67 +169,75 @@ fn added_and_removed() {
     assert!(want.starts_with("file sha256:") && got.is_empty(), "{want}");
 }
 
-/// The app's commit, as bench noted it, is another, and so is a file of the app.
+/// The app's commit that bench stored is different, and so is a file of the app.
 #[test]
-fn a_moved_app() {
+fn a_changed_app() {
     let [bytes, _, tree] = planted(|variant| {
         variant.edit(APP, |entries| find(entries, HOOKS).1.extend(b"x = 1\n"));
         variant.edit_apps_json(|apps| {
             apps["greetings"]["resolution"]["commit_hash"] = json!("c".repeat(40));
         });
     });
-    for said in [bytes, tree] {
-        assert_eq!((&said["equal"], &said["causes"]), (&json!(false), &json!({"moved-input": 1})), "{said}");
-        let moved = &said["moved-inputs"][0];
-        assert_eq!((&moved["kind"], &moved["name"]), (&json!("app"), &json!("greetings")), "{said}");
-        assert!(moved["got"].as_str().unwrap().ends_with(&"c".repeat(40)), "{said}");
-        let explained: BTreeMap<_, _> = said["explained"]
+    for report in [bytes, tree] {
+        assert_eq!(
+            (&report["equal"], &report["causes"]),
+            (&json!(false), &json!({"changed_input": 1})),
+            "{report}"
+        );
+        let changed = &report["changed_inputs"][0];
+        assert_eq!((&changed["kind"], &changed["name"]), (&json!("app"), &json!("greetings")), "{report}");
+        assert!(changed["got"].as_str().unwrap().ends_with(&"c".repeat(40)), "{report}");
+        let explained: BTreeMap<_, _> = report["explained_entries"]
             .as_array()
             .unwrap()
             .iter()
-            .map(|entry| (entry["path"].as_str().unwrap().rsplit('/').next().unwrap(), &entry["because"]))
+            .map(|entry| (entry["path"].as_str().unwrap().rsplit('/').next().unwrap(), &entry["input"]))
             .collect();
-        let app = json!("app greetings");
+        let app = json!({"kind": "app", "name": "greetings"});
         assert_eq!(explained, BTreeMap::from([("apps.json", &app), ("hooks.py", &app)]));
     }
 }
 
-/// A version range that led somewhere else when the image was built.
+/// A version range was resolved to another version when the image was built.
 #[test]
-fn a_moved_python_package() {
+fn a_changed_python_package() {
     let [bytes, ..] = planted(|variant| {
         variant.edit("env", |entries| {
             let name = b".dist-info/METADATA";
-            let is_it = |header: &tar::Header| header.path_bytes().ends_with(name);
-            let (header, _) = entries.iter_mut().find(|(header, _)| is_it(header)).unwrap();
+            let is_metadata = |header: &tar::Header| header.path_bytes().ends_with(name);
+            let (header, _) = entries.iter_mut().find(|(header, _)| is_metadata(header)).unwrap();
             let path = String::from_utf8(header.path_bytes().into_owned()).unwrap();
             let (start, end) = path.split_once(".dist-info").unwrap();
             header.set_path(format!("{start}9.dist-info{end}")).unwrap();
         });
     });
-    assert_eq!(bytes["causes"], json!({"moved-input": 1}), "{bytes}");
-    let moved = &bytes["moved-inputs"][0];
-    assert_eq!(moved["kind"], json!("python-package"));
-    assert_eq!(moved["got"], json!(format!("{}9", moved["want"].as_str().unwrap())));
-    assert_eq!(bytes["explained"].as_array().unwrap().len(), 2);
+    assert_eq!(bytes["causes"], json!({"changed_input": 1}), "{bytes}");
+    let changed = &bytes["changed_inputs"][0];
+    assert_eq!(changed["kind"], json!("python_package"));
+    assert_eq!(changed["got"], json!(format!("{}9", changed["want"].as_str().unwrap())));
+    assert_eq!(bytes["explained_entries"].as_array().unwrap().len(), 2);
 }
 
 #[test]
-fn a_moved_base_image() {
+fn a_changed_base_image() {
     let [bytes, ..] = planted(|variant| {
         let tar = Tar::new().file("etc/os-release", "ID=other\n").bytes();
         variant.set_base(&tar);
     });
-    let moved = &bytes["moved-inputs"][0];
-    assert_eq!(moved["kind"], json!("base-image"), "{moved}");
-    assert_eq!(bytes["causes"]["moved-input"], json!(1));
-    assert_ne!(moved["want"], moved["got"]);
+    let changed = &bytes["changed_inputs"][0];
+    assert_eq!(changed["kind"], json!("base_image"), "{changed}");
+    assert_eq!(bytes["causes"]["changed_input"], json!(1));
+    assert_ne!(changed["want"], changed["got"]);
 }
 
-/// How a container is run is no part of its tree, and counts all the same.
+/// The configuration of the container is not part of the tree, but must be equal at every level.
 #[test]
 fn a_changed_config() {
-    for said in planted(|variant| variant.config["config"]["User"] = json!("root")) {
-        assert_eq!((&said["equal"], &said["causes"]), (&json!(false), &json!({"document": 1})), "{said}");
+    for report in planted(|variant| variant.config["config"]["User"] = json!("root")) {
+        assert_eq!(
+            (&report["equal"], &report["causes"]),
+            (&json!(false), &json!({"document": 1})),
+            "{report}"
+        );
     }
 }

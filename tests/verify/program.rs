@@ -1,13 +1,14 @@
-//! The whole command: from an image's name to a verdict, with a real rebuild.
+//! The complete command, from an image's name to the result, with a real rebuild.
 
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::demo::{Demo, TOKEN, succeed};
+use crate::json_output::result;
 use crate::variants::{APP, Variant, find, opened, original};
 
-/// A home whose git knows the token of the example's server: a lock has no credentials.
+/// Sets a home directory whose git has the token of the example's server: a lock has no credentials.
 fn with_helper(demo: &Demo, command: &mut Command) {
     let helper =
         format!("[credential]\n\thelper = \"!f() {{ echo username=ci; echo password={TOKEN}; }}; f\"\n");
@@ -16,7 +17,7 @@ fn with_helper(demo: &Demo, command: &mut Command) {
 }
 
 #[test]
-fn an_image_in_a_registry_is_all_that_is_needed() {
+fn needs_only_the_image_in_a_registry() {
     let demo = Demo::new();
     let (name, registry) = (demo.registry.image("erp:1"), demo.registry.address());
     let insecure = ["--insecure-registry", registry];
@@ -24,30 +25,32 @@ fn an_image_in_a_registry_is_all_that_is_needed() {
     let mut command = demo.carafe(&[&["verify", &name][..], &insecure].concat());
     command.env("CARAFE_CACHE_DIR", demo.path("cache"));
     with_helper(&demo, &mut command);
-    let said = succeed(&mut command);
+    let output = succeed(&mut command);
     let digest = opened(original()).image.descriptor.digest.to_string();
-    assert_eq!(said.matches(&digest).count(), 2, "{said}");
+    assert_eq!(output.matches(&digest).count(), 2, "{output}");
     assert!(
-        said.ends_with("\nequal (bytes): its lock gives this manifest, this config and these layers\n"),
-        "{said}"
+        output.ends_with(
+            "\nreproduced (bytes): its lock produces this manifest, this config and these layers\n"
+        ),
+        "{output}"
     );
 }
 
 #[test]
-fn another_compression_is_equal_in_its_layers_alone() {
+fn a_recompressed_image_is_reproduced_at_the_level_layers() {
     let demo = Demo::new();
     let path = demo.path("variant");
     let mut variant = Variant::of(original(), &path);
-    variant.compress_anew(APP);
+    variant.recompress(APP);
     variant.finish();
-    let said = demo.run(&["verify", "--quiet", "--level=layers", "--keep=kept", "variant"]);
-    assert_eq!(said, "");
+    let output = demo.run(&["verify", "--quiet", "--level=layers", "--keep=kept", "variant"]);
+    assert_eq!(output, "");
     let [kept, built] = [&demo.path("kept"), original()].map(|path| opened(path).image.descriptor.digest);
     assert_eq!(kept, built);
 }
 
 #[test]
-fn a_changed_file_is_named_in_json() {
+fn a_changed_file_is_in_the_json_output() {
     let demo = Demo::new();
     let mut variant = Variant::of(original(), &demo.path("variant"));
     variant.edit(APP, |entries| find(entries, "greetings/hooks.py").1.extend(b"import os\n"));
@@ -60,11 +63,13 @@ fn a_changed_file_is_named_in_json() {
     let output = demo.carafe(&["verify", "--json", "oci-archive:variant.tar"]).output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
     let stdout = String::from_utf8(output.stdout).unwrap();
-    let result: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    let result = result(&stdout);
+    let data = &result["data"];
+    assert_eq!((&result["command"], &result["status"]), (&json!("verify"), &json!("fail")));
     assert_eq!(
-        (&result["event"], &result["level"], &result["equal"], &result["causes"]),
-        (&json!("result"), &json!("bytes"), &json!(false), &json!({"content": 1}))
+        (&data["level"], &data["equal"], &data["causes"]),
+        (&json!("bytes"), &json!(false), &json!({"content": 1}))
     );
-    let path = result["diff"]["entries"][0]["path"].as_str().unwrap();
+    let path = data["diff"]["entries"][0]["path"].as_str().unwrap();
     assert!(path.ends_with("apps/greetings/greetings/hooks.py"), "{path}");
 }

@@ -1,4 +1,4 @@
-//! The example's image, built once, and copies of it with something changed.
+//! The example's image, built once, and changed copies of it.
 
 use std::fs;
 use std::io::Read;
@@ -17,7 +17,7 @@ use tar::{Archive, Header};
 use crate::demo::{Demo, ProgramDirectory};
 use crate::unpack_support::Tar;
 
-/// The layer that most changes are made in.
+/// The layer that most tests change.
 pub const APP: &str = "apps/greetings";
 
 /// The image as it was built, in a layout, for all tests of this program.
@@ -34,7 +34,7 @@ pub fn original() -> &'static Path {
     &BUILT.get_or_init(build).1
 }
 
-/// The same on another base, which is small: for tests that look at what lies above it.
+/// The same image on a small base image, for tests of the layers above it.
 pub fn small() -> &'static Path {
     static MADE: OnceLock<(ProgramDirectory, PathBuf)> = OnceLock::new();
     let make = || {
@@ -52,10 +52,10 @@ pub fn opened(layout: &Path) -> Opened {
     Opened::of(Arc::new(LayoutSource::open(layout, None).unwrap()), &Platform::host()).unwrap()
 }
 
-/// An entry of a tar: its header and its content. Records of PAX are entries of their own.
+/// An entry of a tar: its header and its content. A PAX extended header is an entry of its own.
 pub type Entry = (Header, Vec<u8>);
 
-/// An image that is being changed.
+/// A copy of an image that a test changes.
 pub struct Variant {
     layout: LayoutWriter,
     pub manifest: Value,
@@ -75,8 +75,8 @@ impl Variant {
         Self { layout, manifest: parsed(&image.manifest_bytes), config: parsed(&image.config_bytes) }
     }
 
-    /// Where a layer stands, by the name in its history.
-    fn place(&self, name: &str) -> usize {
+    /// The index of a layer, by the name in its history.
+    fn index_of(&self, name: &str) -> usize {
         let steps = self.config["history"].as_array().unwrap().iter();
         let mut layers = steps.filter(|step| step["empty_layer"] != json!(true));
         layers.position(|step| step["created_by"] == json!(format!("carafe: {name}"))).unwrap()
@@ -84,7 +84,7 @@ impl Variant {
 
     pub fn blob(&self, layer: &str) -> PathBuf {
         let digest: Digest =
-            serde_json::from_value(self.manifest["layers"][self.place(layer)]["digest"].clone()).unwrap();
+            serde_json::from_value(self.manifest["layers"][self.index_of(layer)]["digest"].clone()).unwrap();
         self.layout.blob_path(&digest)
     }
 
@@ -95,24 +95,24 @@ impl Variant {
         tar
     }
 
-    /// Puts another tar in a layer's place.
+    /// Replaces a layer's tar.
     pub fn set_tar(&mut self, layer: &str, tar: &[u8], level: Compression) {
         let mut blob = Vec::new();
         flate2::read::GzEncoder::new(tar, level).read_to_end(&mut blob).unwrap();
-        let at = self.place(layer);
+        let at = self.index_of(layer);
         let descriptor = self.layout.put_bytes(media_type::LAYER_GZIP, &blob).unwrap();
         self.manifest["layers"][at] = serde_json::to_value(descriptor).unwrap();
         self.config["rootfs"]["diff_ids"][at] = json!(Digest::of(tar));
     }
 
-    /// Compresses a layer's tar as another tool would.
-    pub fn compress_anew(&mut self, layer: &str) {
+    /// Compresses a layer's tar differently.
+    pub fn recompress(&mut self, layer: &str) {
         self.set_tar(layer, &self.tar(layer), Compression::fast());
     }
 
-    /// Makes one layer of this one and of the one above it, and dates the work.
+    /// Merges this layer and the one above it, and sets the time of creation.
     pub fn join_with_next(&mut self, layer: &str) {
-        let at = self.place(layer);
+        let at = self.index_of(layer);
         let take = |list: &mut Value, at: usize| list.as_array_mut().unwrap().remove(at);
         let history = self.config["history"].as_array().unwrap();
         let step =
@@ -151,14 +151,14 @@ impl Variant {
         &mut self.config["config"]["Labels"]["dev.carafe.lock"]
     }
 
-    /// Replaces something in the lock, which must be there.
+    /// Replaces a text in the lock, which must have it.
     pub fn edit_lock(&mut self, from: &str, to: &str) {
         let lock = self.lock().as_str().unwrap().to_owned();
         assert!(lock.contains(from), "{from} is not in\n{lock}");
         *self.lock() = json!(lock.replace(from, to));
     }
 
-    /// Changes bench's own list of apps, in whatever layer it is.
+    /// Changes bench's list of apps.
     pub fn edit_apps_json(&mut self, change: impl FnOnce(&mut Value)) {
         let edit = |entries: &mut Vec<Entry>| {
             let (_, content) = find(entries, "sites/apps.json");
@@ -169,7 +169,7 @@ impl Variant {
         self.edit("sites and config", edit);
     }
 
-    /// Puts another tar in the place of the base's only layer.
+    /// Replaces the only layer of the base image.
     pub fn set_base(&mut self, tar: &[u8]) {
         let descriptor = self.layout.put_bytes(media_type::LAYER_TAR, tar).unwrap();
         self.manifest["layers"][0] = serde_json::to_value(descriptor).unwrap();
@@ -200,7 +200,7 @@ pub fn entries(tar: &[u8]) -> Vec<Entry> {
     .collect()
 }
 
-/// The entry whose path ends so.
+/// The entry whose path ends with `end`.
 pub fn find<'e>(entries: &'e mut [Entry], end: &str) -> &'e mut Entry {
     let found = entries.iter_mut().find(|(header, _)| header.path_bytes().ends_with(end.as_bytes()));
     found.unwrap_or_else(|| panic!("no entry {end}"))

@@ -1,6 +1,8 @@
-//! What an app's own files say about it: its name and the apps that it requires.
+//! What an app's own files state: its name, and the apps that it requires.
 //!
-//! The files are read, never executed.
+//! The files are parsed, never executed.
+//!
+//! Import order: `python_literal` ← `name`, `required_apps`.
 
 mod name;
 mod python_literal;

@@ -1,56 +1,58 @@
-//! The name that bench gives an app's directory, known before bench runs.
+//! The name of an app, which is also the name of its directory in `apps/`, without running bench.
 
 use super::python_literal::{Token, tokens};
 
-/// The longest name an app may have.
+/// Maximum length of an app's name, in bytes.
 const MAX_NAME_BYTES: usize = 100;
 
-/// What frappe reads from every app's python package, and by which bench tells an app.
+/// Files that every app's Python package contains: frappe reads them, and bench recognizes an app by them.
 const PACKAGE_FILES: [&str; 3] = ["hooks.py", "modules.txt", "patches.txt"];
 
-/// Why an app's name could not be told.
+/// Why the name of an app could not be determined.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum AppNameError {
-    /// None of the three files names it.
+    /// None of the three files has a name.
     #[error("failed to find the app's name in pyproject.toml, setup.cfg or setup.py")]
-    #[diagnostic(help("is it a frappe app? its pyproject.toml needs `[project]` with a `name`"))]
+    #[diagnostic(help(
+        "check that the repository contains a frappe app: its pyproject.toml must have `name` in `[project]`"
+    ))]
     Missing,
-    /// pyproject.toml is broken.
+    /// pyproject.toml is not valid TOML.
     #[error("failed to parse the app's pyproject.toml")]
     Parse {
-        /// Where and why.
+        /// The parser's error, with its position.
         #[source]
         source: Box<toml::de::Error>,
     },
-    /// It cannot be the name of a python package, and so not of an app.
-    #[error("failed to use `{name}` as an app's name: it is not the name of a python package")]
+    /// The name is not a valid Python package name.
+    #[error("failed to use `{name}` as the name of an app: it is not a valid Python package name")]
     #[diagnostic(help(
-        "frappe imports an app by this name: letters, digits and underscores, not a digit first; change `name` in the app's {file}"
+        "frappe imports the app by this name: use letters, digits and underscores, and no digit first; change `name` in the app's {file}"
     ))]
     NotAPackage {
-        /// Cut and escaped.
+        /// The name, shortened and escaped.
         name: String,
-        /// Where it stands.
+        /// The file that has it.
         file: &'static str,
     },
-    /// The package of that name is not an app's.
+    /// The package of that name is missing, or is not an app.
     #[error("failed to find `{name}/{missing}` in the app `{name}`")]
     #[diagnostic(help(
-        "`name` in pyproject.toml must be the directory that holds the app's hooks.py, modules.txt and patches.txt"
+        "the name of an app must be the name of the directory that contains its hooks.py, modules.txt and patches.txt"
     ))]
     NotAnApp {
         /// The app's name.
         name: String,
-        /// Which file.
+        /// The first missing file.
         missing: &'static str,
     },
 }
 
-/// The name of an app, by the files of its repository: `read` gives one by its path, or nothing.
+/// Returns the name of an app. `read` returns the content of a file in its repository, if it exists.
 ///
-/// As bench has it: `project.name` of pyproject.toml, else setup.cfg's, else setup.py's. bench
-/// renames the app's directory to it, unchanged, and frappe imports it: so it must be a python
-/// package's name, and the package must be there.
+/// The same rule as in bench: `project.name` in pyproject.toml, else the name in setup.cfg, else the one in
+/// setup.py. bench renames the app's directory to this name, and frappe imports it, so it must be a valid
+/// Python package name, and the package must exist.
 pub fn app_name(read: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<String, AppNameError> {
     let text = |path| read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let (name, file) =
@@ -73,7 +75,7 @@ pub fn app_name(read: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<String, AppNam
     }
 }
 
-/// Whether frappe can import an app of this name.
+/// Returns whether frappe can import an app with this name.
 pub(crate) fn is_package_name(name: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     name.len() <= MAX_NAME_BYTES
@@ -97,7 +99,7 @@ fn setup_cfg(text: &str) -> Option<String> {
     name.filter(|name| !name.is_empty())
 }
 
-/// The literal `name=` of a call of `setup` that starts a line.
+/// The literal argument `name=` of a call of `setup` at the start of a line.
 fn setup_py(text: &str) -> Option<String> {
     let tokens = tokens(text);
     let is_setup =
@@ -118,7 +120,7 @@ fn setup_py(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn name_of(files: &[(&str, &str)]) -> Result<String, AppNameError> {
+    fn name_in(files: &[(&str, &str)]) -> Result<String, AppNameError> {
         let read = |path: &str| {
             let found = files.iter().find(|(name, _)| *name == path);
             found.map(|(_, content)| content.as_bytes().to_vec())
@@ -130,22 +132,22 @@ mod tests {
         [("shop/hooks.py", ""), ("shop/modules.txt", ""), ("shop/patches.txt", "")];
 
     fn shop(file: &str, content: &str) -> Result<String, AppNameError> {
-        name_of(&[&PACKAGE[..], &[(file, content)]].concat())
+        name_in(&[&PACKAGE[..], &[(file, content)]].concat())
     }
 
     #[test]
-    fn each_of_the_three_files_names_it() {
+    fn reads_the_name_from_each_of_the_three_files() {
         assert_eq!(shop("pyproject.toml", "[project]\nname = \"shop\"\n").unwrap(), "shop");
         let cfg = "[options]\nname = no\n[metadata]\nversion = 1\nname = shop\n";
         assert_eq!(shop("setup.cfg", cfg).unwrap(), "shop");
         let setup = "from setuptools import setup\n\nsetup(\n\tversion=version,\n\tname='shop',  # here\n)\n";
         assert_eq!(shop("setup.py", setup).unwrap(), "shop");
         let poetry = [&PACKAGE[..], &[("pyproject.toml", "[build-system]\n"), ("setup.py", setup)]].concat();
-        assert_eq!(name_of(&poetry).unwrap(), "shop");
+        assert_eq!(name_in(&poetry).unwrap(), "shop");
     }
 
     #[test]
-    fn hostile_and_useless_names_are_refused() {
+    fn rejects_hostile_and_unusable_names() {
         for name in ["..", "a/b", "-rf", "in-dia", "1st", "a b", "naïve", &"x".repeat(101)] {
             let error = shop("pyproject.toml", &format!("[project]\nname = \"{name}\"\n")).unwrap_err();
             assert!(matches!(error, AppNameError::NotAPackage { .. }), "{name}: {error}");
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_package_must_be_an_apps() {
+    fn requires_that_the_package_is_an_app() {
         let error = shop("pyproject.toml", "[project]\nname = \"other\"\n").unwrap_err();
         assert_eq!(error.to_string(), "failed to find `other/hooks.py` in the app `other`");
     }

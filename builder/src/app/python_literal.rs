@@ -1,22 +1,22 @@
-//! Reading python source without running it: just enough for a literal in hooks.py or setup.py.
+//! A tokenizer for Python source: enough to read a literal in hooks.py or setup.py without running it.
 
-/// A piece of python source.
+/// A token of Python source.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Token {
-    /// A name, keyword or number; whether it is the first thing on a line, unindented.
+    /// A name, keyword or number, and whether it is the first, unindented token of a logical line.
     Name(String, bool),
-    /// A string literal's value. Prefixes but `f` are allowed for.
+    /// The value of a string literal. All prefixes except `f` are supported.
     Text(String),
     /// Any other character.
     Symbol(char),
-    /// The end of a logical line: not within brackets, not after a backslash.
+    /// The end of a logical line: a line end that is not within brackets and not after a backslash.
     End,
 }
 
-/// The tokens of `source`. What is no python comes out as some tokens or other: whoever reads
-/// them looks for a certain sequence and takes nothing else.
+/// Returns the tokens of `source`. Text that is not Python gives arbitrary tokens, without an error: callers
+/// look for one exact sequence and ignore everything else.
 pub(super) fn tokens(source: &str) -> Vec<Token> {
-    let mut scanner = Scanner { rest: source, depth: 0, fresh: true };
+    let mut scanner = Scanner { rest: source, depth: 0, is_line_start: true };
     let mut tokens: Vec<Token> = std::iter::from_fn(|| scanner.next()).collect();
     tokens.push(Token::End);
     tokens
@@ -25,21 +25,21 @@ pub(super) fn tokens(source: &str) -> Vec<Token> {
 struct Scanner<'a> {
     rest: &'a str,
     depth: u32,
-    /// At the very start of a logical line.
-    fresh: bool,
+    /// Whether the scanner is at the start of a logical line.
+    is_line_start: bool,
 }
 
 impl Scanner<'_> {
     fn next(&mut self) -> Option<Token> {
         loop {
-            let fresh = std::mem::take(&mut self.fresh);
+            let is_line_start = std::mem::take(&mut self.is_line_start);
             let first = self.rest.chars().next()?;
             match first {
                 '#' => self.rest = &self.rest[self.rest.find('\n').unwrap_or(self.rest.len())..],
                 '\n' => {
                     self.rest = &self.rest[1..];
-                    self.fresh = self.depth == 0;
-                    if self.fresh {
+                    self.is_line_start = self.depth == 0;
+                    if self.is_line_start {
                         return Some(Token::End);
                     }
                 }
@@ -49,7 +49,7 @@ impl Scanner<'_> {
                 }
                 _ if first.is_whitespace() => self.rest = &self.rest[first.len_utf8()..],
                 '"' | '\'' => return Some(Token::Text(self.text(false))),
-                _ if first.is_alphanumeric() || first == '_' => return Some(self.name(fresh)),
+                _ if first.is_alphanumeric() || first == '_' => return Some(self.name(is_line_start)),
                 _ => return Some(self.symbol(first)),
             }
         }
@@ -65,7 +65,7 @@ impl Scanner<'_> {
         Token::Symbol(symbol)
     }
 
-    fn name(&mut self, fresh: bool) -> Token {
+    fn name(&mut self, is_line_start: bool) -> Token {
         let end = self.rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(self.rest.len());
         let (name, rest) = self.rest.split_at(end);
         self.rest = rest;
@@ -73,10 +73,10 @@ impl Scanner<'_> {
         if rest.starts_with(['"', '\'']) && matches!(prefix.as_str(), "r" | "b" | "u" | "br" | "rb") {
             return Token::Text(self.text(prefix.contains('r')));
         }
-        Token::Name(name.to_owned(), fresh)
+        Token::Name(name.to_owned(), is_line_start)
     }
 
-    /// A string literal's value, from its opening quote on.
+    /// Reads a string literal, which starts with its opening quote.
     fn text(&mut self, raw: bool) -> String {
         let quote = &self.rest[..1];
         let triple = quote.repeat(3);
@@ -106,7 +106,7 @@ impl Scanner<'_> {
 mod tests {
     use super::*;
 
-    fn shown(source: &str) -> String {
+    fn render(source: &str) -> String {
         let show = |token: &Token| match token {
             Token::Name(name, true) => format!("^{name}"),
             Token::Name(name, false) => name.clone(),
@@ -118,27 +118,27 @@ mod tests {
     }
 
     #[test]
-    fn lines_brackets_and_comments() {
+    fn separates_lines_brackets_and_comments() {
         let source = "# a = 1\na = [\n  'x',  # 'y'\n  \"z\"\n]\n  b = 2\nc \\\n = 3";
-        assert_eq!(shown(source), "; ^a = [ \"x\" , \"z\" ] ; b = 2 ; ^c = 3 ;");
+        assert_eq!(render(source), "; ^a = [ \"x\" , \"z\" ] ; b = 2 ; ^c = 3 ;");
     }
 
     #[test]
-    fn strings_of_all_kinds() {
+    fn reads_all_kinds_of_strings() {
         assert_eq!(
-            shown(
+            render(
                 r#"r'\n' u"é\"" '''a
 b''' 'it\'s' """c'"d""""#
             ),
             r#""\\n" "é\"" "a\nb" "it's" "c'\"d" ;"#
         );
-        assert_eq!(shown("f'{x}' name"), "^f \"{x}\" name ;");
-        assert_eq!(shown("'unclosed\nx"), "\"unclosed\" ; ^x ;");
+        assert_eq!(render("f'{x}' name"), "^f \"{x}\" name ;");
+        assert_eq!(render("'unclosed\nx"), "\"unclosed\" ; ^x ;");
     }
 
     proptest::proptest! {
         #[test]
-        fn nothing_makes_it_panic(source in "[\\PC\n\t'\"\\\\\\[\\]#ru=]{0,60}") {
+        fn does_not_panic_on_arbitrary_text(source in "[\\PC\n\t'\"\\\\\\[\\]#ru=]{0,60}") {
             tokens(&source);
         }
     }

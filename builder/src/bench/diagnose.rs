@@ -1,152 +1,230 @@
-//! What well-known failures of a build mean, told from its output.
+//! Known causes of failed steps, from the output of the tools.
+//!
+//! A cause is reported only if the output has evidence for it. A program that lacks a header or disk
+//! space does not continue, so such evidence counts wherever it is. Network errors and missing
+//! commands are often retried or ignored, so they count only if they are among the last lines, and no
+//! error of another kind follows.
 
-use crate::sandbox::Network;
+use crate::sandbox;
 
-/// Parts of a line, and what the user can do about it. All parts must be there, in any case of
-/// letters. The first match from the top wins over later ones.
-struct Cause {
-    parts: &'static [&'static str],
-    help: &'static str,
+/// How many lines may follow evidence that a program can ignore. The lines of Python tracebacks do
+/// not count: bench prints one of its own when a command fails.
+const MAX_LINES_AFTER: usize = 20;
+
+/// A known cause. If there is evidence for several, the first in this order is reported: it is the
+/// cause of the others.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Cause {
+    DiskFull,
+    HeapFull,
+    UntrustedCertificate,
+    MissingHeader,
+    MissingCompiler,
+    PythonVersion,
+    NodeVersion,
+    Network,
+    DependencyConflict,
+    MissingPackage,
+    MissingCommand,
 }
 
-const fn cause(parts: &'static [&'static str], help: &'static str) -> Cause {
-    Cause { parts, help }
-}
+use Cause::*;
 
-const DISK: &str = "the disk is full: give the build's scratch directory more room";
-const HEAP: &str =
-    "node ran out of memory: raise [build] memory in carafe.toml, or build on a machine with more";
-const CERTIFICATE: &str = "a certificate was not trusted: if a proxy of yours opens TLS, point SSL_CERT_FILE at a bundle that holds its CA; the build is given it";
-const NETWORK: &str = "the network or a registry did not answer: check proxies (HTTPS_PROXY, NO_PROXY) and try again; what was downloaded is kept";
-const PYTHON: &str = "an app needs another python than the build image has: use a build image for this version of frappe (frappe/build:version-15 and the like)";
-const NODE: &str =
-    "an app needs another node than the build image has: use a build image for this version of frappe";
-const CONFLICT: &str = "the apps' python dependencies contradict each other, or one does not exist: compare their pyproject.toml, and the branches you build";
-const HEADERS: &str = "a library's header is missing in the build image: use one that has its development package (frappe/build has those that frappe needs)";
-const COMPILER: &str =
-    "a compiler or pkg-config is missing in the build image: use frappe/build or an image made from it";
-const PACKAGE: &str = "yarn does not find a package or a version of it: check the app's package.json and yarn.lock, and the npm registry in use";
-
-const CAUSES: &[Cause] = &[
-    cause(&["no space left on device"], DISK),
-    cause(&["enospc"], DISK),
-    cause(&["javascript heap out of memory"], HEAP),
-    cause(&["certificate verify failed"], CERTIFICATE),
-    cause(&["self-signed certificate"], CERTIFICATE),
-    cause(&["self signed certificate"], CERTIFICATE),
-    cause(&["unable to get local issuer certificate"], CERTIFICATE),
-    cause(&["unknownissuer"], CERTIFICATE),
-    cause(&["fatal error:", ".h: no such file"], HEADERS),
-    cause(&["mysql_config", "not found"], HEADERS),
-    cause(&["can not find valid pkg-config name"], HEADERS),
-    cause(&["pkg-config is not installed"], COMPILER),
-    cause(&["command 'gcc' failed: no such file"], COMPILER),
-    cause(&["command 'cc' failed: no such file"], COMPILER),
-    cause(&["python version", "does not satisfy python"], PYTHON),
-    cause(&["requires a different python"], PYTHON),
-    cause(&["no interpreter found for python"], PYTHON),
-    cause(&["engine \"node\" is incompatible"], NODE),
-    cause(&["trouble with your network connection"], NETWORK),
-    cause(&["could not resolve host"], NETWORK),
-    cause(&["temporary failure in name resolution"], NETWORK),
-    cause(&["name or service not known"], NETWORK),
-    cause(&["failed to establish a new connection"], NETWORK),
-    cause(&["network is unreachable"], NETWORK),
-    cause(&["error sending request for url"], NETWORK),
-    cause(&["dns error"], NETWORK),
-    cause(&["enotfound"], NETWORK),
-    cause(&["etimedout"], NETWORK),
-    cause(&["esockettimedout"], NETWORK),
-    cause(&["econnrefused"], NETWORK),
-    cause(&["econnreset"], NETWORK),
-    cause(&["no solution found when resolving dependencies"], CONFLICT),
-    cause(&["resolutionimpossible"], CONFLICT),
-    cause(&["couldn't find package"], PACKAGE),
-    cause(&["couldn't find any versions for"], PACKAGE),
+/// Evidence: phrases that must all be in one line, in upper or lower case, each as complete words. The
+/// first match is used.
+const EVIDENCE: &[(&[&str], Cause)] = &[
+    (&["no space left on device"], DiskFull),
+    (&["enospc"], DiskFull),
+    (&["javascript heap out of memory"], HeapFull),
+    (&["certificate verify failed"], UntrustedCertificate),
+    (&["error", "self-signed certificate"], UntrustedCertificate),
+    (&["error", "self signed certificate"], UntrustedCertificate),
+    (&["ssl certificate problem"], UntrustedCertificate),
+    (&["self_signed_cert_in_chain"], UntrustedCertificate),
+    (&["depth_zero_self_signed_cert"], UntrustedCertificate),
+    (&["unable to get local issuer certificate"], UntrustedCertificate),
+    (&["unknownissuer"], UntrustedCertificate),
+    (&["fatal error:", ".h: no such file"], MissingHeader),
+    (&["mysql_config", "not found"], MissingHeader),
+    (&["can not find valid pkg-config name"], MissingHeader),
+    (&["pkg-config is not installed"], MissingCompiler),
+    (&["command 'gcc' failed: no such file"], MissingCompiler),
+    (&["command 'cc' failed: no such file"], MissingCompiler),
+    (&["python version", "does not satisfy python"], PythonVersion),
+    (&["requires a different python"], PythonVersion),
+    (&["no interpreter found for python"], PythonVersion),
+    (&["engine \"node\" is incompatible"], NodeVersion),
+    (&["trouble with your network connection"], Network),
+    (&["could not resolve host"], Network),
+    (&["temporary failure in name resolution"], Network),
+    (&["name or service not known"], Network),
+    (&["failed to establish a new connection"], Network),
+    (&["connection refused"], Network),
+    (&["network is unreachable"], Network),
+    (&["error sending request for url"], Network),
+    (&["dns error"], Network),
+    (&["eai_again"], Network),
+    (&["enotfound"], Network),
+    (&["etimedout"], Network),
+    (&["esockettimedout"], Network),
+    (&["econnrefused"], Network),
+    (&["econnreset"], Network),
+    (&["no solution found when resolving dependencies"], DependencyConflict),
+    (&["resolutionimpossible"], DependencyConflict),
+    (&["couldn't find package"], MissingPackage),
+    (&["couldn't find any versions for"], MissingPackage),
+    (&["sh:", ": not found"], MissingCommand),
+    (&[": command not found"], MissingCommand),
 ];
 
-/// Instead of [`NETWORK`], where there is none on purpose.
-const OFFLINE: &str = "`bench build` has no network, so that an image is made of what was locked: an app's build script downloads something, and should have it in its package.json or its repository";
+/// Python exceptions that a network error or a missing command does not raise.
+const PROGRAM_ERRORS: [&str; 10] = [
+    "AssertionError",
+    "AttributeError",
+    "ImportError",
+    "IndentationError",
+    "IndexError",
+    "KeyError",
+    "ModuleNotFoundError",
+    "NameError",
+    "SyntaxError",
+    "TypeError",
+];
 
-/// Watches a build's output for what explains its end.
+impl Cause {
+    /// Whether programs often retry or ignore it.
+    fn may_be_ignored(self) -> bool {
+        match self {
+            Network | MissingCommand => true,
+            DiskFull | HeapFull | UntrustedCertificate | MissingHeader | MissingCompiler | PythonVersion
+            | NodeVersion | DependencyConflict | MissingPackage => false,
+        }
+    }
+
+    /// The cause and the next action, for a step with this network.
+    fn help(self, network: sandbox::Network) -> &'static str {
+        match self {
+            DiskFull => "the disk is full: free space on the disk of CARAFE_CACHE_DIR, or use another disk",
+            HeapFull => {
+                "node ran out of memory: raise [build] memory in carafe.toml, or build on a machine with more memory"
+            }
+            UntrustedCertificate => {
+                "a certificate is not trusted: if a proxy of your network intercepts TLS, set SSL_CERT_FILE to a bundle with its CA certificate"
+            }
+            MissingHeader => {
+                "a header of a library is missing in the build image: use an image with its development package (frappe/build has those that frappe requires)"
+            }
+            MissingCompiler => {
+                "a compiler or pkg-config is missing in the build image: use frappe/build or an image built from it"
+            }
+            PythonVersion => {
+                "an app requires another version of Python than the build image has: use a build image for this version of frappe (frappe/build:version-15 or similar)"
+            }
+            NodeVersion => {
+                "an app requires another version of node than the build image has: use a build image for this version of frappe"
+            }
+            Network => network_help(network),
+            DependencyConflict => {
+                "the apps' Python dependencies conflict, or one does not exist: compare their pyproject.toml files, and the branches that you build"
+            }
+            MissingPackage => {
+                "yarn did not find a package or a version of it: check the app's package.json and yarn.lock, and the npm registry"
+            }
+            MissingCommand => {
+                "a script of an app may require a command that the build image does not have: use a build image that has it"
+            }
+        }
+    }
+}
+
+fn network_help(network: sandbox::Network) -> &'static str {
+    match network {
+        sandbox::Network::EgressProxy => {
+            "a host may be unreachable: check HTTPS_PROXY and NO_PROXY, and try again; completed downloads are kept"
+        }
+        sandbox::Network::None => {
+            "a build script may require the network, which `bench build` does not have, because the image must contain only locked inputs: declare the download in the app's package.json, or add it to its repository"
+        }
+    }
+}
+
+/// Looks for known causes in the output of one step.
 pub(super) struct Diagnosis {
-    network: Network,
-    known: Option<usize>,
+    network: sandbox::Network,
+    /// The first cause in the order of [`Cause`] that programs do not ignore.
+    definite: Option<Cause>,
+    /// The latest cause that programs may ignore, and the number of lines since.
+    possible: Option<(Cause, usize)>,
+    /// The indentation of the traceback that the last line belongs to.
+    traceback: Option<usize>,
 }
 
 impl Diagnosis {
-    /// Of a step with this network.
-    pub fn new(network: Network) -> Self {
-        Self { network, known: None }
+    /// For a step with this network.
+    pub fn new(network: sandbox::Network) -> Self {
+        Self { network, definite: None, possible: None, traceback: None }
     }
 
-    /// One more line.
-    pub fn watch(&mut self, line: &str) {
-        let line = line.to_lowercase();
-        let known = CAUSES.iter().position(|cause| cause.parts.iter().all(|part| line.contains(part)));
-        self.known = [self.known, known].into_iter().flatten().min();
+    /// Adds the next line of the output.
+    pub fn observe(&mut self, line: &str) {
+        if line.trim().is_empty() || self.is_in_traceback(line) {
+            return;
+        }
+        if is_program_error(line) {
+            self.possible = None;
+        }
+        match find_cause(line) {
+            Some(cause) if cause.may_be_ignored() => self.possible = Some((cause, 0)),
+            Some(cause) => self.definite = self.definite.into_iter().chain([cause]).min(),
+            None => self.possible.iter_mut().for_each(|(_, lines)| *lines += 1),
+        }
     }
 
-    /// What the user can do, if what was seen is well known.
+    /// Whether the line belongs to a traceback. The exception itself does not, which follows it with
+    /// the indentation of its first line.
+    fn is_in_traceback(&mut self, line: &str) -> bool {
+        let text = line.trim_start();
+        let indentation = line.len() - text.len();
+        if text.starts_with("Traceback (most recent call last)") {
+            self.traceback = Some(indentation);
+        } else if self.traceback.is_some_and(|traceback| indentation <= traceback) {
+            self.traceback = None;
+        }
+        self.traceback.is_some()
+    }
+
+    /// The cause and the next action, if the output has evidence for a known cause.
     pub fn help(&self) -> Option<&'static str> {
-        let help = CAUSES[self.known?].help;
-        let on_purpose = help == NETWORK && self.network == Network::None;
-        Some(if on_purpose { OFFLINE } else { help })
+        let possible = self.possible.filter(|(_, lines)| *lines < MAX_LINES_AFTER).map(|(cause, _)| cause);
+        let cause = self.definite.into_iter().chain(possible).min()?;
+        Some(cause.help(self.network))
     }
+}
+
+fn find_cause(line: &str) -> Option<Cause> {
+    let line = line.to_lowercase();
+    let is_in_line = |phrases: &[&str]| phrases.iter().all(|phrase| contains_words(&line, phrase));
+    EVIDENCE.iter().find(|(phrases, _)| is_in_line(phrases)).map(|(_, cause)| *cause)
+}
+
+/// Whether `phrase` is in `line`, not as a part of longer words: `ModuleNotFoundError` does not contain
+/// `ENOTFOUND`.
+fn contains_words(line: &str, phrase: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let (first, last) = (phrase.chars().next(), phrase.chars().next_back());
+    line.match_indices(phrase).any(|(start, _)| {
+        let before = line[..start].chars().next_back();
+        let after = line[start + phrase.len()..].chars().next();
+        let joins = |a: Option<char>, b: Option<char>| a.is_some_and(is_word) && b.is_some_and(is_word);
+        !joins(before, first) && !joins(last, after)
+    })
+}
+
+/// Whether the line is a Python exception of [`PROGRAM_ERRORS`], such as `ImportError: …`.
+fn is_program_error(line: &str) -> bool {
+    let name = line.trim_start().split(':').next().unwrap_or_default();
+    PROGRAM_ERRORS.contains(&name.trim_end())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn help(lines: &[&str]) -> Option<&'static str> {
-        let mut diagnosis = Diagnosis::new(Network::EgressProxy);
-        lines.iter().for_each(|line| diagnosis.watch(line));
-        diagnosis.help()
-    }
-
-    #[test]
-    fn what_the_tools_say_is_understood() {
-        let cases = [
-            (
-                "  ╰─▶ Because the current Python version (3.11.2) does not satisfy Python>=3.14,<3.15 and",
-                PYTHON,
-            ),
-            ("ERROR: Package 'frappe' requires a different Python: 3.9.2 not in '>=3.10'", PYTHON),
-            (
-                "error vite@7.0.0: The engine \"node\" is incompatible with this module. Expected version \">=20\". Got \"18.20.4\"",
-                NODE,
-            ),
-            ("info There appears to be trouble with your network connection. Retrying...", NETWORK),
-            (
-                "  ├─▶ dns error: failed to lookup address information: Temporary failure in name resolution",
-                NETWORK,
-            ),
-            ("MySQLdb/_mysql.c:29:10: fatal error: mysql.h: No such file or directory", HEADERS),
-            ("FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory", HEAP),
-            ("error An unexpected error occurred: \"ENOSPC: no space left on device, write\".", DISK),
-            ("Error: unable to get local issuer certificate", CERTIFICATE),
-            ("  × No solution found when resolving dependencies:", CONFLICT),
-            ("error Couldn't find any versions for \"air-datepicker\" that matches \"^99.0.0\"", PACKAGE),
-        ];
-        for (line, expected) in cases {
-            assert_eq!(help(&[line]), Some(expected), "{line}");
-        }
-        assert_eq!(help(&["warning unmet peer dependency", "error: exit 1"]), None);
-    }
-
-    #[test]
-    fn a_build_without_network_is_told_so() {
-        let mut diagnosis = Diagnosis::new(Network::None);
-        diagnosis.watch("Error: getaddrinfo ENOTFOUND fonts.example.com");
-        assert_eq!(diagnosis.help(), Some(OFFLINE));
-    }
-
-    #[test]
-    fn the_cause_wins_over_its_consequence() {
-        let conflict = "  × No solution found when resolving dependencies:";
-        let python = "because the current Python version (3.11.2) does not satisfy Python>=3.14";
-        assert_eq!(help(&[conflict, python]), Some(PYTHON));
-        assert_eq!(help(&["trouble with your network connection", "no space left on device"]), Some(DISK));
-    }
-}
+mod tests;

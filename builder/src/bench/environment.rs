@@ -1,35 +1,35 @@
-//! The variables that make a build quiet, bounded and the same everywhere.
+//! The variables that make a build non-interactive, bounded and reproducible.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::HOME_DIR;
+use super::paths::HOME_DIR;
 
-/// The oldest time that zip, and so a wheel, can hold: 1980-01-01T00:00:00Z.
-const OLDEST_IN_ZIP: i64 = 315_532_800;
+/// The earliest time that a zip file, and so a wheel, can have: 1980-01-01T00:00:00Z.
+const MIN_ZIP_TIME: i64 = 315_532_800;
 
-/// Where git's configuration is, inside.
+/// The path of git's configuration in the sandbox.
 pub(super) fn git_config() -> String {
     format!("{HOME_DIR}/.carafe/gitconfig")
 }
 
-/// Where bench's apps.json is, inside.
+/// The path of bench's apps.json in the sandbox.
 pub(super) fn apps_json() -> String {
     format!("{HOME_DIR}/.carafe/apps.json")
 }
 
-/// Where the downloads' directory is, inside.
+/// The path of the clients' caches in the sandbox.
 pub(super) fn downloads() -> String {
     format!("{HOME_DIR}/.carafe/downloads")
 }
 
-/// Where the shell is by which yarn runs scripts.
+/// The path of the shell that yarn runs scripts with.
 pub(super) fn yarn_shell() -> String {
     format!("{HOME_DIR}/.carafe/yarn-shell")
 }
 
-/// A shell for yarn's scripts that has the last word on node's heap: frappe sets it to a share of
-/// the whole machine's memory, over any `NODE_OPTIONS`, and node takes the last of several.
+/// A shell for yarn's scripts that limits node's heap: frappe sets the limit to a share of this
+/// machine's memory and overrides `NODE_OPTIONS`, and node uses the last of several limits.
 pub(super) fn yarn_shell_script(heap_mib: u64) -> String {
     format!(
         "#!/bin/sh\n\
@@ -38,17 +38,17 @@ pub(super) fn yarn_shell_script(heap_mib: u64) -> String {
     )
 }
 
-/// The variables of all steps, over the sandbox's own.
+/// The variables of all steps, which override the sandbox's own.
 pub(super) fn variables(epoch: i64, heap_mib: u64, with_downloads: bool) -> BTreeMap<String, String> {
-    let epoch = epoch.max(OLDEST_IN_ZIP).to_string();
+    let epoch = epoch.max(MIN_ZIP_TIME).to_string();
     let heap = format!("--max-old-space-size={heap_mib}");
     let (git_config, yarn_shell) = (git_config(), yarn_shell());
     let mut variables = vec![
-        // frappe then builds its assets and does not download some; yarn and others ask nothing.
+        // Makes frappe build its assets instead of downloading some, and yarn and others not prompt.
         ("CI", "1"),
-        // bench then does not ask PyPI for its own latest version at exit.
+        // Makes bench not request its own latest version from PyPI at exit.
         ("FRAPPE_DOCKER_BUILD", "1"),
-        // Debug information of C extensions tells the random directory that they were built in.
+        // Debug information of C extensions contains the random directory that they were built in.
         ("CFLAGS", "-g0"),
         ("CXXFLAGS", "-g0"),
         ("SOURCE_DATE_EPOCH", epoch.as_str()),
@@ -58,7 +58,7 @@ pub(super) fn variables(epoch: i64, heap_mib: u64, with_downloads: bool) -> BTre
         ("PYTHONUNBUFFERED", "1"),
         ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
         ("PIP_NO_INPUT", "1"),
-        // The python must be the build root's: a downloaded one is not in the run-time base.
+        // Python must be the build image's: a downloaded one is not in the base image.
         ("UV_PYTHON_DOWNLOADS", "never"),
         ("UV_LINK_MODE", "copy"),
         ("UV_NO_PROGRESS", "1"),
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shell_has_the_last_word_on_the_heap() {
+    fn the_shells_heap_limit_overrides_earlier_ones() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("shell");
         std::fs::write(&path, yarn_shell_script(1500)).unwrap();
@@ -109,15 +109,15 @@ mod tests {
     }
 
     #[test]
-    fn an_old_epoch_still_makes_wheels() {
+    fn raises_an_epoch_that_zip_does_not_support() {
         assert_eq!(variables(0, 1, false)["SOURCE_DATE_EPOCH"], "315532800");
         assert!(!variables(0, 1, false).contains_key("UV_CACHE_DIR"));
         assert_eq!(variables(0, 1, true)["UV_CACHE_DIR"], "/home/frappe/.carafe/downloads/uv");
     }
 
-    /// An extension as pip builds one: in a random directory, which debug information tells.
+    /// Builds an extension like pip: in a random directory, which debug information contains.
     #[test]
-    fn a_c_extension_does_not_tell_where_it_was_built() {
+    fn a_c_extension_is_independent_of_its_build_directory() {
         let build = |flags: &str| {
             let directory = tempfile::tempdir().unwrap();
             std::fs::write(directory.path().join("x.c"), "int f(int x) { return x + 1; }\n").unwrap();
@@ -129,6 +129,6 @@ mod tests {
         };
         let flags = variables(0, 1, false)["CFLAGS"].clone();
         assert!(build(&flags) == build(&flags));
-        assert!(build("") != build(""), "without it, it does");
+        assert!(build("") != build(""), "without the flags it depends on the directory");
     }
 }

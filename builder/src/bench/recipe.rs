@@ -1,323 +1,81 @@
-//! bench 5, unmodified: `bench init`, then `bench build`. Then python is compiled.
+//! The interface of a way to build a bench.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::thread;
 
-use super::diagnose::Diagnosis;
-use super::redirect::{Redirect, apps_json, git_config, redirects};
-use super::{
-    BENCH_DIR, BenchError, BuildInputs, HOME_DIR, MadeBench, Recipe, SandboxAdditions, compile, environment,
-    tools,
-};
-use crate::app::is_package_name;
-use crate::normalize::{self, BenchTree};
+use super::error::BenchError;
+use crate::lock::{Lock, LockedApp};
 use crate::progress::Task;
-use crate::sandbox::{Bind, ExitReason, InjectedFile, Limits, Network, Sandbox, SandboxError, Step};
+use crate::sandbox::{Bind, InjectedFile, Limits, Sandbox};
 
-/// Looking for tools takes no longer.
-const PROBE_LIMITS: Limits = Limits { wall: std::time::Duration::from_secs(120), memory: None };
+/// An app that is ready to be installed.
+#[derive(Clone, Debug)]
+pub struct BenchApp {
+    /// The app in the lock.
+    pub locked: LockedApp,
+    /// A bare repository on this machine with the commit as its only branch or tag, named by
+    /// [`published_ref`](super::published_ref).
+    pub repository: PathBuf,
+}
 
-/// Runs `bench init` with each app redirected to this machine, then `bench build` without any
-/// network.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct BenchInit;
+/// All inputs of a build.
+#[derive(Clone, Debug)]
+pub struct BuildInputs<'a> {
+    /// What is built.
+    pub lock: &'a Lock,
+    /// The lock's apps, frappe first.
+    pub apps: Vec<BenchApp>,
+    /// The limits of each step.
+    pub limits: Limits,
+    /// The maximum size of node's heap, in MiB.
+    pub node_heap_mib: u64,
+    /// A directory for the caches of uv, pip, yarn and npm, which the build may write to.
+    pub downloads: Option<PathBuf>,
+    /// A directory for the steps' logs.
+    pub logs: PathBuf,
+}
 
-impl Recipe for BenchInit {
-    fn sandbox_additions(&self, inputs: &BuildInputs<'_>) -> Result<SandboxAdditions, BenchError> {
-        let redirects = checked_redirects(inputs)?;
-        let repositories = redirects.iter().zip(&inputs.apps);
-        let mut binds: Vec<Bind> =
-            repositories.map(|(redirect, app)| bind(&app.repository, redirect.repository(), false)).collect();
-        binds
-            .extend(inputs.downloads.iter().map(|directory| bind(directory, environment::downloads(), true)));
-        let files = [
-            (environment::git_config(), git_config(&redirects), 0o644),
-            (environment::apps_json(), apps_json(&redirects), 0o644),
-            (environment::yarn_shell(), environment::yarn_shell_script(inputs.node_heap_mib), 0o755),
-        ];
-        let files = files.map(|(path, content, mode)| InjectedFile {
-            path: path.into(),
-            content: content.into_bytes(),
-            mode,
-        });
-        let epoch = inputs.lock.source_date_epoch;
-        let env = environment::variables(epoch, inputs.node_heap_mib, inputs.downloads.is_some());
-        Ok(SandboxAdditions { binds, files: files.into(), env })
-    }
+/// What a recipe requires in its sandbox in addition to the rootfs.
+#[derive(Clone, Debug)]
+pub struct SandboxAdditions {
+    /// Bind mounts of this machine's directories.
+    pub binds: Vec<Bind>,
+    /// Small files.
+    pub files: Vec<InjectedFile>,
+    /// Variables of all steps.
+    pub env: BTreeMap<String, String>,
+}
 
+/// A bench that was built.
+#[derive(Clone, Debug)]
+pub struct BuiltBench {
+    /// Its directory on this machine, for [`crate::image_tree::finish`]: a real directory, not a link
+    /// that a hostile build created.
+    pub directory: PathBuf,
+    /// The highest memory use of one step's processes together, in bytes.
+    pub peak_memory: u64,
+}
+
+/// A way to build a bench at [`BENCH_DIR`](super::BENCH_DIR) in a sandbox.
+pub trait Recipe {
+    /// What the sandbox must have for [`Recipe::build`] with these inputs.
+    fn sandbox_additions(&self, inputs: &BuildInputs<'_>) -> Result<SandboxAdditions, BenchError>;
+
+    /// Builds the bench, with apps installed and assets built, in a sandbox that was opened with the
+    /// additions.
     fn build(
         &self,
         inputs: &BuildInputs<'_>,
         sandbox: &Sandbox,
         task: &Task,
-    ) -> Result<MadeBench, BenchError> {
-        let redirects = checked_redirects(inputs)?;
-        let bench = sandbox.host_path(Path::new(BENCH_DIR));
-        if std::fs::symlink_metadata(&bench).is_ok() {
-            return Err(BenchError::BenchInTheWay { directory: bench });
-        }
-        let init_peak =
-            run(inputs, sandbox, task, "bench init", init(&redirects), HOME_DIR, Network::EgressProxy)?;
-        let bench = bench_directory(sandbox)?;
-        check_apps(&bench, &redirects)?;
-        let tree = BenchTree::new(&bench, inputs.lock.apps.clone());
-        normalize::order_apps(&tree)?;
-        let build = ["bench", "build", "--production"].map(str::to_owned).to_vec();
-        let build_peak = run(inputs, sandbox, task, "bench build", build, BENCH_DIR, Network::None)?;
-        let bench = bench_directory(sandbox)?;
-        check_assets(&bench)?;
-        Ok(MadeBench { directory: bench, peak_memory: init_peak.max(build_peak) })
-    }
+    ) -> Result<BuiltBench, BenchError>;
 
-    fn compile(&self, inputs: &BuildInputs<'_>, sandbox: &Sandbox, task: &Task) -> Result<u64, BenchError> {
-        let workers = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let argv = compile::command(workers);
-        let peak = run(inputs, sandbox, task, "compile python", argv, "/", Network::None)?;
-        bench_directory(sandbox)?;
-        Ok(peak)
-    }
+    /// Compiles the Python sources of the finished bench, in the sandbox that built it and without
+    /// network. Must be called after normalization, which removes the bytecode of the build. Leaves
+    /// out files that are not valid Python. Returns the highest memory use in bytes.
+    fn compile(&self, inputs: &BuildInputs<'_>, sandbox: &Sandbox, task: &Task) -> Result<u64, BenchError>;
 
-    fn probe_tools(&self, sandbox: &Sandbox, log: &Path) -> Result<BTreeMap<String, String>, BenchError> {
-        let step = Step {
-            name: "look for tools".to_owned(),
-            argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), tools::script()],
-            cwd: "/".into(),
-            env: BTreeMap::new(),
-            network: Network::None,
-            limits: PROBE_LIMITS,
-            log: log.to_owned(),
-        };
-        let mut lines = Vec::new();
-        sandbox.run(&step, &mut |line| lines.push(line.to_owned()))?;
-        let (found, missing) = tools::parse(lines.iter().map(String::as_str));
-        if missing.is_empty() {
-            Ok(found)
-        } else {
-            Err(BenchError::ToolsMissing { tools: missing.join(", ") })
-        }
-    }
-}
-
-/// No step may depend on what its caller did not check: the lock is a file that anyone can edit.
-fn checked_redirects(inputs: &BuildInputs<'_>) -> Result<Vec<Redirect>, BenchError> {
-    let names = || inputs.apps.iter().map(|app| app.locked.name.as_str());
-    if let Some(name) = names().find(|name| !is_package_name(name)) {
-        return Err(BenchError::AppName { name: carafe_layers::text::escape_bytes(name.as_bytes()) });
-    }
-    if names().next() != Some("frappe") {
-        return Err(BenchError::FrappeNotFirst);
-    }
-    Ok(redirects(inputs.apps.iter().map(|app| &app.locked)))
-}
-
-fn bind(source: &Path, target: String, writable: bool) -> Bind {
-    Bind { source: source.to_owned(), target: target.into(), writable }
-}
-
-fn init(redirects: &[Redirect]) -> Vec<String> {
-    let frappe = &redirects[0];
-    let mut argv = vec!["bench".to_owned(), "init".to_owned()];
-    if redirects.len() > 1 {
-        argv.extend(["--apps_path".to_owned(), environment::apps_json()]);
-    }
-    argv.extend(["--frappe-path", &frappe.url, "--frappe-branch", &frappe.branch].map(str::to_owned));
-    let rest = [
-        "--no-procfile",
-        "--no-backups",
-        "--skip-redis-config-generation",
-        "--skip-assets",
-        "--verbose",
-        BENCH_DIR,
-    ];
-    argv.extend(rest.map(str::to_owned));
-    argv
-}
-
-/// Runs a step; its peak memory in bytes.
-fn run(
-    inputs: &BuildInputs<'_>,
-    sandbox: &Sandbox,
-    task: &Task,
-    name: &str,
-    argv: Vec<String>,
-    cwd: &str,
-    network: Network,
-) -> Result<u64, BenchError> {
-    let log = inputs.logs.join(format!("{}.log", name.replace(' ', "-")));
-    let step = Step {
-        name: name.to_owned(),
-        argv,
-        cwd: cwd.into(),
-        env: BTreeMap::new(),
-        network,
-        limits: inputs.limits,
-        log: log.clone(),
-    };
-    let mut diagnosis = Diagnosis::new(network);
-    let ran = sandbox.run(&step, &mut |line| {
-        if !is_chatter(line) {
-            diagnosis.watch(line);
-            task.output(line);
-        }
-    });
-    ran.map(|outcome| outcome.peak_memory).map_err(|error| explain(error, &diagnosis, &log))
-}
-
-/// yarn, told by bench to be verbose, names each of the thousands of files that it copies. The log
-/// has them.
-fn is_chatter(line: &str) -> bool {
-    line.starts_with("verbose ")
-}
-
-/// Adds what the output tells to an exit status that alone tells nothing.
-fn explain(mut error: SandboxError, diagnosis: &Diagnosis, log: &Path) -> BenchError {
-    if let SandboxError::Step(step) = &mut error {
-        step.tail.retain(|line| !is_chatter(line));
-    }
-    let by_itself = matches!(&error, SandboxError::Step(step) if matches!(step.ending, ExitReason::Exit(_)));
-    match diagnosis.help() {
-        Some(help) if by_itself => {
-            let help = format!("{help}; the whole log is at `{}`", log.display());
-            BenchError::Known { source: error, help }
-        }
-        _ => BenchError::Sandbox(error),
-    }
-}
-
-/// The bench on this machine: real directories all the way. A build script that put a link in the place
-/// of one would have carafe change, and pack, whatever of this machine it points at.
-fn bench_directory(sandbox: &Sandbox) -> Result<PathBuf, BenchError> {
-    let bench = sandbox.host_path(Path::new(BENCH_DIR));
-    // Without isolation there is nothing to break out of, and /home may well be a link.
-    let isolated = bench != Path::new(BENCH_DIR);
-    let directories = Path::new(BENCH_DIR).ancestors().take_while(|directory| directory.parent().is_some());
-    let depth = if isolated { usize::MAX } else { 1 };
-    match directories.take(depth).find(|directory| !is_directory(&sandbox.host_path(directory))) {
-        Some(directory) => Err(BenchError::NoBench { directory: directory.to_owned() }),
-        None => Ok(bench),
-    }
-}
-
-/// bench says nothing, and ends with 0, when there was a bench already.
-fn check_apps(bench: &Path, redirects: &[Redirect]) -> Result<(), BenchError> {
-    let directory = |app: &Redirect| bench.join("apps").join(&app.name);
-    match redirects.iter().find(|app| !is_directory(&directory(app))) {
-        Some(app) => Err(BenchError::AppNotInstalled { name: app.name.clone() }),
-        None => Ok(()),
-    }
-}
-
-fn is_directory(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
-}
-
-/// Some versions of frappe print an error and end with 0.
-fn check_assets(bench: &Path) -> Result<(), BenchError> {
-    if bench.join("sites/assets/assets.json").is_file() { Ok(()) } else { Err(BenchError::NoAssets) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bench::BenchApp;
-    use crate::lock::tests::sample;
-    use crate::sandbox::{CancelToken, Isolation, SandboxConfig};
-    use crate::secret::Redactor;
-
-    fn additions(names: [&str; 2]) -> Result<SandboxAdditions, BenchError> {
-        let mut lock = sample();
-        for (app, name) in lock.apps.iter_mut().zip(names) {
-            app.name = name.to_owned();
-        }
-        let apps = lock.apps.iter().map(|app| BenchApp {
-            locked: app.clone(),
-            repository: format!("/host/{}.git", app.name).into(),
-        });
-        let inputs = BuildInputs {
-            apps: apps.collect(),
-            lock: &lock,
-            limits: PROBE_LIMITS,
-            node_heap_mib: 1500,
-            downloads: Some("/host/downloads".into()),
-            logs: "/host/logs".into(),
-        };
-        BenchInit.sandbox_additions(&inputs)
-    }
-
-    #[test]
-    fn the_sandbox_gets_repositories_and_downloads() {
-        let additions = additions(["frappe", "local"]).unwrap();
-        let binds: Vec<_> = additions
-            .binds
-            .iter()
-            .map(|bind| format!("{} {} {}", bind.source.display(), bind.target.display(), bind.writable))
-            .collect();
-        assert_eq!(
-            binds,
-            [
-                "/host/frappe.git /home/frappe/.carafe/apps/frappe.git false",
-                "/host/local.git /home/frappe/.carafe/apps/local.git false",
-                "/host/downloads /home/frappe/.carafe/downloads true",
-            ]
-        );
-        let config =
-            additions.files.iter().find(|file| file.path == Path::new(&additions.env["GIT_CONFIG_GLOBAL"]));
-        assert!(config.is_some());
-    }
-
-    #[test]
-    fn a_lock_that_was_edited_is_refused() {
-        assert!(matches!(additions(["frappe", "../x"]), Err(BenchError::AppName { .. })));
-        assert!(matches!(additions(["frappe", "--help"]), Err(BenchError::AppName { .. })));
-        assert!(matches!(additions(["local", "frappe"]), Err(BenchError::FrappeNotFirst)));
-    }
-
-    #[test]
-    fn a_bench_that_is_a_link_into_this_machine_is_none() {
-        let (scratch, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let sandbox = Sandbox::open(SandboxConfig {
-            isolation: Isolation::Namespaces,
-            root: "/".into(),
-            scratch: scratch.path().to_owned(),
-            binds: Vec::new(),
-            files: Vec::new(),
-            env: BTreeMap::new(),
-            proxy: None,
-            redactor: Redactor::default(),
-            launcher: "/proc/self/exe".into(),
-            cancel: CancelToken::default(),
-        })
-        .unwrap();
-        assert!(matches!(bench_directory(&sandbox), Err(BenchError::NoBench { .. })));
-        let (home, bench) = (sandbox.host_path(Path::new(HOME_DIR)), sandbox.host_path(Path::new(BENCH_DIR)));
-        std::fs::create_dir_all(&bench).unwrap();
-        assert_eq!(bench_directory(&sandbox).unwrap(), bench);
-
-        std::fs::remove_dir(&bench).unwrap();
-        std::os::unix::fs::symlink(theirs.path(), &bench).unwrap();
-        let error = bench_directory(&sandbox).unwrap_err().to_string();
-        assert!(error.contains("`/home/frappe/frappe-bench` in the sandbox"), "{error}");
-
-        std::fs::create_dir(theirs.path().join("frappe-bench")).unwrap();
-        std::fs::remove_dir_all(&home).unwrap();
-        std::os::unix::fs::symlink(theirs.path(), &home).unwrap();
-        let error = bench_directory(&sandbox).unwrap_err().to_string();
-        assert!(error.contains("`/home/frappe` in the sandbox"), "{error}");
-    }
-
-    #[test]
-    fn bench_is_called_so() {
-        let lock = sample();
-        let redirects = redirects(lock.apps.iter());
-        assert_eq!(
-            init(&redirects).join(" "),
-            "bench init --apps_path /home/frappe/.carafe/apps.json \
-             --frappe-path https://github.com/frappe/frappe.git --frappe-branch v15.55.1 \
-             --no-procfile --no-backups --skip-redis-config-generation --skip-assets --verbose \
-             /home/frappe/frappe-bench"
-        );
-        assert!(!init(&redirects[..1]).contains(&"--apps_path".to_owned()));
-    }
+    /// The versions of the tools that affect the result, by name, in any sandbox with the build
+    /// image's rootfs. Uses no network. Fails with the names of required tools that are missing.
+    fn probe_tools(&self, sandbox: &Sandbox, log: &Path) -> Result<BTreeMap<String, String>, BenchError>;
 }

@@ -1,4 +1,4 @@
-//! How bench finds each app: under its public URL, which git is told to look for on this machine.
+//! The URL that bench clones each app from: the public one, which git replaces by a local repository.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -6,36 +6,37 @@ use std::fmt::Write;
 use serde::Serialize;
 use url::Url;
 
-use super::HOME_DIR;
+use super::paths::HOME_DIR;
 use crate::git::RefKind;
 use crate::lock::{LockedApp, LockedSource};
 
-/// For an app that was locked without a branch or tag, or under a name that bench cannot take.
+/// The branch of an app that is locked without a branch or tag, or with a name that bench does not
+/// support.
 const FIXED_BRANCH: &str = "carafe";
 
-/// A name that no machine answers to (RFC 2606), for what has no public URL.
-const NOWHERE: &str = "https://carafe.invalid";
+/// A host name that does not resolve (RFC 2606), for apps without a public URL.
+const UNRESOLVABLE: &str = "https://carafe.invalid";
 
-/// An app as bench is told of it.
+/// How bench clones an app.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Redirect {
     /// The app's name.
     pub name: String,
-    /// What bench clones; unique, and no other's is its beginning.
+    /// The URL that bench clones. It is unique, and no prefix of another app's.
     pub url: String,
-    /// What bench clones of it.
+    /// The branch or tag that bench clones.
     pub branch: String,
 }
 
 impl Redirect {
-    /// Where the app's repository is, inside.
+    /// The path of the app's repository in the sandbox.
     pub fn repository(&self) -> String {
         format!("{HOME_DIR}/.carafe/apps/{}.git", self.name)
     }
 }
 
-/// Under which name an app's commit must be published for bench: what the lock says, or a fixed
-/// branch where it says nothing, or something that bench's own command lines would break on.
+/// The branch or tag under which an app's commit must be published for bench: the lock's, or a fixed
+/// branch if the lock has none or one that would break bench's command lines.
 pub fn published_ref(app: &LockedApp) -> (RefKind, String) {
     match &app.source {
         LockedSource::Git { reference: Some((kind, name)), .. } if is_plain(name, "._/+@-") => {
@@ -45,11 +46,11 @@ pub fn published_ref(app: &LockedApp) -> (RefKind, String) {
     }
 }
 
-/// How bench is told of each app.
+/// How bench clones each app.
 ///
-/// The public URL is kept where bench can take it: it splits command lines like a shell, wants an
-/// organisation and a repository, and names the directory that it clones into by the repository up to
-/// the first dot. That directory must not be another app's.
+/// The public URL is kept if bench supports it: bench splits command lines like a shell, requires an
+/// organization and a repository, and clones into a directory with the repository's name up to the
+/// first dot. That directory must not be another app's.
 pub(super) fn redirects<'a>(apps: impl Iterator<Item = &'a LockedApp> + Clone) -> Vec<Redirect> {
     let mut directories = BTreeSet::new();
     let names: BTreeSet<&str> = apps.clone().map(|app| app.name.as_str()).collect();
@@ -59,18 +60,18 @@ pub(super) fn redirects<'a>(apps: impl Iterator<Item = &'a LockedApp> + Clone) -
             LockedSource::Local { .. } => None,
         };
         let public = public.filter(|public| {
-            let others_name = public.repository != app.name && names.contains(public.repository.as_str());
-            !others_name && directories.insert(public.repository.clone())
+            let is_another_app = public.repository != app.name && names.contains(public.repository.as_str());
+            !is_another_app && directories.insert(public.repository.clone())
         });
-        let url =
-            public.map_or_else(|| format!("{NOWHERE}/apps/{}.git", app.name), |public| public.to_string());
+        let url = public
+            .map_or_else(|| format!("{UNRESOLVABLE}/apps/{}.git", app.name), |public| public.to_string());
         Redirect { name: app.name.clone(), url, branch: published_ref(app).1 }
     };
     apps.map(redirect).collect()
 }
 
-/// git's configuration inside. Every app's URL ends in `.git` and holds no other dot after its
-/// host, so that `insteadOf`, which replaces beginnings, catches that app alone.
+/// git's configuration in the sandbox. Every app's URL ends in `.git` and has no other dot after its
+/// host, so that `insteadOf`, which replaces prefixes, matches only that app.
 pub(super) fn git_config(redirects: &[Redirect]) -> String {
     let mut config = "[safe]\n\tdirectory = *\n\
         [protocol \"file\"]\n\tallow = always\n\
@@ -83,7 +84,7 @@ pub(super) fn git_config(redirects: &[Redirect]) -> String {
     config
 }
 
-/// bench's apps.json: all but frappe.
+/// bench's apps.json: all apps except frappe.
 pub(super) fn apps_json(redirects: &[Redirect]) -> String {
     #[derive(Serialize)]
     struct App<'a> {
@@ -92,7 +93,7 @@ pub(super) fn apps_json(redirects: &[Redirect]) -> String {
     }
     let apps: Vec<_> =
         redirects.iter().skip(1).map(|app| App { url: &app.url, branch: &app.branch }).collect();
-    serde_json::to_string(&apps).expect("strings serialise")
+    serde_json::to_string(&apps).expect("strings serialize")
 }
 
 /// `https://<host>/<directories>/<repository>.git`.
@@ -103,7 +104,7 @@ struct PublicUrl {
 }
 
 impl PublicUrl {
-    /// Of any form of git URL that names a host; nothing if bench could not take it.
+    /// Parses any form of git URL with a host. `None` if bench does not support the result.
     fn parse(url: &str) -> Option<Self> {
         let (host, path) = match Url::parse(url) {
             Ok(url) if matches!(url.scheme(), "http" | "https" | "ssh" | "git") => {
@@ -128,17 +129,17 @@ impl std::fmt::Display for PublicUrl {
     }
 }
 
-/// Host and path of `git@github.com:frappe/hrms.git`.
+/// Host and path of a URL such as `git@github.com:frappe/hrms.git`.
 fn scp_like(url: &str) -> Option<(String, String)> {
     let (host, path) = url.split_once(':')?;
     let host = host.rsplit('@').next().unwrap_or(host);
     (!host.contains('/')).then(|| (host.to_owned(), path.to_owned()))
 }
 
-/// Letters, digits and some marks that no shell, no glob and no option parser cares for.
+/// Whether it has only letters, digits and `marks`, which no shell, glob or option parser interprets.
 fn is_plain(text: &str, marks: &str) -> bool {
-    let known = |c: char| c.is_ascii_alphanumeric() || marks.contains(c);
-    text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') && text.chars().all(known)
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || marks.contains(c);
+    text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') && text.chars().all(is_allowed)
 }
 
 #[cfg(test)]
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn public_urls_have_one_form() {
+    fn normalizes_public_urls() {
         for url in [
             "https://github.com/frappe/hrms",
             "https://github.com/frappe/hrms.git/",
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_bench_would_break_on_never_reaches_it() {
+    fn replaces_urls_that_bench_does_not_support() {
         for url in [
             "https://example.com/shop",
             "https://example.com/a/shop.v2.git",
@@ -199,13 +200,13 @@ mod tests {
             urls(&[same, ("beta", "https://example.com/x/apps")])[1],
             "https://carafe.invalid/apps/beta.git"
         );
-        // The second is cloned into `alpha`, where the first one is.
+        // The second one would be cloned into `alpha`, the directory of the first one.
         let taken = urls(&[("alpha", "https://example.com/x/one"), ("beta", "https://example.com/x/alpha")]);
         assert_eq!(taken[1], "https://carafe.invalid/apps/beta.git");
     }
 
     #[test]
-    fn a_prefix_catches_one_app_alone() {
+    fn no_url_is_a_prefix_of_another() {
         let apps = urls(&[
             ("frappe", "https://example.com/frappe/frappe"),
             ("frappe_x", "https://example.com/frappe/frappe_x"),
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn branches_that_bench_cannot_take_get_a_fixed_name() {
+    fn replaces_branches_that_bench_does_not_support() {
         let branch = |name: &str| published_ref(&app("shop", "https://example.com/a/shop", name));
         assert_eq!(branch("v15.55.1"), (RefKind::Tag, "v15.55.1".into()));
         assert_eq!(branch("feat/x+1"), (RefKind::Tag, "feat/x+1".into()));
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_git_and_bench_are_told() {
+    fn configuration_of_git_and_bench() {
         let apps = [app("frappe", "https://github.com/frappe/frappe", "v15.55.1"), sample().apps[1].clone()];
         let redirects = redirects(apps.iter());
         insta::assert_snapshot!(format!("{}\n{}", git_config(&redirects), apps_json(&redirects)));

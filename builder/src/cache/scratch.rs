@@ -1,4 +1,4 @@
-//! Directories of one run's own, and how they go away.
+//! Scratch directories, each owned by one process, and their removal.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,7 +9,7 @@ use rustix::fs::FlockOperation;
 use super::error::CacheError;
 use super::lock::open_locked;
 
-/// A directory that is removed when dropped, or by the next run if this one is killed.
+/// A directory that is removed when dropped, or by the next process if this one is killed.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
@@ -18,48 +18,52 @@ pub struct Scratch {
 
 impl Scratch {
     const PREFIX: &str = ".scratch-";
-    const LOCK: &str = ".owner";
+    /// The file in the directory that its owner locks.
+    const OWNER_LOCK: &str = ".owner";
+    /// The file in the parent directory that serializes creation and removal.
+    const CREATION_LOCK: &str = ".creation.lock";
 
     pub(super) fn new(parent: &Path) -> Result<Self, CacheError> {
-        // Held until the new directory has an owner, so that no sweep takes it for a dead run's.
-        let _birth = Self::birth(parent).map_err(CacheError::io("lock", parent))?;
+        // Held until the new directory has an owner: without one, it looks abandoned.
+        let _creation = Self::lock_creation(parent).map_err(CacheError::io("lock", parent))?;
         let directory = tempfile::Builder::new().prefix(Self::PREFIX).tempdir_in(parent);
         let path = directory.map_err(CacheError::io("create a directory in", parent))?.keep();
-        let lock_path = path.join(Self::LOCK);
+        let lock_path = path.join(Self::OWNER_LOCK);
         let lock = open_locked(&lock_path, FlockOperation::LockExclusive)
             .map_err(CacheError::io("lock", &lock_path))?;
         Ok(Self { path, _lock: lock })
     }
 
-    /// The directory.
+    /// The path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Removes the directories in `parent` whose owner is dead. A failure to is no failure of the run.
-    pub(super) fn sweep(parent: &Path) {
+    /// Removes the scratch directories in `parent` whose owner is dead. Failures are ignored: the
+    /// next process tries again.
+    pub(super) fn remove_abandoned(parent: &Path) {
         let Ok(entries) = fs::read_dir(parent) else { return };
         for entry in entries.flatten() {
             let path = entry.path();
             let is_scratch = entry.file_name().to_string_lossy().starts_with(Self::PREFIX);
             if is_scratch
                 && path.is_dir()
-                && let Some(_lock) = Self::abandoned(&path)
+                && let Some(_lock) = Self::lock_abandoned(&path)
             {
                 let _ = remove_tree(&path);
             }
         }
     }
 
-    fn birth(parent: &Path) -> io::Result<File> {
-        open_locked(&parent.join(".birth.lock"), FlockOperation::LockExclusive)
+    fn lock_creation(parent: &Path) -> io::Result<File> {
+        open_locked(&parent.join(Self::CREATION_LOCK), FlockOperation::LockExclusive)
     }
 
-    /// The lock of a scratch directory whose owner is gone.
-    fn abandoned(path: &Path) -> Option<File> {
-        let _birth = Self::birth(path.parent()?).ok()?;
-        // A run that was killed before it made the lock file left none.
-        open_locked(&path.join(Self::LOCK), FlockOperation::NonBlockingLockExclusive).ok()
+    /// The owner lock of a scratch directory; `None` while its owner lives.
+    fn lock_abandoned(path: &Path) -> Option<File> {
+        let _creation = Self::lock_creation(path.parent()?).ok()?;
+        // The lock file is missing if the owner was killed before it created the file.
+        open_locked(&path.join(Self::OWNER_LOCK), FlockOperation::NonBlockingLockExclusive).ok()
     }
 }
 
@@ -69,23 +73,24 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes a tree in which a build may have left directories that their owner may not even read.
+/// Removes a directory tree, also one with directories that its owner may neither read nor write, as
+/// a build may leave them.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
     if fs::remove_dir_all(path).is_ok() {
         return Ok(());
     }
-    open_up(path)?;
+    make_accessible(path)?;
     fs::remove_dir_all(path)
 }
 
-/// Lets the owner into every directory beneath.
-fn open_up(path: &Path) -> io::Result<()> {
+/// Gives the owner access to the directory and all directories in it.
+fn make_accessible(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
-            open_up(&entry.path())?;
+            make_accessible(&entry.path())?;
         }
     }
     Ok(())
@@ -94,22 +99,20 @@ fn open_up(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::Cache;
 
     #[test]
-    fn the_scratch_of_a_dead_run_is_swept_and_that_of_a_live_one_is_not() {
+    fn removes_scratch_directories_of_dead_processes_only() {
         let directory = tempfile::tempdir().unwrap();
-        let cache = Cache::at(directory.path()).unwrap();
-        let live = cache.scratch().unwrap();
-        let dead = live.path().parent().unwrap().join(".scratch-dead");
+        let live = Scratch::new(directory.path()).unwrap();
+        let dead = directory.path().join(".scratch-dead");
         fs::create_dir(&dead).unwrap();
-        fs::write(dead.join(Scratch::LOCK), "").unwrap();
-        let _next = cache.scratch().unwrap();
+        fs::write(dead.join(Scratch::OWNER_LOCK), "").unwrap();
+        Scratch::remove_abandoned(directory.path());
         assert!(live.path().exists() && !dead.exists());
     }
 
     #[test]
-    fn read_only_directories_are_removed_too() {
+    fn removes_directories_without_permissions() {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
         let inner = directory.path().join("a/b");

@@ -1,75 +1,83 @@
-//! The git binary, kept apart from the user's configuration and from the terminal.
+//! The git binary as a child process, isolated from the user's configuration and terminal.
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tempfile::NamedTempFile;
 
-use super::remote::Transport;
-use super::verify::MAX_PACK_BYTES;
-use super::{Credential, GitError, Remote};
-use crate::secret::Redactor;
+use super::command_config::configuration;
+use super::error::GitError;
+use super::foreign_text::printable;
+use super::limits::MAX_PACK_BYTES;
+use super::remote::Remote;
+use crate::secret::{Redactor, Secret};
 
-/// How much of git's stderr is kept.
+/// Bytes of git's stderr that are kept.
 const MAX_STDERR_BYTES: usize = 64 << 10;
-/// How much of it an error shows.
-const MAX_SHOWN_CHARS: usize = 600;
-/// Environment variables of git's that reach it: how the user's ssh and CA are found.
-const KEPT: [&str; 5] = ["GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH"];
-/// Never asks, and gives up on a host that does not answer.
+/// What git writes before each line that a server sent.
+const SERVER_LINE: &str = "remote: ";
+/// git's environment variables that the child process inherits: they configure the user's ssh and
+/// certificates.
+const INHERITED_VARIABLES: [&str; 5] =
+    ["GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH"];
+/// ssh without prompts, with a limit on the time in which a host must respond.
 const SSH: &str = "ssh -oBatchMode=yes -oConnectTimeout=30 -oServerAliveInterval=15 -oServerAliveCountMax=4";
 
 /// A run of the git binary on one remote.
 ///
-/// It reads no system or user configuration, runs no hook, prompts for nothing, speaks the
-/// remote's own protocol alone, and gives up on a stalled connection. The credential reaches it
-/// through anonymous memory that only this process and its children can open.
-pub(super) struct Git {
+/// git reads no system or user configuration, runs no hooks, never prompts, uses only the protocol
+/// of the remote, and ends stalled connections. The credential is passed in anonymous memory that
+/// only this process and its children can open.
+pub(super) struct GitCommand {
     command: Command,
     remote: Remote,
-    why: String,
-    // Both live as long as the command does.
+    purpose: String,
+    // Both must exist until the command ends.
     _config: NamedTempFile,
     _credential: Option<OwnedFd>,
 }
 
-/// What a successful or failed run left.
-pub(super) struct Finished {
+/// The result of a run.
+pub(super) struct GitOutput {
     pub stdout: Vec<u8>,
+    /// What git and ssh printed themselves, safe to show.
     pub stderr: String,
+    /// What the server sent to be printed, safe to show.
+    pub server_message: Option<String>,
     pub success: bool,
 }
 
-impl Git {
-    /// `why` completes "git is needed for …" in the error when there is no git.
-    pub fn new(remote: &Remote, why: &str) -> Result<Self, GitError> {
-        let credential = remote.credential().map(credential_file).transpose();
+impl GitCommand {
+    /// `purpose` completes "git is required to …" in the error when git does not start.
+    pub fn new(remote: &Remote, purpose: &str) -> Result<Self, GitError> {
         let credential =
-            credential.map_err(GitError::store("hand a credential over in", Path::new("memfd")))?;
+            remote.credential().map(|(user, password)| credential_file(user, password)).transpose();
+        let credential = credential.map_err(GitError::io("write a credential to", Path::new("memfd")))?;
         let text = configuration(remote, credential.as_ref());
         let config = config_file(&text)
-            .map_err(GitError::store("write git's configuration to", &std::env::temp_dir()))?;
-        let mut command = isolated();
+            .map_err(GitError::io("write git's configuration in", &std::env::temp_dir()))?;
+        let mut command = isolated_git();
         command.env("GIT_CONFIG_GLOBAL", config.path());
         let fd = credential.as_ref().map(AsRawFd::as_raw_fd);
-        // SAFETY: setrlimit and fcntl are async-signal-safe, and the descriptor outlives the
-        // child's start, since `Git` owns it. Only this child gets it: it is close-on-exec
-        // everywhere else.
+        // SAFETY: setrlimit and fcntl are async-signal-safe, and the descriptor is open until the
+        // child has started, since `GitCommand` owns it. Only this child inherits it: it is
+        // close-on-exec everywhere else.
         unsafe {
             command.pre_exec(move || {
-                limit_files()?;
+                limit_file_size()?;
                 fd.map_or(Ok(()), keep_open)
             })
         };
-        let why = why.to_owned();
-        Ok(Self { command, remote: remote.clone(), why, _config: config, _credential: credential })
+        let purpose = purpose.to_owned();
+        Ok(Self { command, remote: remote.clone(), purpose, _config: config, _credential: credential })
     }
 
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
@@ -82,7 +90,7 @@ impl Git {
         self
     }
 
-    /// The remote's address, which no option can follow.
+    /// Adds the remote's URL. No options may follow it.
     pub fn url(mut self) -> Self {
         self.command.arg("--").arg(self.remote.location());
         self
@@ -93,36 +101,30 @@ impl Git {
         self
     }
 
-    /// Runs it, reading at most `most_stdout` bytes of output.
-    pub fn run(mut self, most_stdout: u64) -> Result<Finished, GitError> {
+    /// Runs git. More than `max_stdout` bytes of output are an error.
+    pub fn run(mut self, max_stdout: u64) -> Result<GitOutput, GitError> {
         let child = self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        let child = child.map_err(|source| GitError::NoGit { why: self.why.clone(), source })?;
-        let read = collect(child, most_stdout).map_err(GitError::store("run", Path::new("git")))?;
-        let (stdout, stderr, success) = read;
-        if stdout.len() as u64 > most_stdout {
-            let what = format!("what git says of {}", self.remote.url());
-            return Err(GitError::Limit { what, limit: most_stdout, unit: "bytes" });
+        let child =
+            child.map_err(|source| GitError::GitNotStarted { purpose: self.purpose.clone(), source })?;
+        let (stdout, stderr, success) =
+            read_output(child, max_stdout).map_err(GitError::io("read the output of", Path::new("git")))?;
+        if stdout.len() as u64 > max_stdout {
+            return Err(GitError::too_large(format!("git's output for {}", self.remote), max_stdout));
         }
-        Ok(Finished { stdout, stderr: self.shown(&stderr), success })
-    }
-
-    /// stderr without secrets, progress and control characters, and not too long.
-    fn shown(&self, stderr: &[u8]) -> String {
+        let (server, own): (Vec<_>, Vec<_>) = stderr.lines().partition(|line| line.starts_with(SERVER_LINE));
+        let server: Vec<_> = server.iter().filter_map(|line| line.strip_prefix(SERVER_LINE)).collect();
         let redactor = Redactor::new(self.remote.secrets());
-        let text = redactor.redact(&String::from_utf8_lossy(stderr));
-        let lines = text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
-        let joined = lines.collect::<Vec<_>>().join("; ");
-        let plain: Vec<char> = joined.chars().filter(|c| !c.is_control()).collect();
-        plain[plain.len().saturating_sub(MAX_SHOWN_CHARS)..].iter().collect()
+        let server_message = Some(printable(&server.join("\n"), &redactor)).filter(|text| !text.is_empty());
+        Ok(GitOutput { stdout, stderr: printable(&own.join("\n"), &redactor), server_message, success })
     }
 }
 
-/// git with an environment in which nothing of the user's changes what it does.
-pub(super) fn isolated() -> Command {
+/// git with an environment in which no setting of the user changes its behavior.
+pub(super) fn isolated_git() -> Command {
     let mut command = Command::new("git");
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("GIT_") && !KEPT.contains(&text.as_ref()) {
+        if text.starts_with("GIT_") && !INHERITED_VARIABLES.contains(&text.as_ref()) {
             command.env_remove(&name);
         }
     }
@@ -139,98 +141,58 @@ pub(super) fn isolated() -> Command {
     if std::env::var_os("GIT_SSH_COMMAND").or_else(|| std::env::var_os("GIT_SSH")).is_none() {
         command.env("GIT_SSH_COMMAND", SSH);
     }
-    // git knows the variable of its own only.
+    // git reads its own variable only.
     if let (None, Some(bundle)) = (std::env::var_os("GIT_SSL_CAINFO"), std::env::var_os("SSL_CERT_FILE")) {
         command.env("GIT_SSL_CAINFO", bundle);
     }
     command
 }
 
-/// No server fills the disk: a larger pack ends git.
-fn limit_files() -> std::io::Result<()> {
+/// Ends git when a file becomes larger than a pack may be, so that no server can fill the disk.
+fn limit_file_size() -> io::Result<()> {
     let limit = Some(MAX_PACK_BYTES);
     Ok(setrlimit(Resource::Fsize, Rlimit { current: limit, maximum: limit })?)
 }
 
-fn keep_open(fd: i32) -> std::io::Result<()> {
+fn keep_open(fd: i32) -> io::Result<()> {
     // SAFETY: the descriptor is open in the child, which was just forked from its owner.
-    let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
-    Ok(rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?)
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    Ok(fcntl_setfd(fd, FdFlags::empty())?)
 }
 
-/// The credential in the form in which git takes it from a helper.
-fn credential_file(credential: &Credential) -> std::io::Result<OwnedFd> {
+/// An anonymous file with the credential in the format of git's credential helpers.
+fn credential_file(user: &str, password: &Secret) -> io::Result<OwnedFd> {
     let fd = memfd_create("credential", MemfdFlags::CLOEXEC)?;
     let mut file = File::from(fd);
-    let (username, password) = (credential.username(), credential.password().expose());
-    write!(file, "username={username}\npassword={password}\n")?;
+    write!(file, "username={user}\npassword={}\n", password.expose())?;
     Ok(file.into())
 }
 
-fn config_file(text: &str) -> std::io::Result<NamedTempFile> {
+fn config_file(text: &str) -> io::Result<NamedTempFile> {
     let mut file = NamedTempFile::with_prefix("carafe-git-")?;
     file.write_all(text.as_bytes())?;
     Ok(file)
 }
 
-fn configuration(remote: &Remote, credential: Option<&OwnedFd>) -> String {
-    let mut text = String::from(
-        "[core]\n\thooksPath = /dev/null\n\taskPass =\n\tfsmonitor = false\n\
-         [transfer]\n\tfsckObjects = true\n\tunpackLimit = 1\n\
-         [fetch]\n\tunpackLimit = 1\n\trecurseSubmodules = false\n\
-         [submodule]\n\trecurse = false\n\
-         [gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n\
-         [http]\n\tfollowRedirects = initial\n\tlowSpeedLimit = 1000\n\tlowSpeedTime = 60\n\
-         [credential]\n\thelper =\n\
-         [protocol]\n\tversion = 2\n\tallow = never\n",
-    );
-    let protocols: &[&str] = match remote.transport() {
-        Transport::Http { .. } => &["https", "http"],
-        Transport::Ssh => &["ssh"],
-        Transport::File(_) => &["file"],
-    };
-    for protocol in protocols {
-        text += &format!("[protocol \"{protocol}\"]\n\tallow = always\n");
-    }
-    match (remote.transport(), credential) {
-        // The user named this directory, whoever owns it.
-        (Transport::File(path), _) => {
-            let path = path.to_string_lossy();
-            text += &format!("[safe]\n\tdirectory = {}\n", quoted(&path));
-            text += &format!("\tdirectory = {}\n", quoted(&format!("{}/.git", path.trim_end_matches('/'))));
-        }
-        // For this origin alone, so that no redirect takes the credential elsewhere.
-        (Transport::Http { origin }, Some(file)) => {
-            let fd = file.as_raw_fd();
-            let helper = format!("!f() {{ test \"$1\" = get && cat /proc/self/fd/{fd}; }}; f");
-            text += &format!("[credential {}]\n\thelper = {}\n", quoted(origin), quoted(&helper));
-        }
-        _ => {}
-    }
-    text
-}
-
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-/// Reads both outputs at once, so that neither pipe fills up and stalls the child.
-fn collect(mut child: Child, most_stdout: u64) -> std::io::Result<(Vec<u8>, Vec<u8>, bool)> {
+/// Reads stdout and stderr at the same time, so that neither pipe fills and stalls the child.
+fn read_output(mut child: Child, max_stdout: u64) -> io::Result<(Vec<u8>, String, bool)> {
     let stderr = child.stderr.take();
-    let tail = std::thread::spawn(move || stderr.map(read_tail).transpose());
+    let reader = std::thread::spawn(move || stderr.map(read_end).transpose());
     let mut stdout = Vec::new();
     if let Some(pipe) = child.stdout.take() {
-        pipe.take(most_stdout + 1).read_to_end(&mut stdout)?;
+        pipe.take(max_stdout + 1).read_to_end(&mut stdout)?;
     }
-    if stdout.len() as u64 > most_stdout {
+    if stdout.len() as u64 > max_stdout {
         child.kill()?;
     }
     let status = child.wait()?;
-    let stderr = tail.join().map_err(|_| std::io::Error::other("the reader of stderr panicked"))??;
-    Ok((stdout, stderr.unwrap_or_default(), status.success()))
+    let stderr = reader.join().map_err(|_| io::Error::other("the reader of stderr panicked"))??;
+    let stderr = String::from_utf8_lossy(&stderr.unwrap_or_default()).into_owned();
+    Ok((stdout, stderr, status.success()))
 }
 
-fn read_tail(mut pipe: impl Read) -> std::io::Result<Vec<u8>> {
+/// The last bytes of the output, at most [`MAX_STDERR_BYTES`].
+fn read_end(mut pipe: impl Read) -> io::Result<Vec<u8>> {
     let (mut kept, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
         let count = pipe.read(&mut buffer)?;

@@ -1,16 +1,16 @@
-//! The user's own git credential helper, asked when a server wants a credential.
+//! The user's git credential helper, run when a server requires a credential.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use super::remote::Transport;
-use super::{Credential, Remote};
+use super::remote::{Remote, Transport};
+use crate::net::Credential;
 use crate::secret::Secret;
 
-/// What git's configured helpers know about this repository; `None` when there is no git, no
-/// helper or no answer. Never prompts. Runs with the user's own configuration: that is where the
-/// helper is named.
-pub(super) fn ask(remote: &Remote) -> Option<Credential> {
+/// The credential that git's configured helpers have for this repository. `None` without git,
+/// without a helper, or if no helper has one. Never prompts. git runs with the user's own
+/// configuration here, because that is where helpers are configured.
+pub(super) fn fill(remote: &Remote) -> Option<Credential> {
     let Transport::Http { .. } = remote.transport() else { return None };
     let mut child = Command::new("git")
         .args(["-c", "core.askPass=", "-c", "credential.interactive=false", "credential", "fill"])
@@ -23,17 +23,19 @@ pub(super) fn ask(remote: &Remote) -> Option<Credential> {
         .stderr(Stdio::null())
         .spawn()
         .ok()?;
-    // A helper that does not read its input closes the pipe: its answer counts all the same.
+    // A helper that does not read its input closes the pipe; its output is valid nevertheless.
     let _ = child.stdin.take()?.write_all(format!("url={}\n\n", remote.location()).as_bytes());
     let output = child.wait_with_output().ok()?;
     output.status.success().then(|| parse(&output.stdout))?
 }
 
-fn parse(answer: &[u8]) -> Option<Credential> {
-    let text = std::str::from_utf8(answer).ok()?;
+/// Parses `key=value` lines (`git help git-credential`).
+fn parse(output: &[u8]) -> Option<Credential> {
+    let text = std::str::from_utf8(output).ok()?;
     let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     let password = value("password").filter(|password| !password.is_empty())?;
-    Credential::new(value("username").unwrap_or_default(), Secret::new(password)).ok()
+    let user = value("username").unwrap_or_default().to_owned();
+    Some(Credential::Basic { user, password: Secret::new(password) })
 }
 
 #[cfg(test)]
@@ -41,9 +43,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_needs_a_password() {
-        let credential = parse(b"protocol=https\nusername=u\npassword=p=q\n").unwrap();
-        assert_eq!((credential.username(), credential.password().expose()), ("u", "p=q"));
+    fn requires_a_password() {
+        let expected = Credential::Basic { user: "u".to_owned(), password: Secret::new("p=q") };
+        assert_eq!(parse(b"protocol=https\nusername=u\npassword=p=q\n"), Some(expected));
         assert!(parse(b"username=u\n").is_none() && parse(b"username=u\npassword=\n").is_none());
         assert!(parse(b"").is_none() && parse(b"\xff").is_none());
     }

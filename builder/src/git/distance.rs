@@ -1,30 +1,31 @@
-//! How far two commits are apart, which takes their history.
+//! The distance between two commits, which requires their history.
 
 use std::collections::HashSet;
 use std::path::Path;
 
 use serde::Serialize;
 
-use super::backend::{backend_for, with_helper};
-use super::{CommitId, GitError, Remote, bare};
+use super::bare;
+use super::error::GitError;
+use super::id::CommitId;
+use super::limits::MAX_COMMITS;
+use super::remote::Remote;
+use super::resolve::{backend_for, with_credential_helper};
 
-/// A longer history is no repository of an app.
-const MAX_COMMITS: usize = 5_000_000;
-
-/// How many commits only one of two has in its history.
+/// The numbers of commits that are in the history of only one of two commits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct Distance {
-    /// Only the second has them.
+    /// Commits in the history of the second only.
     pub ahead: u64,
-    /// Only the first has them.
+    /// Commits in the history of the first only.
     pub behind: u64,
 }
 
-/// How far `to` is from `from`, both in the repository `remote`. `scratch` is an empty directory, made
-/// if it is not there.
+/// The distance from `from` to `to`, both in the repository `remote`. `scratch` is an empty
+/// directory; it is created if it does not exist.
 ///
-/// Cost: all commits that either has in its history, without trees and files where the server can
-/// leave them out.
+/// Transfers all commits in both histories, without trees and blobs if the server supports object
+/// filters.
 pub fn distance(
     remote: &Remote,
     from: &CommitId,
@@ -32,28 +33,31 @@ pub fn distance(
     scratch: &Path,
 ) -> Result<Distance, GitError> {
     bare::create(scratch)?;
-    with_helper(remote, |remote| backend_for(remote).history(remote, &[from, to], scratch))?;
+    with_credential_helper(remote, |remote| backend_for(remote).fetch_history(remote, &[from, to], scratch))?;
     let repository = bare::open(scratch)?;
-    let [from, to] = [from, to].map(|commit| reached(&repository, commit, scratch));
+    let [from, to] = [from, to].map(|commit| history(&repository, commit, scratch));
     let (from, to) = (from?, to?);
     let only = |one: &HashSet<_>, other: &HashSet<_>| one.difference(other).count() as u64;
     Ok(Distance { ahead: only(&to, &from), behind: only(&from, &to) })
 }
 
-/// The commit and all that went before it.
-fn reached(
+/// The commit and its ancestors.
+fn history(
     repository: &gix::Repository,
     commit: &CommitId,
     scratch: &Path,
 ) -> Result<HashSet<gix::ObjectId>, GitError> {
-    let failed = || GitError::store("walk the history in", scratch);
-    let mut reached = HashSet::new();
+    let failed = || GitError::repository("walk the history in", scratch);
+    let mut history = HashSet::new();
     for next in repository.rev_walk([bare::object_id(commit.as_str())]).all().map_err(failed())? {
-        reached.insert(next.map_err(failed())?.id);
-        if reached.len() > MAX_COMMITS {
-            let what = format!("the history of commit {commit}");
-            return Err(GitError::Limit { what, limit: MAX_COMMITS as u64, unit: "commits" });
+        history.insert(next.map_err(failed())?.id);
+        if history.len() as u64 > MAX_COMMITS {
+            return Err(GitError::too_many(
+                format!("the history of commit {commit}"),
+                MAX_COMMITS,
+                "commits",
+            ));
         }
     }
-    Ok(reached)
+    Ok(history)
 }

@@ -1,250 +1,303 @@
-//! Why git could not do what a stage asked for.
+//! Why a git operation failed.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::help;
+use super::id::CommitId;
+use super::limits;
 use super::remote::RemoteError;
-use super::verify::Submodule;
-use super::{CommitId, RefKind};
+use super::submodule::Submodule;
 use crate::cache::CacheError;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a repository could not be read. URLs are shown without credentials, and what a server or
-/// the git binary said is shown without secrets.
+/// Why a git operation failed. URLs are shown without credentials, and the words of a server or of
+/// the git binary are shown without secrets and control characters.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum GitError {
-    /// The address itself is wrong.
+    /// The URL is not that of a repository.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Address(#[from] RemoteError),
-    /// The store failed.
+    Remote(#[from] RemoteError),
+    /// The cache cannot be used.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Cache(#[from] CacheError),
-    /// There is no branch and no tag of this name.
-    #[error("failed to find a branch or a tag `{name}` in {url}")]
-    #[diagnostic(help("{}", near_names(near)))]
+    /// The repository has neither a branch nor a tag of this name.
+    #[error("failed to find branch or tag `{name}` in {url}")]
+    #[diagnostic(help("{}", help::for_unknown_ref(similar)))]
     UnknownRef {
-        /// Where.
+        /// The repository.
         url: String,
-        /// What was looked for.
+        /// The requested name.
         name: String,
-        /// A few names like it that exist.
-        near: Vec<String>,
+        /// A few similar names that exist.
+        similar: Vec<String>,
     },
-    /// What was given cannot be the name of a branch or tag.
-    #[error("failed to read `{name}` as the name of a branch or a tag")]
-    #[diagnostic(help("git's rules for names: `git help check-ref-format`; a commit goes into `commit`"))]
-    BadRefName {
-        /// What was given.
+    /// The text cannot be the name of a branch or tag.
+    #[error("failed to parse `{name}` as the name of a branch or tag")]
+    #[diagnostic(help("`git help check-ref-format` lists git's rules; a commit ID belongs in `commit`"))]
+    InvalidRefName {
+        /// The text.
         name: String,
     },
-    /// The server does not have the commit, or does not give it away.
+    /// The server does not have the commit, or does not serve it.
     #[error("failed to fetch commit {commit} from {url}: the server does not offer it")]
     #[diagnostic(help(
-        "it may have been removed by a forced push, or the server may refuse commits that no branch \
-         reaches; `carafe lock` pins what the branch has now"
+        "a forced push may have removed it, or the server may not serve commits that no branch contains; \
+         `carafe lock` pins the current commit of the branch"
     ))]
     UnknownCommit {
-        /// Where.
+        /// The repository.
         url: String,
-        /// What was asked for.
+        /// The requested commit.
         commit: CommitId,
     },
-    /// It is not here, and no server may be asked.
-    #[error("failed to find commit {commit} of {url} in the cache, and nothing may be fetched")]
-    #[diagnostic(help("build without `--offline` once, or from a bundle that has it"))]
+    /// The commit is not in the cache, and network access is disabled.
+    #[error("failed to find commit {commit} of {url} in the cache: network access is disabled")]
+    #[diagnostic(help("run once without `--offline`, or build from a bundle that contains the commit"))]
     Offline {
-        /// Where it would be fetched from.
+        /// The repository.
         url: String,
-        /// What was asked for.
+        /// The requested commit.
         commit: CommitId,
     },
-    /// The server wants a credential and got none.
-    #[error("failed to open {url}: the server asks for a credential, or there is no such repository")]
+    /// The server requires a credential, and there is none.
+    #[error("failed to open {url}: the server requires a credential, or the repository does not exist")]
     #[diagnostic(help(
-        "check the address; for a private repository put a token into it \
-         (https://user:${{TOKEN}}@host/…, from the environment), or set up git's credential helper"
+        "check the URL; for a private repository, add a token to the URL (https://user:${{TOKEN}}@host/…, \
+         from the environment variable TOKEN), or configure a git credential helper"
     ))]
     CredentialMissing {
-        /// Where.
+        /// The repository.
         url: String,
     },
-    /// The server refused the credential.
-    #[error("failed to open {url}: the server refused the credential")]
+    /// The server rejected the credential.
+    #[error("failed to open {url}: the server rejected the credential")]
+    #[diagnostic(help("check that the token is valid, has not expired, and may read this repository"))]
+    CredentialRejected {
+        /// The repository.
+        url: String,
+    },
+    /// The ssh server accepted none of the user's keys.
+    #[error("failed to authenticate with ssh to {url}: {reason}")]
     #[diagnostic(help(
-        "check that the token (for ssh: the key) is valid, has not expired, and may read this repository"
+        "ssh offered no key that may read this repository: add the key to ssh-agent or to ~/.ssh/config; \
+         ssh runs without prompts here, so a key with a passphrase must be in ssh-agent"
     ))]
-    CredentialRefused {
-        /// Where.
+    SshKeyRejected {
+        /// The repository.
         url: String,
+        /// ssh's words.
+        reason: String,
     },
-    /// The server sent us to another one, which wants a credential.
-    #[error("failed to open {url}: it redirects to {to}, which asks for a credential")]
-    #[diagnostic(help("credentials are not passed on to another host; use the new address"))]
-    Redirected {
-        /// Where.
+    /// The host key of the ssh server is unknown or has changed.
+    #[error("failed to verify the ssh host key of {url}: {reason}")]
+    #[diagnostic(help("{}", help::for_ssh_host_key(reason)))]
+    SshHostKey {
+        /// The repository.
         url: String,
-        /// Where to.
+        /// ssh's words.
+        reason: String,
+    },
+    /// There is no ssh client.
+    #[error("failed to run ssh for {url}: {reason}")]
+    #[diagnostic(help("install an ssh client (Debian: `apt-get install openssh-client`)"))]
+    SshNotFound {
+        /// The repository.
+        url: String,
+        /// git's words.
+        reason: String,
+    },
+    /// The server redirects to another one, which requires a credential.
+    #[error("failed to open {url}: it redirects to {to}, which requires a credential")]
+    #[diagnostic(help("a credential is not sent to another host: use the URL that it redirects to"))]
+    Redirected {
+        /// The repository.
+        url: String,
+        /// The origin of the other server.
         to: String,
     },
-    /// There is no answer.
-    #[error("failed to reach {url}: {reason}")]
-    #[diagnostic(help(
-        "check the address and the network; HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are honoured"
-    ))]
+    /// No connection to the server could be established.
+    #[error("failed to connect to {url}: {reason}")]
+    #[diagnostic(help("{}", help::for_connection(reason)))]
     Unreachable {
-        /// Where.
+        /// The repository.
         url: String,
-        /// What git or the network said.
+        /// The network's or git's words.
         reason: String,
     },
-    /// Something answers, but no git repository.
+    /// The server responds, but there is no git repository.
     #[error("failed to find a git repository at {url}: {reason}")]
-    #[diagnostic(help("check the address: `git ls-remote <address>` must list branches"))]
+    #[diagnostic(help("{}", help::for_missing_repository(*authenticated)))]
     NotARepository {
-        /// Where.
+        /// The URL.
         url: String,
-        /// What git said.
+        /// The server's or git's words.
         reason: String,
+        /// Whether a credential or an ssh key was used.
+        authenticated: bool,
     },
-    /// An app's tree has a submodule, which would become an empty directory.
-    #[error("failed to take commit {commit} whole: `{}` is a submodule{}", submodule.path, of_url(&submodule.url))]
+    /// The commit has a submodule, which would become an empty directory.
+    #[error("failed to use commit {commit}: `{}` is a submodule{}", submodule.path, in_parentheses(&submodule.url))]
     #[diagnostic(help(
-        "submodules are not fetched, nor does bench fetch them; if the app builds without it, say \
-         `without-submodules = [{:?}]` beside its `url` in carafe.toml", submodule.path
+        "neither Carafe nor bench fetches submodules; if the app builds without it, add \
+         `without-submodules = [{:?}]` beside the app's `url` in carafe.toml", submodule.path
     ))]
     Submodule {
-        /// The app's commit.
+        /// The commit.
         commit: CommitId,
-        /// Which.
+        /// The submodule.
         submodule: Submodule,
     },
-    /// An app's tree has a file that lies in an LFS store.
-    #[error("failed to take commit {commit} whole: `{path}` is a Git LFS pointer, not the file")]
+    /// The content of a file is in an LFS store.
+    #[error("failed to use commit {commit}: `{path}` is a Git LFS pointer, not the file")]
     #[diagnostic(help(
-        "files in Git LFS are not fetched; move them into git (`git lfs migrate export`), or give \
-         the app as a local directory in which `git lfs pull` was run"
+        "files in Git LFS are not fetched; move them into git (`git lfs migrate export`), or use a local \
+         directory in which `git lfs pull` was run as the app"
     ))]
-    Lfs {
-        /// The app's commit.
+    LfsPointer {
+        /// The commit.
         commit: CommitId,
         /// The first such file.
         path: String,
     },
-    /// An object is missing or is not what its name says.
-    #[error("failed to read object {id}, part of commit {commit}")]
-    #[diagnostic(help("the server sent an incomplete or damaged repository; try `git fsck` there"))]
+    /// An object is missing, or its content does not match its ID.
+    #[error("failed to read object {id} of commit {commit}")]
+    #[diagnostic(help(
+        "the repository is incomplete or damaged: `git fsck` checks it where it comes from; if it is intact \
+         there, delete `git-v1/{commit}` in the cache directory"
+    ))]
     Object {
         /// The commit.
         commit: CommitId,
         /// The object.
         id: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Cause,
     },
-    /// A pack that should hold a commit is damaged.
+    /// The pack that should contain a commit is damaged.
     #[error("failed to read commit {commit} from its pack")]
-    #[diagnostic(help("the copy is damaged or was tampered with; fetch it again from where it was made"))]
+    #[diagnostic(help("the pack is damaged or was modified: copy it again from where it was created"))]
     Pack {
         /// The commit.
         commit: CommitId,
-        /// Why.
+        /// The cause.
         #[source]
         source: Cause,
     },
-    /// A commit's content breaks a rule of ours.
-    #[error("failed to take commit {commit}: {reason}")]
-    #[diagnostic(help("remove it from the repository; no app needs such a thing"))]
-    BadTree {
+    /// The commit is malformed, or unsafe to check out.
+    #[error("failed to use commit {commit}: {reason}")]
+    #[diagnostic(help("use a commit without this problem: it is malformed or unsafe to check out"))]
+    InvalidCommit {
         /// The commit.
         commit: CommitId,
-        /// What is wrong with which path.
+        /// What is wrong, with the path.
         reason: String,
     },
-    /// More than anything sane has.
-    #[error("failed to read {what}: more than {limit} {unit}")]
-    #[diagnostic(help("this is a guard against hostile input; if yours is real, tell us"))]
+    /// Something exceeds a limit of Carafe.
+    #[error("failed to read {what}: it exceeds the limit of {limit}")]
+    #[diagnostic(help(
+        "the limit protects against hostile input; report an issue if a legitimate repository exceeds it"
+    ))]
     Limit {
-        /// Of what.
+        /// What exceeds it.
         what: String,
-        /// How much is allowed.
-        limit: u64,
-        /// Of what kind.
-        unit: &'static str,
+        /// The limit with its unit.
+        limit: String,
     },
-    /// The git binary is needed and not there.
-    #[error("failed to run git, which is needed for {why}")]
-    #[diagnostic(help("install git (Debian: `apt-get install git`) and see that it is on PATH"))]
-    NoGit {
-        /// For what.
-        why: String,
-        /// Why it did not start.
+    /// The git binary does not start.
+    #[error("failed to run git, which is required to {purpose}")]
+    #[diagnostic(help("{}", help::for_git_start(source)))]
+    GitNotStarted {
+        /// What git is required for, in the infinitive.
+        purpose: String,
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// git failed in another way.
-    #[error("failed to {verb} {url}: {reason}")]
-    #[diagnostic(help(
-        "see that the disk has room; `git ls-remote <address>` on this machine may show more"
-    ))]
+    /// Another failure of an operation on a remote repository.
+    #[error("failed to {verb} {url}: {reason}{}", reported(server_message))]
+    #[diagnostic(help("{}", help::for_failure(url, reason, server_message.as_deref())))]
     Failed {
-        /// What was tried.
+        /// What was attempted.
         verb: &'static str,
-        /// On what.
+        /// The repository.
         url: String,
-        /// What git said, without secrets.
+        /// The words of git or of the network.
         reason: String,
+        /// What the server reported before it ended the operation.
+        server_message: Option<String>,
     },
-    /// A repository in the store could not be read or written.
+    /// A repository in the cache cannot be read or written.
     #[error("failed to {verb} `{path}`")]
-    #[diagnostic(help("if this stays, remove that directory; it is only a cache"))]
-    Store {
-        /// What was tried.
+    #[diagnostic(help("{}", help::for_cache(&**source)))]
+    Repository {
+        /// What was attempted.
         verb: &'static str,
-        /// On what.
+        /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: Cause,
     },
-    /// A local directory could not be used as an app.
-    #[error("failed to use `{path}` as an app: {reason}")]
-    #[diagnostic(help("a local app is a directory of plain files, symbolic links and directories"))]
-    Directory {
-        /// Which.
+    /// An operation outside of the cache failed.
+    #[error("failed to {verb} `{path}`")]
+    #[diagnostic(help("{}", help::for_io(source)))]
+    Io {
+        /// What was attempted.
+        verb: &'static str,
+        /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A local directory cannot be used as an app.
+    #[error("failed to use `{path}` as an app: {reason}")]
+    #[diagnostic(help("{help}"))]
+    LocalApp {
+        /// The directory, or a file in it.
+        path: PathBuf,
+        /// The cause.
         reason: String,
+        /// What to do.
+        help: &'static str,
     },
 }
 
 impl GitError {
-    /// For `map_err` on calls that touch a repository in the store.
-    pub(super) fn store<E: Into<Cause>>(verb: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
+    /// For `map_err` on operations on a repository in the cache.
+    pub(super) fn repository<E: Into<Cause>>(verb: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
         let path = path.to_owned();
-        move |source| Self::Store { verb, path, source: source.into() }
+        move |source| Self::Repository { verb, path, source: source.into() }
+    }
+
+    /// For `map_err` on operations outside of the cache.
+    pub(super) fn io(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { verb, path, source }
+    }
+
+    pub(super) fn local_app(path: &Path, reason: impl Into<String>, help: &'static str) -> Self {
+        Self::LocalApp { path: path.to_owned(), reason: reason.into(), help }
+    }
+
+    pub(super) fn too_large(what: impl Into<String>, limit: u64) -> Self {
+        Self::Limit { what: what.into(), limit: limits::bytes(limit) }
+    }
+
+    pub(super) fn too_many(what: impl Into<String>, limit: u64, items: &str) -> Self {
+        Self::Limit { what: what.into(), limit: limits::count(limit, items) }
     }
 }
 
-fn of_url(url: &Option<String>) -> String {
+fn in_parentheses(url: &Option<String>) -> String {
     url.as_ref().map(|url| format!(" ({url})")).unwrap_or_default()
 }
 
-fn near_names(near: &[String]) -> String {
-    match near {
-        [] => "check the name; a commit goes into `commit`".to_owned(),
-        names => format!("is it one of these? `{}`", names.join("`, `")),
-    }
-}
-
-impl std::fmt::Display for RefKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Branch => "branch",
-            Self::Tag => "tag",
-        })
-    }
+fn reported(server_message: &Option<String>) -> String {
+    server_message.as_ref().map(|text| format!("; the server reported: {text}")).unwrap_or_default()
 }

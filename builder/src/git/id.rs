@@ -1,4 +1,4 @@
-//! Names of git objects.
+//! IDs of git objects.
 
 use std::fmt;
 use std::str::FromStr;
@@ -57,19 +57,19 @@ macro_rules! object_id {
 }
 
 object_id!(
-    /// A commit: 40 lower-case hexadecimal digits of SHA-1. Abbreviations are refused, since what
-    /// they name can change.
+    /// The ID of a commit: 40 lower-case hexadecimal digits of SHA-1. Abbreviations are rejected,
+    /// since they can become ambiguous.
     CommitId
 );
 object_id!(
-    /// A tree: what a commit's files are, whatever its message, time and parents.
+    /// The ID of a commit's tree: it depends on the files alone, not on message, time and parents.
     TreeId
 );
 
-/// A string that is no whole object name.
+/// The text is not a complete object ID.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("failed to parse `{text}` as a commit: expected 40 lower-case hexadecimal digits")]
-#[diagnostic(help("`git rev-parse <name>^{{commit}}` prints the whole name"))]
+#[error("failed to parse `{text}` as a commit ID: expected 40 lower-case hexadecimal digits")]
+#[diagnostic(help("`git rev-parse <name>^{{commit}}` prints the complete ID"))]
 pub struct ParseIdError {
     text: String,
 }

@@ -1,161 +1,94 @@
-//! Commits of our own making: a local directory, or a subdirectory of a pinned commit, as an app.
+//! Commits that Carafe creates: a local directory, or a subdirectory of a pinned commit, as an app.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use gix::objs::tree::{self, EntryKind};
-
-use super::publish::link_objects;
-use super::store::{find, finish};
-use super::{Checkout, CommitId, GitError, Store, bare, command};
+use super::bare;
+use super::error::GitError;
+use super::id::CommitId;
+use super::store::{Checkout, Store, find_entry, seal};
+use super::tree_builder::TreeBuilder;
+use super::work_tree;
 use crate::progress::Task;
 
-/// The time of a directory that no commit dates: 1980-01-01, the earliest that every archive can hold.
-const NO_TIME: i64 = carafe_layers::format::FIXED_MTIME;
-/// How large a file may be.
-const MAX_FILE_BYTES: u64 = 1 << 30;
-/// How much `git ls-files` may print.
-const MAX_LISTING_BYTES: usize = 256 << 20;
+/// The time of a directory without a commit: 1980-01-01, the earliest that every archive format can
+/// represent.
+const DEFAULT_TIME: i64 = carafe_layers::format::FIXED_MTIME;
+/// The commit message of a local directory. It is part of the commit object: a change would change
+/// the commit IDs of all local apps, and make their locks outdated. It stays byte for byte.
+const LOCAL_MESSAGE: &str = "A local folder\n";
 
 impl Store {
-    /// The directory's content as a commit: the same bytes, executable bits and links give the same
-    /// tree, and with the same time the same commit, on every machine.
+    /// The content of the directory as a commit. The same bytes, executable bits and symbolic links
+    /// give the same tree on every machine, and with the same time the same commit.
     ///
-    /// Inside a git work tree, files that git ignores are left out, and what is tracked counts as
-    /// it is on disk; elsewhere everything counts. `.git` never does. The time is `time` if given
-    /// (from a lock), else that of the newest commit which touched the directory if nothing in it
-    /// differs from that commit, else 1980-01-01. `task` moves by bytes.
+    /// Inside a git work tree, ignored files are left out, and tracked files are used as they are on
+    /// disk; elsewhere all files are used. `.git` is never used. The time is `time` if given (from a
+    /// lock), otherwise that of the newest commit that changed the directory if the directory has no
+    /// uncommitted changes, otherwise 1980-01-01. `task` advances by bytes.
     pub fn local(&self, directory: &Path, time: Option<i64>, task: &Task) -> Result<Checkout, GitError> {
-        let directory =
-            fs::canonicalize(directory).map_err(|error| refused(directory, &error.to_string()))?;
+        let directory = fs::canonicalize(directory).map_err(|error| {
+            let help = "check `path`; a relative path starts at the directory of the spec";
+            GitError::local_app(directory, error.to_string(), help)
+        })?;
         let in_git = directory.ancestors().any(|parent| parent.join(".git").exists());
-        let paths = if in_git { git_files(&directory)? } else { all_files(&directory)? };
-        let newest = if in_git && time.is_none() { newest_commit(&directory) } else { None };
-        let time = time.or(newest).unwrap_or(NO_TIME);
+        let paths = match in_git {
+            true => work_tree::files(&directory)?,
+            false => work_tree::all_files(&directory)?,
+        };
+        let newest = if in_git && time.is_none() { work_tree::newest_commit_time(&directory) } else { None };
+        let time = time.or(newest).unwrap_or(DEFAULT_TIME);
         let scratch = self.cache.scratch()?;
         bare::create(scratch.path())?;
         let repository = bare::open(scratch.path())?;
-        let mut root = Directory::default();
+        let mut root = TreeBuilder::default();
         for path in paths {
-            root.add(&repository, &directory, &path, task)?;
+            root.add_file(&repository, &directory, &path, task)?;
         }
-        if root.0.is_empty() {
-            return Err(refused(&directory, "it has no files, or git ignores all of them"));
+        if root.is_empty() {
+            let help = "a local app is a directory with files that git does not ignore";
+            return Err(GitError::local_app(&directory, "it has no files, or git ignores all of them", help));
         }
-        let tree = root.write(&repository).map_err(GitError::store("write to", scratch.path()))?;
-        let commit = write_commit(&repository, tree, time, "A local folder\n")
-            .map_err(GitError::store("write to", scratch.path()))?;
+        let tree = root.write(&repository).map_err(GitError::repository("write to", scratch.path()))?;
+        let commit = write_commit(&repository, tree, time, LOCAL_MESSAGE)
+            .map_err(GitError::repository("write to", scratch.path()))?;
         self.adopt(scratch.path(), &commit)
     }
 
-    /// A subdirectory of a commit as a commit of its own, with the time of the whole; `None` when
-    /// there is no such directory. Submodules beneath it are listed in the result, not refused.
+    /// A subdirectory of a commit as a commit of its own, with the time of the original commit;
+    /// `None` if the directory does not exist. Submodules in it are listed in the result, not
+    /// rejected.
     pub fn subdirectory(&self, checkout: &Checkout, path: &str) -> Result<Option<Checkout>, GitError> {
         let source = bare::open(&checkout.git_dir)?;
-        let Some((tree, mode)) = find(&source, checkout, path)? else { return Ok(None) };
+        let Some((tree, mode)) = find_entry(&source, checkout, path)? else { return Ok(None) };
         if !mode.is_tree() {
             return Ok(None);
         }
         let scratch = self.cache.scratch()?;
         bare::create(scratch.path())?;
-        link_objects(&checkout.git_dir, scratch.path())
-            .map_err(GitError::store("copy the objects of", &checkout.git_dir))?;
-        let message = format!("Directory {} of {}\n", path.trim_matches('/'), checkout.commit);
+        bare::link_objects(&checkout.git_dir, scratch.path())
+            .map_err(GitError::repository("copy the objects of", &checkout.git_dir))?;
+        // Like `LOCAL_MESSAGE`, this determines commit IDs and stays byte for byte.
+        let message = format!("Folder {} of {}\n", path.trim_matches('/'), checkout.commit);
         let commit = write_commit(&bare::open(scratch.path())?, tree, checkout.time, &message)
-            .map_err(GitError::store("write to", scratch.path()))?;
+            .map_err(GitError::repository("write to", scratch.path()))?;
         self.adopt(scratch.path(), &commit).map(Some)
     }
 
-    /// Checks a repository and moves it into the store.
+    /// Verifies the commit of a repository, and adds it to the store.
     fn adopt(&self, git_dir: &Path, commit: &CommitId) -> Result<Checkout, GitError> {
         let git_dir = self.commits.entry(commit.as_str(), |entry| {
             bare::create(entry)?;
-            link_objects(git_dir, entry).map_err(GitError::store("move the objects of", git_dir))?;
-            finish(entry, commit)
+            bare::link_objects(git_dir, entry)
+                .map_err(GitError::repository("copy the objects of", git_dir))?;
+            seal(entry, commit)
         })?;
         self.open(git_dir, commit)
     }
 }
 
-/// A directory on its way to a tree.
-#[derive(Default)]
-struct Directory(BTreeMap<String, Node>);
-
-enum Node {
-    Directory(Directory),
-    File(EntryKind, gix::ObjectId),
-}
-
-impl Directory {
-    /// Writes the file `top/path` as an object. A file that is tracked and was deleted is skipped.
-    fn add(
-        &mut self,
-        repository: &gix::Repository,
-        top: &Path,
-        path: &Path,
-        task: &Task,
-    ) -> Result<(), GitError> {
-        let full = top.join(path);
-        let Ok(metadata) = fs::symlink_metadata(&full) else { return Ok(()) };
-        let failed = || GitError::store("read", &full);
-        let (kind, bytes) = if metadata.is_symlink() {
-            (EntryKind::Link, fs::read_link(&full).map_err(failed())?.as_os_str().as_bytes().to_vec())
-        } else if metadata.is_dir() {
-            return Err(refused(&full, "it is a git repository inside of another (a submodule?)"));
-        } else if !metadata.is_file() {
-            return Err(refused(&full, "it is neither a file, nor a link, nor a directory"));
-        } else if metadata.len() > MAX_FILE_BYTES {
-            let what = full.display().to_string();
-            return Err(GitError::Limit { what, limit: MAX_FILE_BYTES, unit: "bytes" });
-        } else {
-            let executable = metadata.permissions().mode() & 0o100 != 0;
-            let kind = if executable { EntryKind::BlobExecutable } else { EntryKind::Blob };
-            (kind, fs::read(&full).map_err(failed())?)
-        };
-        let id = repository.write_blob(&bytes).map_err(GitError::store("store", &full))?.detach();
-        task.advance(bytes.len() as u64);
-        let parts: Option<Vec<&str>> = path.iter().map(OsStr::to_str).collect();
-        let parts = parts.ok_or_else(|| refused(&full, "its name is not UTF-8"))?;
-        self.insert(&parts, Node::File(kind, id));
-        Ok(())
-    }
-
-    fn insert(&mut self, parts: &[&str], node: Node) {
-        match parts {
-            [] => {}
-            [name] => {
-                self.0.insert((*name).to_owned(), node);
-            }
-            [name, rest @ ..] => {
-                let inner = self.0.entry((*name).to_owned());
-                if let Node::Directory(directory) = inner.or_insert_with(|| Node::Directory(Self::default()))
-                {
-                    directory.insert(rest, node);
-                }
-            }
-        }
-    }
-
-    fn write(self, repository: &gix::Repository) -> gix::Result<gix::ObjectId> {
-        let mut entries = Vec::with_capacity(self.0.len());
-        for (name, node) in self.0 {
-            let (kind, oid) = match node {
-                Node::File(kind, id) => (kind, id),
-                Node::Directory(directory) => (EntryKind::Tree, directory.write(repository)?),
-            };
-            entries.push(tree::Entry { mode: kind.into(), filename: name.into(), oid });
-        }
-        // git's order, in which a directory sorts as if its name ended in `/`.
-        entries.sort();
-        Ok(repository.write_object(gix::objs::Tree { entries })?.detach())
-    }
-}
-
+/// Writes a commit without parents. Author, committer and time zone are fixed, so that the ID
+/// depends on the arguments only.
 fn write_commit(
     repository: &gix::Repository,
     tree: gix::ObjectId,
@@ -177,64 +110,5 @@ fn write_commit(
         extra_headers: Vec::new(),
     };
     let id = repository.write_object(&commit)?;
-    Ok(id.to_string().parse().expect("an object id is 40 hexadecimal digits"))
-}
-
-fn all_files(directory: &Path) -> Result<BTreeSet<PathBuf>, GitError> {
-    let walk = walkdir::WalkDir::new(directory).min_depth(1).into_iter();
-    let mut paths = BTreeSet::new();
-    for entry in walk.filter_entry(|entry| entry.file_name() != ".git") {
-        let entry = entry.map_err(GitError::store("read", directory))?;
-        if !entry.file_type().is_dir() {
-            paths.extend(entry.path().strip_prefix(directory).map(Path::to_owned));
-        }
-    }
-    Ok(paths)
-}
-
-/// Tracked files and those that would be added, beneath `directory` and relative to it.
-fn git_files(directory: &Path) -> Result<BTreeSet<PathBuf>, GitError> {
-    let options = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
-    let why = || format!("the local app `{}`, which lies in a git work tree", directory.display());
-    let output = git_in(directory).args(options).output();
-    let output = output.map_err(|source| GitError::NoGit { why: why(), source })?;
-    if !output.status.success() {
-        return Err(refused(directory, String::from_utf8_lossy(&output.stderr).trim()));
-    }
-    if output.stdout.len() > MAX_LISTING_BYTES {
-        let what = format!("the files of `{}`", directory.display());
-        return Err(GitError::Limit { what, limit: MAX_LISTING_BYTES as u64, unit: "bytes of names" });
-    }
-    let names = output.stdout.split(|&b| b == 0).filter(|name| !name.is_empty());
-    Ok(names.map(|name| PathBuf::from(OsStr::from_bytes(name))).collect())
-}
-
-/// When the directory was last committed to, if it is as it was committed.
-fn newest_commit(directory: &Path) -> Option<i64> {
-    let run = |options: &[&str]| {
-        let output =
-            git_in(directory).args(options).output().ok().filter(|output| output.status.success())?;
-        String::from_utf8(output.stdout).ok()
-    };
-    let status = run(&["status", "--porcelain", "--untracked-files=normal", "--", "."])?;
-    if !status.is_empty() {
-        return None;
-    }
-    run(&["log", "-1", "--format=%ct", "--", "."])?.trim().parse().ok()
-}
-
-/// git on the user's own work tree, whoever owns it, without its hooks.
-fn git_in(directory: &Path) -> Command {
-    let mut git = command::isolated();
-    let settings = [("safe.directory", "*"), ("core.fsmonitor", "false"), ("core.hooksPath", "/dev/null")];
-    git.env("GIT_CONFIG_COUNT", settings.len().to_string());
-    for (index, (key, value)) in settings.iter().enumerate() {
-        git.env(format!("GIT_CONFIG_KEY_{index}"), key).env(format!("GIT_CONFIG_VALUE_{index}"), value);
-    }
-    git.current_dir(directory);
-    git
-}
-
-fn refused(path: &Path, reason: &str) -> GitError {
-    GitError::Directory { path: path.to_owned(), reason: reason.to_owned() }
+    Ok(id.to_string().parse().expect("an object ID has 40 hexadecimal digits"))
 }

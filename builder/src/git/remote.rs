@@ -1,4 +1,4 @@
-//! Where a repository is, apart from what opens it.
+//! The location of a repository, and the credential for it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,33 +7,35 @@ use std::path::{Path, PathBuf};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
-use super::credential::Credential;
+use crate::net::Credential;
 use crate::secret::Secret;
 
-/// How long a URL may be, in bytes. Longer ones are mistakes or attacks.
+/// Bytes of a URL. Longer ones are mistakes or attacks.
 const MAX_URL_BYTES: usize = 2048;
-
-/// No repository needs them, and an address passes through tools that split command lines.
+/// Characters that no repository needs: a URL passes through tools that split command lines.
 const SHELL_CHARACTERS: [char; 12] = ['`', '$', ';', '&', '|', '<', '>', '(', ')', '{', '}', '*'];
+/// The user name beside a token. All common hosts accept it.
+const TOKEN_USER: &str = "x-access-token";
 
-/// A repository's address. Printing it shows the public part only.
+/// A repository's URL with the credential for it. Printing it shows the public part only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Remote {
     url: String,
-    /// Where it is fetched from, if that is not its public address.
+    /// The URL that it is fetched from, if that is not the public one.
     location: Option<String>,
     transport: Transport,
+    /// Always [`Credential::Basic`]: see [`Remote::with_credential`].
     credential: Option<Credential>,
-    /// The user information as it stood in the URL, for whoever searches text for it.
-    written: Option<Secret>,
+    /// The secret of the URL as it was written, for redaction.
+    written_secret: Option<Secret>,
 }
 
-/// How a repository is reached.
+/// The transport of a remote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// `https://` or `http://`.
     Http {
-        /// `https://host[:port]`: where a credential may be sent to, and nowhere else.
+        /// `https://host[:port]`: the only origin that the credential may be sent to.
         origin: String,
     },
     /// `ssh://` or `user@host:path`.
@@ -42,9 +44,9 @@ pub enum Transport {
     File(PathBuf),
 }
 
-/// A string that names no repository.
+/// The text is not the URL of a repository.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("failed to read `{shown}` as the address of a git repository: {reason}")]
+#[error("failed to parse `{shown}` as the URL of a git repository: {reason}")]
 #[diagnostic(help(
     "expected https://host/path, http://host/path, ssh://user@host/path, user@host:path, \
      file:///path or an absolute path"
@@ -55,8 +57,8 @@ pub struct RemoteError {
 }
 
 impl RemoteError {
-    /// `raw` is shown up to its first odd character and without what stands before an `@`.
-    pub(super) fn new(raw: &str, reason: &'static str) -> Self {
+    /// `raw` is shown with control characters escaped, and without the part before an `@`.
+    fn new(raw: &str, reason: &'static str) -> Self {
         let (scheme, rest) = raw.split_once("://").map_or(("", raw), |(scheme, rest)| (scheme, rest));
         let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
         let separator = if scheme.is_empty() { "" } else { "://" };
@@ -66,147 +68,166 @@ impl RemoteError {
 }
 
 impl Remote {
-    /// Reads an address; credentials in it are split off.
+    /// Parses a URL. A credential in it becomes the credential of the remote.
     ///
-    /// Refused are other schemes, addresses that git or bench would read as an option or as
-    /// several words, passwords for ssh, and relative paths.
+    /// Rejects other schemes, URLs that git or bench would interpret as an option or as several
+    /// words, passwords for ssh, and relative paths.
     pub fn parse(raw: &str) -> Result<Self, RemoteError> {
-        let refuse = |reason| Err(RemoteError::new(raw, reason));
+        let reject = |reason| Err(RemoteError::new(raw, reason));
         if raw.is_empty() || raw.len() > MAX_URL_BYTES {
-            return refuse("it is empty or longer than 2048 bytes");
+            return reject("it is empty or longer than 2 KiB");
         }
         if raw.starts_with('-') {
-            return refuse("it starts with `-`");
+            return reject("it starts with `-`");
         }
         if raw.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, '\'' | '"' | '\\')) {
-            return refuse("it contains a blank, a quote, a backslash or a control character");
+            return reject("it contains white space, a quote, a backslash or a control character");
         }
         let remote = match raw.split_once("://") {
             Some(("https" | "http", _)) => Self::http(raw),
             Some(("ssh", _)) => Self::ssh(raw),
             Some(("file", path)) => Self::file(raw, path),
-            Some(_) => refuse("its scheme is not supported"),
+            Some(_) => reject("its scheme is not supported"),
             None if raw.starts_with('/') => Self::file(raw, raw),
-            None if raw.contains("::") => refuse("git's remote helpers are not supported"),
+            None if raw.contains("::") => reject("git's remote helpers are not supported"),
             None => Self::scp(raw),
         }?;
         if remote.url.contains(SHELL_CHARACTERS) {
-            return refuse("it contains a character with a meaning for a shell");
+            return reject("it contains a character with a special meaning for shells");
         }
         Ok(remote)
     }
 
-    /// The same repository, opened by this.
-    pub fn with_credential(mut self, credential: Credential) -> Self {
-        self.credential = Some(credential);
-        self
+    /// The same repository with this credential. A token becomes a password: git hosts accept basic
+    /// authentication only.
+    pub fn with_credential(mut self, credential: Credential) -> Result<Self, RemoteError> {
+        if credential.has_line_end() {
+            return Err(RemoteError::new(&self.url, "its user name or password contains a line break"));
+        }
+        self.credential = Some(match credential {
+            Credential::Basic { .. } => credential,
+            Credential::Bearer(token) | Credential::IdentityToken(token) => {
+                Credential::Basic { user: TOKEN_USER.to_owned(), password: token }
+            }
+        });
+        Ok(self)
     }
 
-    /// The same repository at a mirror's http(s) address. What opens the public one is not sent
-    /// there.
-    pub fn located_at(self, address: &str) -> Result<Self, RemoteError> {
-        let there = Self::http(address)?;
-        Ok(Self { url: self.url, location: Some(there.url), ..there })
+    /// The same repository at the http(s) URL of a mirror. The credential of the public URL is not
+    /// sent to the mirror.
+    pub fn located_at(self, location: &str) -> Result<Self, RemoteError> {
+        let mirror = Self::http(location)?;
+        Ok(Self { url: self.url, location: Some(mirror.url), ..mirror })
     }
 
-    /// The public address without credentials: for people, for the lock, for `insteadOf`.
+    /// The public URL without credentials: for messages, the lock, and `insteadOf`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The address that is asked, without credentials.
+    /// The URL that requests are sent to, without credentials.
     pub fn location(&self) -> &str {
         self.location.as_deref().unwrap_or(&self.url)
     }
 
-    /// How it is reached.
+    /// The transport.
     pub fn transport(&self) -> &Transport {
         &self.transport
     }
 
-    /// What opens it, if it came with the address or was given.
-    pub fn credential(&self) -> Option<&Credential> {
-        self.credential.as_ref()
+    /// Whether there is a credential, from the URL or from [`Remote::with_credential`].
+    pub fn has_credential(&self) -> bool {
+        self.credential.is_some()
     }
 
-    /// Every form in which its secrets may show up in text: as written, decoded, encoded.
+    /// The user name and the password of the credential.
+    pub(super) fn credential(&self) -> Option<(&str, &Secret)> {
+        match &self.credential {
+            Some(Credential::Basic { user, password }) => Some((user, password)),
+            _ => None,
+        }
+    }
+
+    /// Every form in which its secrets can occur in text: decoded, as sent, percent-encoded, and as
+    /// written.
     pub fn secrets(&self) -> impl Iterator<Item = Secret> {
-        let secret = self.credential.as_ref().map(Credential::secret);
-        let encoded = secret.map(|text| Secret::new(percent_encode(text)));
-        let plain = secret.map(Secret::new);
-        plain.into_iter().chain(encoded).chain(self.written.clone())
+        let decoded = self.credential.iter().flat_map(Credential::secrets);
+        let is_secret = |text: &str| !text.is_empty() && text != Credential::TOKEN_IS_USER;
+        let decoded = decoded.filter(move |secret| is_secret(secret.expose()));
+        let encoded = |secret: Secret| [Secret::new(percent_encode(secret.expose())), secret];
+        decoded.flat_map(encoded).chain(self.written_secret.clone())
     }
 
     fn http(raw: &str) -> Result<Self, RemoteError> {
-        let mut url = Url::parse(raw).map_err(|_| RemoteError::new(raw, "it is no valid URL"))?;
+        let mut url = Url::parse(raw).map_err(|_| RemoteError::new(raw, "it is not a valid URL"))?;
         if url.host_str().is_none_or(str::is_empty) {
-            return Err(RemoteError::new(raw, "it names no host"));
+            return Err(RemoteError::new(raw, "it has no host"));
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(RemoteError::new(raw, "a query (`?`) or a fragment (`#`) is no part of one"));
+            return Err(RemoteError::new(raw, "it has a query (`?`) or a fragment (`#`)"));
         }
-        let (credential, written) = match (url.username(), url.password()) {
-            ("", None) => (None, None),
-            (name, password) => {
-                let decode = |text: &str| {
-                    percent_decode(text)
-                        .ok_or_else(|| RemoteError::new(raw, "its user or password is badly encoded"))
-                };
-                let written = password
-                    .filter(|word| !word.is_empty() && *word != Credential::TOKEN_IS_THE_NAME)
-                    .unwrap_or(name);
-                let password = Secret::new(decode(password.unwrap_or_default())?);
-                let credential = Credential::new(decode(name)?, password)
-                    .map_err(|error| RemoteError::new(raw, error.reason))?;
-                (Some(credential), Some(Secret::new(written)))
-            }
-        };
+        let written = written_credential(raw, &url)?;
         // Neither fails for a URL with a host.
         let _ = url.set_username("");
         let _ = url.set_password(None);
-        let origin = url.origin().ascii_serialization();
-        let transport = Transport::Http { origin };
-        Ok(Self { url: url.into(), location: None, transport, credential, written })
+        let transport = Transport::Http { origin: url.origin().ascii_serialization() };
+        let remote = Self::without_credential(url.as_str(), transport);
+        match written {
+            None => Ok(remote),
+            Some((credential, secret)) => {
+                let remote = remote
+                    .with_credential(credential)
+                    .map_err(|error| RemoteError::new(raw, error.reason))?;
+                Ok(Self { written_secret: Some(secret), ..remote })
+            }
+        }
     }
 
-    fn plain(raw: &str, transport: Transport) -> Self {
-        Self { url: raw.to_owned(), location: None, transport, credential: None, written: None }
+    fn without_credential(url: &str, transport: Transport) -> Self {
+        Self { url: url.to_owned(), location: None, transport, credential: None, written_secret: None }
     }
 
     fn ssh(raw: &str) -> Result<Self, RemoteError> {
-        let url = Url::parse(raw).map_err(|_| RemoteError::new(raw, "it is no valid URL"))?;
+        let url = Url::parse(raw).map_err(|_| RemoteError::new(raw, "it is not a valid URL"))?;
         if url.password().is_some() {
-            return Err(RemoteError::new(raw, "ssh takes no password from a URL, but a key"));
+            return Err(RemoteError::new(raw, "ssh does not support a password in the URL: use a key"));
         }
         let host = url.host_str().unwrap_or_default();
         if host.is_empty() || host.starts_with('-') || url.username().starts_with('-') {
             return Err(RemoteError::new(raw, "its user or host is missing or starts with `-`"));
         }
-        Ok(Self::plain(raw, Transport::Ssh))
+        Ok(Self::without_credential(raw, Transport::Ssh))
     }
 
     /// `user@host:path`.
     fn scp(raw: &str) -> Result<Self, RemoteError> {
-        let Some((who, path)) = raw.split_once(':').filter(|(who, _)| !who.contains('/')) else {
+        let Some((authority, path)) = raw.split_once(':').filter(|(authority, _)| !authority.contains('/'))
+        else {
             return Err(RemoteError::new(raw, "it is neither a URL nor an absolute path"));
         };
-        let (user, host) = who.split_once('@').unwrap_or(("git", who));
-        let plain = |text: &str| {
+        let (user, host) = authority.split_once('@').unwrap_or(("git", authority));
+        let is_plain = |text: &str| {
             let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
             !text.is_empty() && !text.starts_with('-') && text.bytes().all(allowed)
         };
-        if !plain(user) || !plain(host) || path.is_empty() || path.starts_with('-') {
-            return Err(RemoteError::new(raw, "its user, host or path is empty or has odd characters"));
+        if !is_plain(user) || !is_plain(host) || path.is_empty() || path.starts_with('-') {
+            let reason = "its user, host or path is empty or has unsupported characters";
+            return Err(RemoteError::new(raw, reason));
         }
-        Ok(Self::plain(raw, Transport::Ssh))
+        Ok(Self::without_credential(raw, Transport::Ssh))
     }
 
+    /// git decodes percent-encoding in a file URL, but not in a plain path.
     fn file(raw: &str, path: &str) -> Result<Self, RemoteError> {
         if !Path::new(path).is_absolute() {
             return Err(RemoteError::new(raw, "its path is not absolute"));
         }
-        let path = percent_decode_path(raw, path)?;
-        Ok(Self::plain(raw, Transport::File(path)))
+        let path = match raw.starts_with('/') {
+            true => path.to_owned(),
+            false => percent_decode(path)
+                .ok_or_else(|| RemoteError::new(raw, "its path is not valid percent-encoding of UTF-8"))?,
+        };
+        Ok(Self::without_credential(raw, Transport::File(path.into())))
     }
 }
 
@@ -225,16 +246,23 @@ impl fmt::Debug for Remote {
     }
 }
 
-/// git decodes `%20` in a file URL, and in a plain path it does not.
-fn percent_decode_path(raw: &str, path: &str) -> Result<PathBuf, RemoteError> {
-    if raw.starts_with('/') {
-        return Ok(path.into());
+/// The credential of an http URL, and its secret as it is written there.
+fn written_credential(raw: &str, url: &Url) -> Result<Option<(Credential, Secret)>, RemoteError> {
+    let (user, password) = (url.username(), url.password());
+    if user.is_empty() && password.is_none() {
+        return Ok(None);
     }
-    let path = percent_decode(path).ok_or_else(|| RemoteError::new(raw, "its path is badly encoded"))?;
-    Ok(path.into())
+    let decode = |text: &str| {
+        let reason = "its user name or password is not valid percent-encoding of UTF-8";
+        percent_decode(text).ok_or_else(|| RemoteError::new(raw, reason))
+    };
+    let is_secret = |password: &&str| !password.is_empty() && *password != Credential::TOKEN_IS_USER;
+    let written = Secret::new(password.filter(is_secret).unwrap_or(user));
+    let password = Secret::new(decode(password.unwrap_or_default())?);
+    Ok(Some((Credential::Basic { user: decode(user)?, password }, written)))
 }
 
-/// `None` when it is not UTF-8 or a `%` is not followed by two hexadecimal digits.
+/// `None` if the result is not UTF-8, or a `%` is not followed by two hexadecimal digits.
 fn percent_decode(text: &str) -> Option<String> {
     let is_escape = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
     match text.split('%').skip(1).all(is_escape) {
@@ -243,10 +271,10 @@ fn percent_decode(text: &str) -> Option<String> {
     }
 }
 
-/// Encodes all but the characters that RFC 3986 calls unreserved.
+/// Encodes all characters except those that RFC 3986 calls unreserved.
 fn percent_encode(text: &str) -> String {
-    const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-    utf8_percent_encode(text, &RESERVED).to_string()
+    const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, &ENCODED).to_string()
 }
 
 #[cfg(test)]
@@ -258,26 +286,50 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_split_off() {
+    fn separates_the_credential_from_the_url() {
         let remote = Remote::parse("https://user:to%40ken@git.example.org/org/app.git").unwrap();
         assert_eq!(remote.url(), "https://git.example.org/org/app.git");
-        assert_eq!(remote.credential().unwrap().username(), "user");
-        assert_eq!(remote.credential().unwrap().password().expose(), "to@ken");
+        let (user, password) = remote.credential().unwrap();
+        assert_eq!((user, password.expose()), ("user", "to@ken"));
         assert_eq!(remote.transport(), &Transport::Http { origin: "https://git.example.org".into() });
         let shown = format!("{remote} {remote:?} {:?}", remote.credential());
         assert!(!shown.contains("ken"), "{shown}");
     }
 
     #[test]
-    fn secrets_come_in_every_form() {
-        assert_eq!(secrets("https://user:a+b%40c@host/x"), ["a+b@c", "a%2Bb%40c", "a+b%40c"]);
-        assert_eq!(secrets("https://token@host/x"), ["token", "token", "token"]);
-        assert_eq!(secrets("https://token:x-oauth-basic@host/x"), ["token", "token", "token"]);
+    fn lists_every_form_of_a_secret() {
+        let has = |raw: &str, forms: &[&str]| {
+            let secrets = secrets(raw);
+            forms.iter().all(|form| secrets.iter().any(|secret| secret == form))
+        };
+        // The last form is that of basic authentication.
+        let forms = ["a+b@c", "a%2Bb%40c", "a+b%40c", "dXNlcjphK2JAYw=="];
+        assert!(has("https://user:a+b%40c@host/x", &forms));
+        for raw in ["https://token@host/x", "https://token:x-oauth-basic@host/x"] {
+            assert!(has(raw, &["token"]));
+            assert!(!has(raw, &["x-oauth-basic"]) && !has(raw, &[""]), "{raw}");
+        }
+        assert!(!has("https://user:a+b%40c@host/x", &["user"]));
         assert!(secrets("https://host/x").is_empty());
     }
 
     #[test]
-    fn the_forms_of_addresses_are_told_apart() {
+    fn a_token_becomes_a_password() {
+        let remote = Remote::parse("https://host/x").unwrap();
+        let remote = remote.with_credential(Credential::Bearer(Secret::new("t0ken"))).unwrap();
+        let (user, password) = remote.credential().unwrap();
+        assert_eq!((user, password.expose()), ("x-access-token", "t0ken"));
+    }
+
+    #[test]
+    fn rejects_a_credential_with_a_line_break() {
+        let credential = Credential::Basic { user: "a".into(), password: Secret::new("hunter22\nb") };
+        let error = Remote::parse("https://host/x").unwrap().with_credential(credential).unwrap_err();
+        assert!(!error.to_string().contains("hunter22"), "{error}");
+    }
+
+    #[test]
+    fn distinguishes_the_forms_of_urls() {
         let transport = |raw| Remote::parse(raw).unwrap().transport().clone();
         assert_eq!(transport("git@github.com:frappe/frappe.git"), Transport::Ssh);
         assert_eq!(transport("ssh://git@github.com:22/frappe/frappe"), Transport::Ssh);
@@ -288,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_addresses_are_refused_without_their_secrets() {
+    fn rejects_other_text_without_showing_its_secrets() {
         for raw in [
             "",
             "-uupload-pack=touch",

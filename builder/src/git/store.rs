@@ -1,70 +1,51 @@
 //! Pinned commits in the cache.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::backend::{backend_for, with_helper};
-use super::verify::{self, Submodule};
-use super::{CommitId, GitError, Remote, Transport, TreeId, bare};
+use super::bare;
+use super::error::GitError;
+use super::id::{CommitId, TreeId};
+use super::limits::MAX_READ_BYTES;
+use super::objects::read_commit;
+use super::remote::{Remote, Transport};
+use super::resolve::{backend_for, with_credential_helper};
+use super::submodule::{EmptySubmodules, Submodule};
+use super::verify::verify_commit;
 use crate::cache::{Bucket, Cache, CacheError};
 use crate::progress::Task;
 
-/// Beside git's own files, in a repository whose commit has submodules.
-const SUBMODULES: &str = "submodules.json";
-/// How large a file may be that is read without a checkout.
-const MAX_READ_BYTES: u64 = 16 << 20;
+/// The list of submodules, beside git's own files in the repository of a commit that has any.
+const SUBMODULES_FILE: &str = "submodules.json";
 
-/// One commit in the store: whole, checked, and never changed again.
+/// One verified commit in the cache. It never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkout {
-    /// A bare and shallow repository with exactly this commit, HEAD on it. Read-only by contract.
+    /// A bare, shallow repository that contains exactly this commit, with HEAD detached at it. It
+    /// must not be written to.
     pub git_dir: PathBuf,
     /// The commit.
     pub commit: CommitId,
-    /// Its tree.
+    /// The tree of the commit.
     pub tree: TreeId,
-    /// Its committer's time, in seconds since 1970.
+    /// The committer's time, in seconds since 1970.
     pub time: i64,
-    /// Directories that stay empty in a clone: those that the caller allowed to.
+    /// Submodules, whose directories stay empty in a clone: only those that the caller allowed.
     pub submodules: Vec<Submodule>,
 }
 
 /// An entry of a directory in a commit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entry {
-    /// Without the directory.
+pub struct TreeEntry {
+    /// The name without its directory.
     pub name: String,
-    /// Whether it is a directory itself.
+    /// Whether the entry is a directory.
     pub is_directory: bool,
 }
 
-/// The submodules whose directories may stay empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EmptySubmodules {
-    /// Those at these paths.
-    Named(Vec<String>),
-    /// All of them: someone else answered for the commit.
-    All,
-}
-
-impl EmptySubmodules {
-    /// The paths that are named one by one.
-    pub fn named(&self) -> &[String] {
-        match self {
-            Self::Named(paths) => paths,
-            Self::All => &[],
-        }
-    }
-
-    fn allow(&self, submodule: &Submodule) -> bool {
-        *self == Self::All || self.named().contains(&submodule.path)
-    }
-}
-
-/// All pinned commits, each under its own name: whoever offers a commit offers the same bytes, so
-/// neither the address nor a credential is part of the key, and remotes share what they have in
-/// common.
+/// All pinned commits, keyed by commit ID. The ID determines the bytes, so neither the URL nor the
+/// credential is part of the key, and remotes share common commits.
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(super) cache: Cache,
@@ -73,45 +54,52 @@ pub struct Store {
 }
 
 impl Store {
-    /// Of this cache.
+    /// The commits of this cache.
     pub fn new(cache: &Cache) -> Result<Self, CacheError> {
         Ok(Self { cache: cache.clone(), commits: cache.bucket("git", 1)?, offline: false })
     }
 
-    /// The same, or one that asks no server.
+    /// The same store, with network access enabled or disabled.
     pub fn offline(self, offline: bool) -> Self {
         Self { offline, ..self }
     }
 
-    /// The commit, fetched if it is not here yet. What is published is whole: see [`GitError`] for
-    /// what is refused. `task` moves by bytes read.
-    ///
-    /// A submodule is refused, since its directory would be empty: see [`Store::fetch_without`].
-    pub fn fetch(&self, remote: &Remote, commit: &CommitId, task: &Task) -> Result<Checkout, GitError> {
-        self.fetch_without(remote, commit, &EmptySubmodules::Named(Vec::new()), task)
+    /// The commit if it is in the cache.
+    pub fn find(&self, commit: &CommitId) -> Result<Option<Checkout>, GitError> {
+        let git_dir = self.commits.path().join(commit.as_str());
+        git_dir.is_dir().then(|| self.open(git_dir, commit)).transpose()
     }
 
-    /// The same, except that the submodules that `may_be_empty` are no error: some
-    /// apps build without theirs, as they do with bench alone, which fetches none.
-    pub fn fetch_without(
+    /// The commit, fetched if it is not in the cache. It is complete and verified: see [`GitError`]
+    /// for what is rejected. `task` advances by bytes received.
+    ///
+    /// A commit with a submodule is rejected, because the directory of the submodule would be empty:
+    /// see [`Store::fetch_with_empty_submodules`].
+    pub fn fetch(&self, remote: &Remote, commit: &CommitId, task: &Task) -> Result<Checkout, GitError> {
+        self.fetch_with_empty_submodules(remote, commit, &EmptySubmodules::Named(Vec::new()), task)
+    }
+
+    /// Like [`Store::fetch`], but the submodules `allowed` are not an error: some apps build without
+    /// theirs. bench does not fetch submodules either.
+    pub fn fetch_with_empty_submodules(
         &self,
         remote: &Remote,
         commit: &CommitId,
-        may_be_empty: &EmptySubmodules,
+        allowed: &EmptySubmodules,
         task: &Task,
     ) -> Result<Checkout, GitError> {
         let git_dir = self.commits.entry(commit.as_str(), |directory| {
             if self.offline && !matches!(remote.transport(), Transport::File(_)) {
                 return Err(GitError::Offline { url: remote.url().to_owned(), commit: commit.clone() });
             }
-            with_helper(remote, |remote| {
+            with_credential_helper(remote, |remote| {
                 bare::create(directory)?;
                 backend_for(remote).fetch(remote, commit, directory, task)
             })?;
-            finish(directory, commit)
+            seal(directory, commit)
         })?;
         let checkout = self.open(git_dir, commit)?;
-        match checkout.submodules.iter().find(|submodule| !may_be_empty.allow(submodule)) {
+        match checkout.submodules.iter().find(|submodule| !allowed.allows(submodule)) {
             Some(submodule) => {
                 Err(GitError::Submodule { commit: commit.clone(), submodule: submodule.clone() })
             }
@@ -119,76 +107,80 @@ impl Store {
         }
     }
 
-    /// A file's content; `None` when there is no such file, or it is a directory or a link. `path` is
-    /// relative, with `/` between its parts.
+    /// The content of a file; `None` if it does not exist, or is a directory or a symbolic link.
+    /// `path` is relative to the top of the tree, with `/` between its components.
     pub fn read_file(&self, checkout: &Checkout, path: &str) -> Result<Option<Vec<u8>>, GitError> {
         let repository = bare::open(&checkout.git_dir)?;
-        let Some((id, mode)) = find(&repository, checkout, path)? else { return Ok(None) };
+        let Some((id, mode)) = find_entry(&repository, checkout, path)? else { return Ok(None) };
         if !mode.is_blob() {
             return Ok(None);
         }
-        let failed = || GitError::store("read an object of", &checkout.git_dir);
+        let failed = || GitError::repository("read an object of", &checkout.git_dir);
         let size = repository.find_header(id).map_err(failed())?.size();
         if size > MAX_READ_BYTES {
-            let what = format!("`{path}` of commit {}", checkout.commit);
-            return Err(GitError::Limit { what, limit: MAX_READ_BYTES, unit: "bytes" });
+            return Err(GitError::too_large(
+                format!("`{path}` of commit {}", checkout.commit),
+                MAX_READ_BYTES,
+            ));
         }
         Ok(Some(repository.find_object(id).map_err(failed())?.detach().data))
     }
 
-    /// What a directory holds, in order of names; `None` when there is no such directory. The empty path
-    /// is the top.
-    pub fn list(&self, checkout: &Checkout, path: &str) -> Result<Option<Vec<Entry>>, GitError> {
+    /// The entries of a directory, sorted by name; `None` if the directory does not exist. The empty
+    /// path is the top of the tree.
+    pub fn list(&self, checkout: &Checkout, path: &str) -> Result<Option<Vec<TreeEntry>>, GitError> {
         let repository = bare::open(&checkout.git_dir)?;
-        let Some((id, mode)) = find(&repository, checkout, path)? else { return Ok(None) };
+        let Some((id, mode)) = find_entry(&repository, checkout, path)? else { return Ok(None) };
         if !mode.is_tree() {
             return Ok(None);
         }
-        let failed = || GitError::store("read an object of", &checkout.git_dir);
+        let failed = || GitError::repository("read an object of", &checkout.git_dir);
         let tree = repository.find_object(id).map_err(failed())?.into_tree();
         let mut entries = Vec::new();
         for entry in tree.iter() {
             let entry = entry.map_err(failed())?;
-            entries.push(Entry { name: entry.filename().to_string(), is_directory: entry.mode().is_tree() });
+            let name = entry.filename().to_string();
+            entries.push(TreeEntry { name, is_directory: entry.mode().is_tree() });
         }
         entries.sort();
         Ok(Some(entries))
     }
 
     pub(super) fn open(&self, git_dir: PathBuf, commit: &CommitId) -> Result<Checkout, GitError> {
-        let facts = verify::facts(&bare::open(&git_dir)?, commit)?;
+        let object = read_commit(&bare::open(&git_dir)?, commit)?;
         let submodules = read_submodules(&git_dir)?;
-        Ok(Checkout { git_dir, commit: commit.clone(), tree: facts.tree, time: facts.time, submodules })
+        Ok(Checkout { git_dir, commit: commit.clone(), tree: object.tree, time: object.time, submodules })
     }
 }
 
-/// Checks a repository that was just filled, and notes what was found.
-pub(super) fn finish(git_dir: &Path, commit: &CommitId) -> Result<(), GitError> {
-    let submodules = verify::whole(git_dir, commit)?;
+/// Verifies the commit of a new repository, writes the list of its submodules, and detaches HEAD at
+/// it.
+pub(super) fn seal(git_dir: &Path, commit: &CommitId) -> Result<(), GitError> {
+    let submodules = verify_commit(git_dir, commit)?;
     if !submodules.is_empty() {
-        let path = git_dir.join(SUBMODULES);
-        let text = serde_json::to_vec(&submodules).map_err(GitError::store("write", &path))?;
-        fs::write(&path, text).map_err(GitError::store("write", &path))?;
+        let path = git_dir.join(SUBMODULES_FILE);
+        let text = serde_json::to_vec(&submodules).map_err(io::Error::from);
+        text.and_then(|text| fs::write(&path, text)).map_err(GitError::repository("write", &path))?;
     }
     bare::detach_head(git_dir, commit)
 }
 
 fn read_submodules(git_dir: &Path) -> Result<Vec<Submodule>, GitError> {
-    let path = git_dir.join(SUBMODULES);
+    let path = git_dir.join(SUBMODULES_FILE);
     match fs::read(&path) {
-        Ok(text) => serde_json::from_slice(&text).map_err(GitError::store("read", &path)),
+        Ok(text) => serde_json::from_slice(&text).map_err(GitError::repository("read", &path)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(GitError::store("read", &path)(error)),
+        Err(error) => Err(GitError::repository("read", &path)(error)),
     }
 }
 
-/// What is at `path` in the commit's tree.
-pub(super) fn find(
+/// The object at `path` in the commit's tree.
+pub(super) fn find_entry(
     repository: &gix::Repository,
     checkout: &Checkout,
     path: &str,
 ) -> Result<Option<(gix::ObjectId, gix::objs::tree::EntryMode)>, GitError> {
-    let failed = || GitError::store("read an object of", &checkout.git_dir);
+    let failed = || GitError::repository("read an object of", &checkout.git_dir);
     let root = bare::object_id(checkout.tree.as_str());
     let path = path.trim_matches('/');
     if path.is_empty() {

@@ -1,39 +1,39 @@
-//! A build may leave what even its owner may not read.
+//! Restoring the owner's access to files: a build may remove it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::ImageTreeError;
+use super::error::ImageTreeError;
 
-/// What an owner needs of a directory, and of a file.
-const OF_DIRECTORIES: u32 = 0o700;
-const OF_FILES: u32 = 0o600;
+/// The permissions that the owner must have.
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
 
-/// Gives their owner back every directory and file below `directory`. Root reads them anyway; without
-/// this an ordinary user would fail where root builds an image. The image's modes are decided
-/// elsewhere, from the executable bit alone, which stays.
+/// Adds the owner's permissions to `directory` and all directories and files below it. Root can read
+/// them anyway; without this, a build would fail for an ordinary user and not for root. It does not
+/// change the modes in the image, which depend only on the executable bit; that bit is kept.
 pub fn restore(directory: &Path) -> Result<(), ImageTreeError> {
-    let failed = |source| ImageTreeError::Unreadable { path: directory.to_owned(), source };
-    give(directory, OF_DIRECTORIES).map_err(failed)?;
+    let failed = |source| ImageTreeError::Permissions { path: directory.to_owned(), source };
+    add_permissions(directory, DIRECTORY_MODE).map_err(failed)?;
     for entry in fs::read_dir(directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let kind = entry.file_type().map_err(failed)?;
         if kind.is_dir() {
             restore(&entry.path())?;
         } else if kind.is_file() {
-            give(&entry.path(), OF_FILES).map_err(failed)?;
+            add_permissions(&entry.path(), FILE_MODE).map_err(failed)?;
         }
     }
     Ok(())
 }
 
-fn give(path: &Path, needed: u32) -> std::io::Result<()> {
+fn add_permissions(path: &Path, required: u32) -> std::io::Result<()> {
     let mode = fs::symlink_metadata(path)?.permissions().mode();
-    if mode & needed == needed {
+    if mode & required == required {
         return Ok(());
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(mode | needed))
+    fs::set_permissions(path, fs::Permissions::from_mode(mode | required))
 }
 
 #[cfg(test)]
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_closed_can_be_read_and_stays_executable_or_not() {
+    fn restores_access_and_keeps_the_executable_bit() {
         let directory = tempfile::tempdir().unwrap();
         let closed = directory.path().join("closed");
         fs::create_dir(&closed).unwrap();

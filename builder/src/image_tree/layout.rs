@@ -1,4 +1,4 @@
-//! UnpinnedPolicy things to where a container looks for them.
+//! The layout of the image: moves the assets, and maps files to their paths in the image.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -11,14 +11,14 @@ use carafe_layers::path::ImagePath;
 use carafe_layers::text::escape_bytes;
 use carafe_layers::tree::{Owner, SourceMapping};
 
-use super::ImageTreeError;
+use super::error::ImageTreeError;
 use crate::bench::BENCH_DIR;
 use crate::normalize::{BenchTree, NormalizeError};
 
-/// Where the scripts go.
+/// The directory of the scripts in the image.
 pub(super) const SCRIPTS_DIR: &str = "/usr/local/bin";
 
-/// Run at the start of a container, and then by default. Changing one of them is a format break.
+/// The image's entrypoint and its default command. A change of one of them is a format break.
 pub(super) const SCRIPTS: [(&str, &[u8]); 2] = [
     ("entrypoint.sh", include_bytes!("../../assets/entrypoint.sh")),
     ("start.sh", include_bytes!("../../assets/start.sh")),
@@ -28,13 +28,13 @@ pub(super) const SCRIPTS: [(&str, &[u8]); 2] = [
 const FRAPPE: Owner = Owner { uid: 1000, gid: 1000 };
 const ROOT: Owner = Owner { uid: 0, gid: 0 };
 
-/// apps/ must hold the lock's apps, as directories, and nothing else.
+/// Checks that apps/ has the lock's apps, as directories, and nothing else.
 pub(super) fn check_apps(tree: &BenchTree) -> Result<(), ImageTreeError> {
     let apps = Path::new("apps");
     let mut names: BTreeSet<OsString> = tree.names(apps)?.into_iter().collect();
     for app in tree.apps() {
-        let there = names.remove(&OsString::from(&app.name));
-        if !there || !tree.kind(&apps.join(&app.name))?.is_some_and(|kind| kind.is_dir()) {
+        let exists = names.remove(&OsString::from(&app.name));
+        if !exists || !tree.kind(&apps.join(&app.name))?.is_some_and(|kind| kind.is_dir()) {
             return Err(ImageTreeError::AppMissing { name: app.name.clone() });
         }
     }
@@ -42,18 +42,18 @@ pub(super) fn check_apps(tree: &BenchTree) -> Result<(), ImageTreeError> {
         return Ok(());
     }
     let names: Vec<_> = names.iter().map(|name| escape_bytes(name.as_encoded_bytes())).collect();
-    Err(ImageTreeError::StrangersInApps { names: names.join(", ") })
+    Err(ImageTreeError::UnknownApps { names: names.join(", ") })
 }
 
-/// The assets leave sites/, which a volume will hide; both volumes' directories are there.
+/// Moves the assets out of sites/, which a volume hides, and creates the directories of both volumes.
 pub(super) fn arrange(tree: &BenchTree) -> Result<(), NormalizeError> {
     tree.rename(Path::new("sites/assets"), Path::new("assets"))?;
     ["sites", "logs"].iter().try_for_each(|directory| tree.create_directory(Path::new(directory)))
 }
 
-/// Writes the scripts, and says what goes where.
-pub(super) fn grafts(bench: &Path, scripts: &Path) -> Result<Vec<SourceMapping>, ImageTreeError> {
-    let mut grafts =
+/// Writes the scripts, and returns the source mappings.
+pub(super) fn mappings(bench: &Path, scripts: &Path) -> Result<Vec<SourceMapping>, ImageTreeError> {
+    let mut mappings =
         vec![SourceMapping { host: bench.to_owned(), image: image_path(BENCH_DIR), owner: FRAPPE }];
     for (name, content) in SCRIPTS {
         let host = scripts.join(name);
@@ -61,12 +61,16 @@ pub(super) fn grafts(bench: &Path, scripts: &Path) -> Result<Vec<SourceMapping>,
             .and_then(|()| fs::write(&host, content))
             .and_then(|()| fs::set_permissions(&host, fs::Permissions::from_mode(MODE_EXECUTABLE)));
         written.map_err(|source| ImageTreeError::Script { path: host.clone(), source })?;
-        grafts.push(SourceMapping { host, image: image_path(&format!("{SCRIPTS_DIR}/{name}")), owner: ROOT });
+        mappings.push(SourceMapping {
+            host,
+            image: image_path(&format!("{SCRIPTS_DIR}/{name}")),
+            owner: ROOT,
+        });
     }
-    Ok(grafts)
+    Ok(mappings)
 }
 
-/// Of a path that is one of ours.
+/// Parses a path that Carafe itself composes.
 pub(super) fn image_path(path: &str) -> ImagePath {
-    ImagePath::new(path).expect("our own paths, and apps' names, are in normal form")
+    ImagePath::new(path).expect("constant paths and checked app names are in normal form")
 }

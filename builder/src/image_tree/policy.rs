@@ -1,4 +1,4 @@
-//! Times, layers and the image's config, as data.
+//! Modification times, layers and the image config, as data.
 
 use carafe_layers::format::FIXED_MTIME;
 use carafe_layers::image::ImageChanges;
@@ -10,10 +10,10 @@ use super::layout::{SCRIPTS_DIR, image_path};
 use crate::bench::BENCH_DIR;
 use crate::lock::Lock;
 
-/// An app's files carry its commit's time, so that a browser fetches what changed and keeps what
-/// did not. What is generated carries the newest commit's: frappe's build version, by which
-/// browsers drop their cache, is the mtime of assets.json. Dependencies, and scripts of ours, do
-/// not move from release to release.
+/// The files of an app have its commit's time, so that browsers fetch only changed ones. Generated
+/// files have the newest commit's time: frappe's build version, with which browsers invalidate their
+/// caches, is the mtime of assets.json. Dependencies and Carafe's scripts have a fixed time that does
+/// not depend on the release.
 pub(super) fn mtimes(lock: &Lock) -> MtimePolicy {
     let fixed = |pattern| Rule::new(pattern, FIXED_MTIME);
     let mut rules = vec![
@@ -25,8 +25,8 @@ pub(super) fn mtimes(lock: &Lock) -> MtimePolicy {
     MtimePolicy { default: lock.source_date_epoch, rules }
 }
 
-/// Bottom up by rate of change: python's dependencies, each app's node_modules, each app, the
-/// assets, and what is small.
+/// Bottom up, from rarely to often changed: Python dependencies, each app's node_modules, each app,
+/// the assets, and small files.
 pub(super) fn layers(lock: &Lock) -> Vec<Rule<LayerName>> {
     let names = lock.apps.iter().map(|app| app.name.as_str());
     let modules = names.clone().map(|name| {

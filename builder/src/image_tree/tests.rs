@@ -1,4 +1,4 @@
-//! From a bench as bench leaves it to a plan of layers.
+//! From a finished bench to a plan of layers.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -27,7 +27,7 @@ fn lock() -> Lock {
     Lock { source_date_epoch: 1_767_690_000, apps, ..sample() }
 }
 
-/// A bench after `bench build`, in small.
+/// A small bench after `bench build`.
 fn bench() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let states = r#"{"frappe": {"version": "1.0.0"}, "greetings": {"version": "1.0.0", "required": []}}"#;
@@ -59,7 +59,7 @@ fn a_bench_becomes_layers() {
     let (bench, scripts, lock) = (bench(), tempfile::tempdir().unwrap(), lock());
     let built = finish(bench.path(), &lock, &scripts.path().join("scripts")).unwrap();
 
-    let entries = walk(&built.grafts, &built.mtimes).unwrap();
+    let entries = walk(&built.mappings, &built.mtimes).unwrap();
     let layers = plan(&entries, &built.layers, NonZeroUsize::new(20).unwrap());
     let mut shown = String::new();
     for layer in layers {
@@ -75,11 +75,11 @@ fn a_bench_becomes_layers() {
 }
 
 #[test]
-fn strangers_in_apps_are_refused() {
+fn rejects_unknown_and_missing_apps() {
     let (directory, scripts) = (bench(), tempfile::tempdir().unwrap());
     fs::write(directory.path().join("apps/package.json"), "{}").unwrap();
     let error = finish(directory.path(), &lock(), scripts.path()).unwrap_err().to_string();
-    assert!(error.contains("apps/ holds `package.json`"), "{error}");
+    assert!(error.contains("apps/ has `package.json`"), "{error}");
 
     fs::remove_file(directory.path().join("apps/package.json")).unwrap();
     fs::remove_dir_all(directory.path().join("apps/greetings")).unwrap();
@@ -88,7 +88,7 @@ fn strangers_in_apps_are_refused() {
 }
 
 #[test]
-fn an_app_that_is_a_link_is_no_app() {
+fn rejects_an_app_that_is_a_link() {
     let (directory, scripts) = (bench(), tempfile::tempdir().unwrap());
     fs::remove_dir_all(directory.path().join("apps/greetings")).unwrap();
     symlink("/etc", directory.path().join("apps/greetings")).unwrap();
@@ -97,7 +97,7 @@ fn an_app_that_is_a_link_is_no_app() {
 }
 
 #[test]
-fn the_scripts_are_what_bash_can_read() {
+fn bash_can_parse_the_scripts() {
     for (name, content) in layout::SCRIPTS {
         let mut child = std::process::Command::new("bash")
             .args(["-n", "/dev/stdin"])

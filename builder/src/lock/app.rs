@@ -1,4 +1,4 @@
-//! An app in a lock, and how it stands in the file.
+//! An app in a lock, and its form in the file.
 
 use carafe_layers::text::escape_bytes;
 use serde::{Deserialize, Serialize};
@@ -6,24 +6,24 @@ use serde::{Deserialize, Serialize};
 use crate::app::is_package_name;
 use crate::git::{CommitId, RefKind, TreeId};
 
-/// An app at one commit.
+/// An app, pinned to a commit.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(try_from = "AppTable", into = "AppTable")]
 pub struct LockedApp {
-    /// The name of its python package and of its directory in `apps/`.
+    /// The name of its Python package and of its directory in `apps/`.
     pub name: String,
-    /// Where it comes from.
+    /// Where its files come from.
     pub source: LockedSource,
-    /// The commit. For a local directory, one that is made from its content.
+    /// The commit. For a local directory, a commit that Carafe makes from its content.
     pub commit: CommitId,
-    /// The commit's tree: what is checked after a fetch.
+    /// The tree of the commit, which is verified after a fetch.
     pub tree: TreeId,
-    /// The commit's time, seconds since 1970: the mtime of the app's files.
+    /// The time of the commit, in seconds since 1970: the modification time of the app's files.
     pub time: i64,
 }
 
 impl LockedApp {
-    /// The branch or tag that the commit was found under.
+    /// The branch or tag that was resolved to the commit.
     pub fn reference(&self) -> Option<&(RefKind, String)> {
         match &self.source {
             LockedSource::Git { reference, .. } => reference.as_ref(),
@@ -32,24 +32,24 @@ impl LockedApp {
     }
 }
 
-/// Where an app comes from.
+/// Where the files of an app come from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LockedSource {
     /// A git repository.
     Git {
-        /// Without credentials.
+        /// The public URL, without credentials.
         url: String,
-        /// The branch or tag that the commit was found under, if the spec names one.
+        /// The branch or tag that was resolved to the commit, if the spec has one.
         reference: Option<(RefKind, String)>,
     },
-    /// A directory, relative to the spec.
+    /// A directory.
     Local {
-        /// As the spec names it.
+        /// The path as written in the spec, relative to it.
         path: String,
     },
 }
 
-/// A [`LockedApp`] as it stands in the file.
+/// A [`LockedApp`] as written in the file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AppTable {
@@ -67,20 +67,25 @@ impl TryFrom<AppTable> for LockedApp {
     type Error = String;
 
     fn try_from(table: AppTable) -> Result<Self, String> {
-        // It becomes a directory's name: a lock that was edited must not lead out of ours.
+        // It becomes the name of a directory: an edited lock must not cause a write outside of the bench.
         if !is_package_name(&table.name) {
-            return Err(format!("`{}` is no name of an app", escape_bytes(table.name.as_bytes())));
+            return Err(format!("`{}` is not a valid app name", escape_bytes(table.name.as_bytes())));
         }
         let reference = match (table.branch, table.tag) {
             (Some(branch), None) => Some((RefKind::Branch, branch)),
             (None, Some(tag)) => Some((RefKind::Tag, tag)),
             (None, None) => None,
-            _ => return Err(format!("app `{}` has a branch and a tag", table.name)),
+            _ => return Err(format!("app `{}` must not have both `branch` and `tag`", table.name)),
         };
         let source = match (table.url, table.path) {
             (Some(url), None) => LockedSource::Git { url, reference },
             (None, Some(path)) if reference.is_none() => LockedSource::Local { path },
-            _ => return Err(format!("app `{}` needs either a url or a path", table.name)),
+            _ => {
+                return Err(format!(
+                    "app `{}` must have either `url` or `path`, and no branch or tag with `path`",
+                    table.name
+                ));
+            }
         };
         let AppTable { name, commit, tree, time, .. } = table;
         Ok(Self { name, source, commit, tree, time })

@@ -1,63 +1,64 @@
-//! From names to commits: each app of a spec, pinned and fetched.
+//! Resolves each app of a spec to a commit, and fetches it.
 
 use std::path::Path;
 
 use miette::Diagnostic;
 
-use super::{LockedApp, LockedSource};
+use super::app::{LockedApp, LockedSource};
 use crate::app::{self, AppHooks, RequiredApp};
 use crate::git::{self, Checkout, CommitId, GitError, RefKind, Remote, ResolvedRef, Store};
 use crate::parallel;
 use crate::progress::{Progress, Stage, Unit};
 use crate::spec::{AppSource, AppSpec, Spec, SpecError};
 
-/// Apps that are resolved or fetched at the same time.
+/// Maximum number of apps that are resolved or fetched in parallel.
 pub const MAX_PARALLEL_FETCHES: usize = 4;
 
-/// What may be resolved now, where nothing is locked yet.
+/// Which names may be resolved when there is no lock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum UnpinnedPolicy {
-    /// Any name: this is what `carafe lock` is for.
+    /// All names, as in `carafe lock`.
     Allowed,
-    /// Tags, which do not move as a rule, but no branches.
+    /// Tags, which usually do not move, but not branches.
     TagsOnly,
-    /// Nothing: each app must name its commit.
+    /// None: each app must have a commit.
     Refused,
 }
 
-/// An app at its commit, and the commit in the store.
+/// A pinned app, and its commit in the store.
 #[derive(Clone, Debug)]
 pub struct PinnedApp {
-    /// For the lock.
+    /// The app as in the lock.
     pub locked: LockedApp,
-    /// In the store.
+    /// The commit in the store.
     pub checkout: Checkout,
 }
 
-/// Pins and fetches every app of the spec, several at once. Nothing is fetched before all names
-/// are resolved.
+/// Pins and fetches all apps of the spec, in parallel. No app is fetched before all names are resolved.
 pub fn pin(
     spec: &Spec,
     store: &Store,
-    moving: UnpinnedPolicy,
+    unpinned: UnpinnedPolicy,
     progress: &Progress,
 ) -> Result<Vec<PinnedApp>, SpecError> {
     let task = progress.task(Stage::Lock, "names", Some(spec.apps.len() as u64), Unit::Items);
     let names = parallel::map(spec.apps.iter().collect(), MAX_PARALLEL_FETCHES, |app| {
-        let name = resolve(app, moving)?;
+        let name = resolve(app, unpinned)?;
         task.advance(1);
         Ok::<_, SpecError>(name)
     })?;
-    task.finish(format!("{} apps resolved", names.len()));
+    let apps = if names.len() == 1 { "app" } else { "apps" };
+    task.finish(format!("{} {apps} resolved", names.len()));
     let apps: Vec<_> = spec.apps.iter().zip(names).collect();
     let pinned = parallel::map(apps, MAX_PARALLEL_FETCHES, |(app, name)| {
         fetch_and_describe(app, &name, &spec.directory, store, progress)
     })?;
-    check_together(spec, &pinned, store, progress)?;
+    check_all(spec, &pinned, store, progress)?;
     Ok(pinned)
 }
 
-/// Fetches every app at the commit that the lock names; `spec` and the lock must belong together.
+/// Fetches all apps at their locked commits, and checks that they match the lock. `locked` must be the apps of a
+/// lock that [matches](super::Lock::matches) the spec.
 pub fn fetch(
     spec: &Spec,
     locked: &[LockedApp],
@@ -66,37 +67,37 @@ pub fn fetch(
 ) -> Result<Vec<PinnedApp>, SpecError> {
     let apps: Vec<_> = spec.apps.iter().zip(locked).collect();
     parallel::map(apps, MAX_PARALLEL_FETCHES, |(app, locked): (&AppSpec, &LockedApp)| {
-        let wanted = Wanted { commit: &locked.commit, time: Some(locked.time) };
-        let checkout = checkout(app, Some(wanted), &spec.directory, store, progress)?;
+        let expected = Expected { commit: &locked.commit, time: Some(locked.time) };
+        let checkout = checkout(app, Some(expected), &spec.directory, store, progress)?;
         let source = locked_source(app, locked.reference().cloned());
         let found = describe(app, source, checkout, store)?;
         match difference(&found.locked, locked) {
             None => Ok(found),
-            Some(what) => {
-                let message = format!("`{}` is not what the lock says: {what}", app.label());
-                Err(app.origin.error(message, "if the change is wanted, run `carafe lock`"))
+            Some(difference) => {
+                let message = format!("`{}` does not match the lock: {difference}", app.label());
+                Err(app.origin.error(message, "if the change is intended, run `carafe lock`"))
             }
         }
     })
 }
 
-/// What an app's names stand for now. `None` for a local directory.
+/// Resolves the name of an app to a commit. `None` for a local directory.
 fn resolve(
     app: &AppSpec,
-    moving: UnpinnedPolicy,
+    unpinned: UnpinnedPolicy,
 ) -> Result<Option<(CommitId, Option<ResolvedRef>)>, SpecError> {
     let AppSource::Git { remote, name, commit, off_branch, .. } = &app.source else { return Ok(None) };
-    if moving == UnpinnedPolicy::Refused && commit.is_none() {
-        let message = format!("`{}` names no commit, and there is no lock", app.label());
+    if unpinned == UnpinnedPolicy::Refused && commit.is_none() {
+        let message = format!("`{}` has no `commit`, and there is no lock", app.label());
         return Err(app.origin.error(message, "run `carafe lock` and commit carafe.lock, or add `commit`"));
     }
     let Some(name) = name else {
         return Ok(commit.clone().map(|commit| (commit, None)));
     };
-    let found = git::resolve(remote, name).map_err(|error| explain(app, error))?;
+    let found = git::resolve(remote, name).map_err(|error| locate(app, error))?;
     let Some(commit) = commit else {
-        if found.kind == RefKind::Branch && moving != UnpinnedPolicy::Allowed {
-            let message = format!("`{name}` of {} is a branch: it moves", app.label());
+        if found.kind == RefKind::Branch && unpinned != UnpinnedPolicy::Allowed {
+            let message = format!("`{name}` of {} is a branch, which is not pinned", app.label());
             let help = "run `carafe lock` and commit carafe.lock (or `carafe build --lock` to lock now), or add `commit`";
             return Err(app.origin.key("branch").error(message, help));
         }
@@ -104,8 +105,7 @@ fn resolve(
     };
     if !off_branch && !is_on(app, remote, &found, commit)? {
         let message = format!("commit {commit} is not on `{name}` of {}", app.label());
-        let help =
-            "check the commit; name the branch that holds it, or say `off-branch = true` if it is meant";
+        let help = "check the commit; set `branch` to a branch that has it, or `off-branch = true` if this is intended";
         return Err(app.origin.key("commit").error(message, help));
     }
     Ok(Some((commit.clone(), Some(found))))
@@ -113,14 +113,14 @@ fn resolve(
 
 fn is_on(app: &AppSpec, remote: &Remote, name: &ResolvedRef, commit: &CommitId) -> Result<bool, SpecError> {
     let scratch = tempfile::tempdir().map_err(|error| {
-        let help = "TMPDIR names another place for it";
+        let help = "set TMPDIR to a writable directory with free space";
         app.origin.error(format!("failed to create a temporary directory: {error}"), help)
     })?;
-    git::contains(remote, name, commit, scratch.path()).map_err(|error| explain(app, error))
+    git::contains(remote, name, commit, scratch.path()).map_err(|error| locate(app, error))
 }
 
-/// Points at the part of the app that the error is about.
-fn explain(app: &AppSpec, error: GitError) -> SpecError {
+/// Adds the position of the key that the error is about.
+fn locate(app: &AppSpec, error: GitError) -> SpecError {
     let key = match (&app.source, &error) {
         (_, GitError::UnknownRef { .. }) => "branch",
         (_, GitError::UnknownCommit { .. }) => "commit",
@@ -137,8 +137,8 @@ fn fetch_and_describe(
     store: &Store,
     progress: &Progress,
 ) -> Result<PinnedApp, SpecError> {
-    let wanted = name.as_ref().map(|(commit, _)| Wanted { commit, time: None });
-    let checkout = checkout(app, wanted, directory, store, progress)?;
+    let expected = name.as_ref().map(|(commit, _)| Expected { commit, time: None });
+    let checkout = checkout(app, expected, directory, store, progress)?;
     let found = name.as_ref().and_then(|(_, found)| found.clone());
     let source = locked_source(app, found.map(|found| (found.kind, found.name)));
     describe(app, source, checkout, store)
@@ -151,7 +151,7 @@ fn locked_source(app: &AppSpec, reference: Option<(RefKind, String)>) -> LockedS
     }
 }
 
-/// What is not the same in two locks for one app.
+/// The first difference between an app and its entry in the lock.
 fn difference(found: &LockedApp, locked: &LockedApp) -> Option<String> {
     let pairs = [
         ("tree", found.tree.to_string(), locked.tree.to_string()),
@@ -161,10 +161,10 @@ fn difference(found: &LockedApp, locked: &LockedApp) -> Option<String> {
         ("source", format!("{:?}", found.source), format!("{:?}", locked.source)),
     ];
     let (what, found, locked) = pairs.into_iter().find(|(_, found, locked)| found != locked)?;
-    Some(format!("{what} {found} instead of {locked}"))
+    Some(format!("its {what} is {found}, the lock has {locked}"))
 }
 
-/// An app that was fetched, as it stands in a lock.
+/// A fetched app, as in a lock.
 fn describe(
     app: &AppSpec,
     source: LockedSource,
@@ -178,17 +178,17 @@ fn describe(
     Ok(PinnedApp { locked, checkout })
 }
 
-/// What is known of a commit before it is fetched.
+/// What is known about a commit before it is fetched.
 #[derive(Clone, Copy)]
-struct Wanted<'a> {
+struct Expected<'a> {
     commit: &'a CommitId,
-    /// From the lock: what a local directory's commit was dated.
+    /// The time in the lock. For a local directory it becomes the time of its commit.
     time: Option<i64>,
 }
 
 fn checkout(
     app: &AppSpec,
-    wanted: Option<Wanted<'_>>,
+    expected: Option<Expected<'_>>,
     directory: &Path,
     store: &Store,
     progress: &Progress,
@@ -197,39 +197,36 @@ fn checkout(
     let last = label.rsplit('/').next().unwrap_or(label);
     let short = last.strip_suffix(".git").unwrap_or(last);
     let task = progress.task(Stage::Fetch, short, None, Unit::Bytes);
-    let checkout = match (&app.source, wanted) {
-        (AppSource::Git { remote, without_submodules, .. }, Some(wanted)) => {
-            store.fetch_without(remote, wanted.commit, without_submodules, &task)
+    let checkout = match (&app.source, expected) {
+        (AppSource::Git { remote, without_submodules, .. }, Some(expected)) => {
+            store.fetch_with_empty_submodules(remote, expected.commit, without_submodules, &task)
         }
-        (AppSource::Local { path }, wanted) => {
-            store.local(&directory.join(path), wanted.and_then(|wanted| wanted.time), &task)
+        (AppSource::Local { path }, expected) => {
+            store.local(&directory.join(path), expected.and_then(|expected| expected.time), &task)
         }
-        (AppSource::Git { .. }, None) => unreachable!("a git app is resolved before it is fetched"),
+        (AppSource::Git { .. }, None) => {
+            unreachable!("an app with a repository is resolved before it is fetched")
+        }
     };
-    let checkout = checkout.map_err(|error| explain(app, error))?;
+    let checkout = checkout.map_err(|error| locate(app, error))?;
     task.finish(format!("commit {}", &checkout.commit.as_str()[..12]));
     Ok(checkout)
 }
 
-/// What only shows once all apps are known: two of one name, and who requires whom.
-fn check_together(
-    spec: &Spec,
-    pinned: &[PinnedApp],
-    store: &Store,
-    progress: &Progress,
-) -> Result<(), SpecError> {
-    let named = || spec.apps.iter().zip(pinned);
-    for (at, (app, one)) in named().enumerate() {
-        if let Some((other, _)) = named().take(at).find(|(_, other)| other.locked.name == one.locked.name) {
-            let message =
-                format!("`{}` and `{}` are both the app `{}`", other.label(), app.label(), one.locked.name);
-            return Err(app.origin.error(message, "remove one of the two"));
+/// Checks that depend on all apps: unique names, and required apps.
+fn check_all(spec: &Spec, pinned: &[PinnedApp], store: &Store, progress: &Progress) -> Result<(), SpecError> {
+    let apps = || spec.apps.iter().zip(pinned);
+    for (at, (app, one)) in apps().enumerate() {
+        if let Some((other, _)) = apps().take(at).find(|(_, other)| other.locked.name == one.locked.name) {
+            let (label, other, name) = (app.label(), other.label(), &one.locked.name);
+            let message = format!("`{other}` and `{label}` have the same app name `{name}`");
+            return Err(app.origin.error(message, "remove one of the two apps"));
         }
     }
     check_required_apps(spec, pinned, store, progress)
 }
 
-/// The order of apps, but for what the spec leaves out on purpose.
+/// Checks the order of the apps by their `required_apps`, except for those in `without-required`.
 fn check_required_apps(
     spec: &Spec,
     pinned: &[PinnedApp],
@@ -258,15 +255,16 @@ fn check_required_apps(
             Ok(())
         }
         Err(mut error) => {
-            let on_purpose = |problem: &RequiredApp| {
-                problem.later.is_none() && spec_of(&problem.app).without_required.contains(&problem.needs)
+            let is_intended = |problem: &RequiredApp| {
+                problem.listed_later.is_none()
+                    && spec_of(&problem.app).without_required.contains(&problem.requires)
             };
-            error.problems.retain(|problem| !on_purpose(problem));
+            error.problems.retain(|problem| !is_intended(problem));
             let Some(first) = error.problems.first() else { return Ok(()) };
             let mut help = error.help().map(|help| help.to_string()).unwrap_or_default();
-            if first.later.is_none() {
-                let needs = &first.needs;
-                help += &format!("; or, if it is left out on purpose: without-required = [\"{needs}\"]");
+            if first.listed_later.is_none() {
+                let requires = &first.requires;
+                help += &format!("; or, to omit it on purpose, set without-required = [\"{requires}\"]");
             }
             Err(spec_of(&first.app).origin.error(error.to_string(), help))
         }

@@ -1,47 +1,50 @@
-//! Stylesheets are named after what they say.
+//! Names stylesheets by their content.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::bench_tree::unknown;
-use super::{BenchTree, NormalizeError, Rule, site_files, source_map};
+use super::bench_tree::BenchTree;
+use super::error::NormalizeError;
+use super::rule::Rule;
+use super::{site_files, source_map};
 
 pub(super) const RULE: Rule = Rule {
     name: "css-bundles",
-    reason: "the postcss plugin works in a random directory, esbuild hashes its path into each \
-             bundle's name, and the source map tells it",
+    reason: "the postcss plugin works in a random directory, whose path is hashed into the name of each bundle by \
+             esbuild, and written into its source map",
     apply,
 };
 
-/// Where the assets are before they are moved to their place for run time.
+/// The assets, before they are moved to their directory at run time.
 const ASSETS: &str = "sites/assets";
 
-/// Which names the browser's names stand for. The second is missing where nothing is
-/// right-to-left.
+/// The lists of assets, which map bundle names to URLs, and whether each is required. The second one is missing if
+/// no asset is right-to-left.
 const LISTS: [(&str, bool); 2] = [("assets.json", true), ("assets-rtl.json", false)];
 
-/// Directories of an app's dist that hold what went through the plugin.
+/// Directories in an app's `dist` with the output of the plugin.
 const KINDS: [&str; 2] = ["css", "css-rtl"];
 
-/// How esbuild names: eight digits of base 32.
+/// Length of the hash in esbuild's file names, in base 32 digits.
 const HASH_DIGITS: usize = 8;
 const BASE_32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 fn apply(tree: &BenchTree) -> Result<usize, NormalizeError> {
     let mut renamed = BTreeMap::new();
-    for (name, needed) in LISTS {
+    for (name, is_required) in LISTS {
         let path = Path::new(ASSETS).join(name);
-        if !needed && tree.kind(&path)?.is_none() {
+        if !is_required && tree.kind(&path)?.is_none() {
             continue;
         }
         let text = tree.read_text(&path)?;
-        let mut list: BTreeMap<String, String> = serde_json::from_str(&text)
-            .map_err(|error| unknown(&path, format!("it is no list of assets: {error}")))?;
+        let mut list: BTreeMap<String, String> = serde_json::from_str(&text).map_err(|error| {
+            NormalizeError::unsupported(&path, format!("it is not a list of assets: {error}"))
+        })?;
         for url in list.values_mut() {
             if !renamed.contains_key(url) {
-                let new = settle(tree, &path, url)?;
+                let new = normalize_bundle(tree, &path, url)?;
                 renamed.insert(url.clone(), new);
             }
             url.clone_from(&renamed[url]);
@@ -51,9 +54,11 @@ fn apply(tree: &BenchTree) -> Result<usize, NormalizeError> {
     Ok(renamed.iter().filter(|(old, new)| old != new).count())
 }
 
-/// Settles the bundle that a list names by `url`, if it is a stylesheet; its new URL.
-fn settle(tree: &BenchTree, list: &Path, url: &str) -> Result<String, NormalizeError> {
-    let Some(bundle) = Bundle::parse(url).ok_or_else(|| unknown(list, format!("it names `{url}`")))? else {
+/// Renames the bundle with this `url` in `list`, if it is a stylesheet. Returns its new URL.
+fn normalize_bundle(tree: &BenchTree, list: &Path, url: &str) -> Result<String, NormalizeError> {
+    let Some(bundle) = Bundle::parse(url)
+        .ok_or_else(|| NormalizeError::unsupported(list, format!("it has the unsupported URL `{url}`")))?
+    else {
         return Ok(url.to_owned());
     };
     let directory = bundle.directory(tree)?;
@@ -61,18 +66,26 @@ fn settle(tree: &BenchTree, list: &Path, url: &str) -> Result<String, NormalizeE
     let css = tree.read_text(&path)?;
     let map = directory.join(format!("{}.map", bundle.file()));
     let comment = format!("/*# sourceMappingURL={}.map */\n", bundle.file());
-    let (rules, mapped) = match css.strip_suffix(&comment) {
+    let (rules, has_map) = match css.strip_suffix(&comment) {
         Some(rules) => (rules, true),
         None if !css.contains("sourceMappingURL=") => (css.as_str(), false),
-        None => return Err(unknown(&path, "its last line does not name its source map")),
+        None => {
+            return Err(NormalizeError::unsupported(
+                &path,
+                "its last line does not have the name of its source map",
+            ));
+        }
     };
     let new = Bundle { hash: hash(rules), ..bundle.clone() };
     if new.file() != bundle.file() && tree.kind(&directory.join(new.file()))?.is_some() {
-        return Err(unknown(&path, format!("`{}`, which it should become, is there already", new.file())));
+        return Err(NormalizeError::unsupported(
+            &path,
+            format!("its new name `{}` exists already", new.file()),
+        ));
     }
     let mut css = rules.to_owned();
-    if mapped {
-        let text = settle_map(tree, &map, rules, &path)?;
+    if has_map {
+        let text = normalize_map(tree, &map, rules, &path)?;
         tree.remove(&map)?;
         tree.write(&directory.join(format!("{}.map", new.file())), text)?;
         css += &format!("/*# sourceMappingURL={}.map */\n", new.file());
@@ -82,14 +95,15 @@ fn settle(tree: &BenchTree, list: &Path, url: &str) -> Result<String, NormalizeE
     Ok(new.url())
 }
 
-fn settle_map(tree: &BenchTree, map: &Path, rules: &str, css: &Path) -> Result<String, NormalizeError> {
-    let (text, temporary) = source_map::settle(&tree.read_text(map)?).map_err(|why| unknown(map, why))?;
+fn normalize_map(tree: &BenchTree, map: &Path, rules: &str, css: &Path) -> Result<String, NormalizeError> {
+    let (text, temporary) = source_map::normalize(&tree.read_text(map)?)
+        .map_err(|reason| NormalizeError::unsupported(map, reason))?;
     for directory in temporary {
         for (path, content) in [(map, text.as_str()), (css, rules)] {
             if content.contains(&directory) {
-                return Err(unknown(
+                return Err(NormalizeError::unsupported(
                     path,
-                    format!("it tells the temporary directory {directory} in its content"),
+                    format!("its content has the name of the temporary directory {directory}"),
                 ));
             }
         }
@@ -97,7 +111,7 @@ fn settle_map(tree: &BenchTree, map: &Path, rules: &str, css: &Path) -> Result<S
     Ok(text)
 }
 
-/// `/assets/<app>/dist/<kind>/<stem>.<hash>.css`, taken apart. The stem may hold directories.
+/// The parts of `/assets/<app>/dist/<kind>/<stem>.<hash>.css`. The stem may contain directories.
 #[derive(Clone)]
 struct Bundle {
     app: String,
@@ -107,8 +121,7 @@ struct Bundle {
 }
 
 impl Bundle {
-    /// `Some(None)` for what is no stylesheet, nothing for what should be one and is not
-    /// understood.
+    /// `Some(None)` for another file, `None` for a stylesheet whose URL has another form.
     fn parse(url: &str) -> Option<Option<Self>> {
         let (app, file) = url.strip_prefix("/assets/")?.split_once('/')?;
         let Some((kind, file)) = file.strip_prefix("dist/").and_then(|file| file.split_once('/')) else {
@@ -128,13 +141,13 @@ impl Bundle {
         format!("/assets/{app}/dist/{kind}/{stem}.{hash}.css")
     }
 
-    /// The file's own name.
+    /// The file name.
     fn file(&self) -> String {
         let stem = self.stem.rsplit('/').next().unwrap_or(&self.stem);
         format!("{stem}.{}.css", self.hash)
     }
 
-    /// The directory that holds it: sites/assets has a link to each app's public directory, or its copy.
+    /// The directory of the file: sites/assets has a link to each app's public directory, or a copy of it.
     fn directory(&self, tree: &BenchTree) -> Result<PathBuf, NormalizeError> {
         let link = Path::new(ASSETS).join(&self.app);
         let public = match tree.kind(&link)? {
@@ -142,14 +155,19 @@ impl Bundle {
             Some(kind) if kind.is_symlink() => {
                 Path::new("apps").join(&self.app).join(&self.app).join("public")
             }
-            _ => return Err(unknown(&link, "neither a link to the app's public directory nor a directory")),
+            _ => {
+                return Err(NormalizeError::unsupported(
+                    &link,
+                    "it is neither a link to the app's public directory nor a directory",
+                ));
+            }
         };
         let below = self.stem.rsplit_once('/').map_or("", |(directories, _)| directories);
         Ok(public.join("dist").join(&self.kind).join(below))
     }
 }
 
-/// As long as esbuild's, and made of nothing but the content.
+/// A hash of the content, in the form of esbuild's.
 fn hash(css: &str) -> String {
     let digest = Sha256::digest(css);
     let bits = digest[..5].iter().fold(0_u64, |bits, &byte| bits << 8 | u64::from(byte));
@@ -163,8 +181,8 @@ mod tests {
     use super::super::bench_tree::tests::bench;
     use super::*;
 
-    /// What two builds of the same sources left, by esbuild 0.14.54 and the real plugin: two
-    /// names for one stylesheet.
+    /// The output of two builds of the same sources with esbuild 0.14.54 and the real plugin: two names for one
+    /// stylesheet.
     const BUILDS: [(&str, &str, &str); 2] = [
         ("H5RMZMWE", "tmp-6948-M7FlkMsOujHA", "1a1fdd1ddd60"),
         ("IOQ4CJWX", "tmp-14384-o2HbZb3DDiKW", "1a1fdd249121"),
@@ -209,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn two_builds_become_one() {
+    fn makes_two_builds_equal() {
         let built = BUILDS.map(build);
         assert_ne!(files(&built[0].1), files(&built[1].1));
         for (_, tree) in &built {
@@ -217,15 +235,15 @@ mod tests {
         }
         let after = files(&built[0].1);
         assert_eq!(after, files(&built[1].1));
-        let shown: String =
+        let text: String =
             after.iter().map(|(path, text)| format!("== {}\n{text}\n", path.display())).collect();
-        insta::assert_snapshot!(shown);
+        insta::assert_snapshot!(text);
         assert_eq!(apply(&built[0].1).unwrap(), 0);
         assert_eq!(files(&built[0].1), after);
     }
 
     #[test]
-    fn other_content_has_another_name() {
+    fn names_other_content_differently() {
         assert_eq!(hash(CSS).len(), HASH_DIGITS);
         assert_ne!(hash(CSS), hash(".other{}"));
     }
@@ -237,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_named() {
+    fn rejects_unsupported_forms() {
         let dist = "apps/frappe/frappe/public/dist/css";
         let css = format!("{dist}/desk.bundle.H5RMZMWE.css");
         let write = |path: &str, text: &str| {
@@ -247,21 +265,28 @@ mod tests {
         let list =
             |url: &str| write("sites/assets/assets.json", &format!(r#"{{"desk.bundle.css":"{url}"}}"#));
 
-        let told =
+        let leaked =
             "/* tmp-6948-M7FlkMsOujHA/x.css */\n/*# sourceMappingURL=desk.bundle.H5RMZMWE.css.map */\n";
-        assert!(fails(write(&css, told)).contains("it tells the temporary directory tmp-6948-M7FlkMsOujHA"));
-        let other = "a{}\n/*# sourceMappingURL=other.css.map */\n";
-        assert!(fails(write(&css, other)).contains("does not name its source map"));
-        assert!(fails(write(&format!("{css}.map"), "{}")).contains("it has no `sources`"));
-        assert!(fails(write("sites/assets/assets.json", "[]")).contains("it is no list of assets"));
-        assert!(fails(list("/assets/frappe/dist/css/desk.bundle.css")).contains("it names `/assets/frappe"));
         assert!(
-            fails(list("/assets/frappe/dist/css/../../../../x.AAAAAAAA.css")).contains("not plainly below")
+            fails(write(&css, leaked))
+                .contains("its content has the name of the temporary directory tmp-6948-M7FlkMsOujHA")
         );
-        assert!(fails(list("https://cdn.example.com/x.css")).contains("it names `https://cdn"));
+        let other = "a{}\n/*# sourceMappingURL=other.css.map */\n";
+        assert!(fails(write(&css, other)).contains("does not have the name of its source map"));
+        assert!(fails(write(&format!("{css}.map"), "{}")).contains("it has no `sources`"));
+        assert!(fails(write("sites/assets/assets.json", "[]")).contains("it is not a list of assets"));
+        assert!(
+            fails(list("/assets/frappe/dist/css/desk.bundle.css"))
+                .contains("unsupported URL `/assets/frappe")
+        );
+        assert!(
+            fails(list("/assets/frappe/dist/css/../../../../x.AAAAAAAA.css"))
+                .contains("the path is not below the bench")
+        );
+        assert!(fails(list("https://cdn.example.com/x.css")).contains("unsupported URL `https://cdn"));
         let taken = move |root: &Path| {
             fs::write(root.join(format!("{dist}/desk.bundle.{}.css", hash(CSS))), "").unwrap()
         };
-        assert!(fails(taken).contains("is there already"));
+        assert!(fails(taken).contains("exists already"));
     }
 }

@@ -1,14 +1,16 @@
-//! `.git` goes, at every depth.
+//! Removes `.git` at every depth.
 
-use super::{BenchTree, NormalizeError, Rule};
+use super::bench_tree::BenchTree;
+use super::error::NormalizeError;
+use super::rule::Rule;
 
 pub(super) const RULE: Rule = Rule {
     name: "git-metadata",
-    reason: "a clone's index, reflog and packs hold times, and nothing reads them at run time",
+    reason: "a clone's index, reflog and packs contain times; no program reads them at run time",
     apply,
 };
 
-/// A directory in a clone, a file in a submodule or a worktree.
+/// `.git` is a directory in a clone, and a file in a submodule or a worktree.
 fn apply(tree: &BenchTree) -> Result<usize, NormalizeError> {
     let found = tree.find("", |entry| entry.file_name() == ".git")?;
     found.iter().try_for_each(|path| tree.remove(path))?;
@@ -21,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn directories_and_files_go_at_every_depth() {
+    fn removes_directories_and_files_at_every_depth() {
         let (directory, tree) = bench(
             &[
                 ("apps/frappe/.git/HEAD", "ref: refs/heads/main\n"),

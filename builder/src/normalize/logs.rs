@@ -1,11 +1,13 @@
-//! logs/ is emptied.
+//! Empties `logs/`.
 
 use std::path::Path;
 
-use super::{BenchTree, NormalizeError, Rule};
+use super::bench_tree::BenchTree;
+use super::error::NormalizeError;
+use super::rule::Rule;
 
 pub(super) const RULE: Rule =
-    Rule { name: "logs", reason: "bench.log holds times, and the URLs that were cloned", apply };
+    Rule { name: "logs", reason: "bench.log contains times, and the URLs of clones", apply };
 
 fn apply(tree: &BenchTree) -> Result<usize, NormalizeError> {
     let logs = Path::new("logs");
@@ -23,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_directory_stays_and_is_empty() {
+    fn keeps_an_empty_directory() {
         let line =
             "2026-11-21 11:10:35,431 DEBUG cd frappe-bench/apps && git clone https://me:token@host/x.git";
         let (directory, tree) = bench(&[("logs/bench.log", line), ("logs/old/web.log", "")], Vec::new());

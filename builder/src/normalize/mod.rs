@@ -1,36 +1,29 @@
-//! Makes two builds of one lock the same tree.
+//! Removes the differences between two builds of one lock.
 //!
-//! A build leaves traces of when and where it ran. Each [`Rule`] settles one kind of them, after
-//! the build, when no process is left; [`RULES`] is the list. A rule that meets something it does
-//! not know fails and names the file: guessing would hide a difference until somebody compares
-//! digests.
+//! A built tree depends on when and where the build ran. Each [`Rule`] removes one kind of difference, after the
+//! build, when no process of it is left; [`RULES`] lists them. A rule that finds a file in an unknown form fails
+//! with its path: an attempt to guess would hide a difference until two digests are compared.
+//!
+//! Import order: `error` ← `bench_tree` ← `rule`, `source_map` ← the rules, of which `css_bundles` uses
+//! `site_files`.
 
 mod bench_tree;
 mod css_bundles;
+mod error;
 mod git_metadata;
 mod logs;
 mod node_gyp;
 mod python_caches;
+mod rule;
 mod site_files;
 mod source_map;
 mod uv_metadata;
 
 pub use bench_tree::BenchTree;
+pub use error::NormalizeError;
+pub use rule::{Applied, Rule};
 
-use std::io;
-
-/// One kind of difference between two builds, and what settles it.
-pub struct Rule {
-    /// For reports and errors.
-    pub name: &'static str,
-    /// What differs without it, and why.
-    pub reason: &'static str,
-    /// Settles it; the number of files and directories that were changed, renamed or removed.
-    apply: fn(&BenchTree) -> Result<usize, NormalizeError>,
-}
-
-/// All rules, in the order in which they are applied. Changing what one of them writes is a
-/// format break.
+/// All rules, in the order in which they are applied. A change of what a rule writes changes image bytes.
 pub const RULES: &[Rule] = &[
     git_metadata::RULE,
     logs::RULE,
@@ -41,53 +34,16 @@ pub const RULES: &[Rule] = &[
     site_files::RULE,
 ];
 
-/// What a rule did.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Applied {
-    /// [`Rule::name`].
-    pub rule: &'static str,
-    /// How many files and directories it changed, renamed or removed.
-    pub changed: usize,
-}
-
-/// Why a tree could not be made canonical.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum NormalizeError {
-    /// A file operation failed.
-    #[error("failed to {verb} `{path}` in the bench")]
-    #[diagnostic(help("an app's build script may have taken the permissions away"))]
-    Io {
-        /// What was tried.
-        verb: &'static str,
-        /// Below the bench's directory.
-        path: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A rule met what it does not know.
-    #[error("failed to settle `{path}` in the bench: {reason}")]
-    #[diagnostic(help(
-        "an image with it would differ from build to build; find which app's build makes the file, or report it with the app's name and version"
-    ))]
-    Unknown {
-        /// Below the bench's directory.
-        path: String,
-        /// What was expected, or what is there instead.
-        reason: String,
-    },
-}
-
-/// Applies all [`RULES`]. Applying them again changes nothing.
+/// Applies all [`RULES`]. A second call changes nothing.
 ///
-/// Nothing outside the tree is read or written, whatever links a build left in it.
+/// The tree is not trusted: no file outside of it is read or written, whatever links it contains.
 pub fn apply(tree: &BenchTree) -> Result<Vec<Applied>, NormalizeError> {
     let apply = |rule: &Rule| Ok(Applied { rule: rule.name, changed: (rule.apply)(tree)? });
     RULES.iter().map(apply).collect()
 }
 
-/// Writes sites/apps.txt in the lock's order, as [`apply`] does in the end: `bench build` reads
-/// it, and the order decides whose node_modules are searched first.
+/// Writes sites/apps.txt in the order of the lock, as [`apply`] does later. It must be called before `bench build`,
+/// which reads the file: the order determines which app's node_modules directory has precedence.
 pub fn order_apps(tree: &BenchTree) -> Result<(), NormalizeError> {
     site_files::write_apps_txt(tree)
 }

@@ -1,14 +1,16 @@
-//! Python's bytecode caches go: bench's recipe compiles everything anew when the rules are done.
+//! Removes Python's bytecode caches. The recipe compiles all files after the rules.
 
 use std::ffi::OsStr;
 
 use walkdir::DirEntry;
 
-use super::{BenchTree, NormalizeError, Rule};
+use super::bench_tree::BenchTree;
+use super::error::NormalizeError;
+use super::rule::Rule;
 
 pub(super) const RULE: Rule = Rule {
     name: "python-caches",
-    reason: "a .pyc holds its source's mtime, and is written only for what happened to be imported",
+    reason: "a .pyc contains the modification time of its source, and is written only for modules that the build imports",
     apply,
 };
 
@@ -18,8 +20,8 @@ fn apply(tree: &BenchTree) -> Result<usize, NormalizeError> {
     Ok(found.len())
 }
 
-/// `__pycache__`, whatever it is, and the older layout with the `.pyc` beside its source. One
-/// without a source is what a package ships, and stays.
+/// Matches `__pycache__`, and a `.pyc` in the directory of its source, which is the older layout. A `.pyc` without
+/// a source is part of a package.
 fn is_cache(entry: &DirEntry) -> bool {
     if entry.file_name() == "__pycache__" {
         return true;
@@ -34,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_compiled_goes_and_what_was_shipped_stays() {
+    fn removes_caches_and_keeps_files_of_packages() {
         let (directory, tree) = bench(
             &[
                 ("env/lib/python3.11/site-packages/click/core.py", ""),

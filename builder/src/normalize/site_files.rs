@@ -1,4 +1,4 @@
-//! What bench writes about itself into sites/ is written anew.
+//! Writes bench's own files in sites/ again, from the lock.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,15 +6,16 @@ use std::path::Path;
 use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::bench_tree::unknown;
-use super::{BenchTree, NormalizeError, Rule};
+use super::bench_tree::BenchTree;
+use super::error::NormalizeError;
+use super::rule::Rule;
 use crate::git::CommitId;
 use crate::lock::{LockedApp, LockedSource};
 
 pub(super) const RULE: Rule = Rule {
     name: "site-files",
     reason: "apps.txt has the order of the file system, common_site_config.json the number of \
-             CPUs, and apps.json no commit for frappe",
+             CPUs, and apps.json no commit of frappe",
     apply,
 };
 
@@ -25,16 +26,22 @@ const COMMON_SITE_CONFIG: &str = "sites/common_site_config.json";
 fn apply(tree: &BenchTree) -> Result<usize, NormalizeError> {
     let path = Path::new(APPS_JSON);
     let text = tree.read_text(path)?;
-    let states: BTreeMap<String, State> = serde_json::from_str(&text)
-        .map_err(|error| unknown(path, format!("it is not what bench writes: {error}")))?;
+    let states: BTreeMap<String, State> = serde_json::from_str(&text).map_err(|error| {
+        NormalizeError::unsupported(path, format!("it does not have the format of bench: {error}"))
+    })?;
     for name in states.keys() {
         if !tree.apps().iter().any(|app| app.name == *name) {
-            return Err(unknown(path, format!("it names `{name}`, which is not in the lock")));
+            return Err(NormalizeError::unsupported(
+                path,
+                format!("it has the app `{name}`, which is not in the lock"),
+            ));
         }
     }
     let entries = tree.apps().iter().enumerate().map(|(at, app)| {
         let state = states.get(&app.name);
-        let state = state.ok_or_else(|| unknown(path, format!("bench did not install `{}`", app.name)))?;
+        let state = state.ok_or_else(|| {
+            NormalizeError::unsupported(path, format!("bench did not install `{}`", app.name))
+        })?;
         Ok(Entry { app, idx: at + 1, state })
     });
     let entries = Entries(entries.collect::<Result<_, _>>()?);
@@ -44,22 +51,22 @@ fn apply(tree: &BenchTree) -> Result<usize, NormalizeError> {
     Ok(files.len() + 1)
 }
 
-/// The apps in the lock's order, as bench writes them: without a last line end.
+/// Writes the apps in the order of the lock, in bench's format: without a final newline.
 pub(super) fn write_apps_txt(tree: &BenchTree) -> Result<(), NormalizeError> {
     let names: Vec<_> = tree.apps().iter().map(|app| app.name.as_str()).collect();
     tree.write(Path::new(APPS_TXT), names.join("\n"))
 }
 
-/// JSON as bench and frappe write it: four blanks deep, no last line end.
+/// JSON in the format of bench and frappe: indented by four spaces, without a final newline.
 pub(super) fn json(value: &impl Serialize) -> String {
     let mut bytes = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
-    value.serialize(&mut serializer).expect("plain data serialises");
+    value.serialize(&mut serializer).expect("plain data serializes");
     String::from_utf8(bytes).expect("JSON is UTF-8")
 }
 
-/// What bench knows of an app and the lock does not.
+/// The members of bench's entry for an app that are not in the lock.
 #[derive(Deserialize)]
 struct State {
     version: String,
@@ -67,7 +74,7 @@ struct State {
     required: Vec<String>,
 }
 
-/// bench's apps.json: members in its own order, apps in the lock's.
+/// bench's apps.json: the members in bench's order, the apps in the order of the lock.
 struct Entries<'a>(Vec<Entry<'a>>);
 
 struct Entry<'a> {
@@ -135,7 +142,7 @@ mod tests {
         ]
     }
 
-    /// As bench 5.31.1 left it, indented and all.
+    /// Written by bench 5.31.1.
     const STATES: &str = r#"{
     "frappe": {
         "resolution": {
@@ -169,7 +176,7 @@ mod tests {
 }"#;
 
     #[test]
-    fn they_tell_what_was_locked() {
+    fn describes_the_locked_apps() {
         let config = r#"{"gunicorn_workers": 5, "frappe_user": "frappe"}"#;
         let files =
             [(APPS_JSON, STATES), (APPS_TXT, "frappe\nfarewell\ngreetings"), (COMMON_SITE_CONFIG, config)];
@@ -183,16 +190,17 @@ mod tests {
     }
 
     #[test]
-    fn what_bench_did_not_do_as_the_lock_says_is_an_error() {
+    fn rejects_a_bench_that_differs_from_the_lock() {
         let fails = |states: &str, apps| {
             let (_directory, tree) = bench(&[(APPS_JSON, states)], apps);
             apply(&tree).unwrap_err().to_string()
         };
         assert!(
-            fails(STATES, apps()[..1].to_vec()).contains("it names `farewell`, which is not in the lock")
+            fails(STATES, apps()[..1].to_vec())
+                .contains("it has the app `farewell`, which is not in the lock")
         );
         let one = r#"{"frappe": {"version": "1.0.0"}}"#;
         assert!(fails(one, apps()).contains("bench did not install `greetings`"));
-        assert!(fails("[]", apps()).contains("it is not what bench writes"));
+        assert!(fails("[]", apps()).contains("it does not have the format of bench"));
     }
 }

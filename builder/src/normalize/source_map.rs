@@ -1,21 +1,21 @@
-//! Source maps of stylesheets that went through a temporary directory.
+//! Source maps of stylesheets that were processed in a temporary directory.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// Hexadecimal digits from which on a directory's name is a time and a counter, not a word.
+/// Minimum length, in hexadecimal digits, of the generated name of a subdirectory: a time and a counter.
 const UNIQUE_ID_DIGITS: usize = 12;
 
-/// The map with the temporary directories taken out of its `sources`, members sorted, and the names
-/// of those directories. An error says what is wrong with the map.
-pub(super) fn settle(text: &str) -> Result<(String, Vec<String>), String> {
+/// Returns the map without temporary directories in its `sources` and with sorted members, and the names of these
+/// directories. The error is the reason for which the map is not supported.
+pub(super) fn normalize(text: &str) -> Result<(String, Vec<String>), String> {
     let mut map: BTreeMap<String, Value> =
-        serde_json::from_str(text).map_err(|error| format!("it is no source map: {error}"))?;
+        serde_json::from_str(text).map_err(|error| format!("it is not a source map: {error}"))?;
     let sources = map.get_mut("sources").and_then(Value::as_array_mut).ok_or("it has no `sources`")?;
     let mut temporary = Vec::new();
     for source in sources {
-        let path = source.as_str().ok_or("one of its `sources` is no string")?;
+        let path = source.as_str().ok_or("one of its `sources` is not a string")?;
         if let Some((directory, rest)) = split_temporary(path) {
             temporary.push(directory.to_owned());
             *source = Value::String(rest.to_owned());
@@ -28,8 +28,8 @@ pub(super) fn settle(text: &str) -> Result<(String, Vec<String>), String> {
 }
 
 /// Splits `../../tmp/tmp-6948-M7FlkMsOujHA/frappe/…/desk.bundle.css` into the random directory's name
-/// and what the file is called below it. An imported file lies in a further directory of its own,
-/// `1a1fdd1ddd60/shared.css`, which goes too.
+/// and the path of the file below it. An imported file is in a further generated directory,
+/// `1a1fdd1ddd60/shared.css`, which is removed too.
 fn split_temporary(path: &str) -> Option<(&str, &str)> {
     let at = path.match_indices("tmp-").find_map(|(at, _)| {
         let name = path[at..].split('/').next()?;
@@ -43,7 +43,7 @@ fn split_temporary(path: &str) -> Option<(&str, &str)> {
     Some((directory, below))
 }
 
-/// `tmp-<process id>-<random>`, as node's `tmp` names directories.
+/// Matches `tmp-<process id>-<random>`, the names of Node's package `tmp`.
 fn is_temporary(name: &str) -> bool {
     let mut parts = name.splitn(3, '-');
     let prefix = parts.next() == Some("tmp");
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn temporary_directories_are_told_from_others() {
+    fn splits_temporary_directories_only() {
         let cases = [
             (
                 "../../../tmp/tmp-6948-M7FlkMsOujHA/frappe/public/css/desk.bundle.css",

@@ -1,16 +1,17 @@
-//! The account that a step runs under: bench refuses to run without one.
+//! The account of the user that a step runs as: bench does not run without one.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::launcher_protocol::{SetupError, Verb};
 use super::namespaces::ID;
+use super::setup_error::{PathOperation, SetupError};
 
-/// Both files have the id in this field, from zero.
+/// The index of the id's field in both files, from zero.
 const ID_FIELD: usize = 2;
 
-/// Gives 1000 a user and a group, unless the build root does, and makes its home.
+/// Adds a user and a group with the id 1000, unless the rootfs has them, and creates the home
+/// directory.
 pub(super) fn ensure(home: &str) -> Result<(), SetupError> {
     let entries = [
         ("/etc/passwd", format!("frappe:x:{ID}:{ID}::{home}:/bin/sh\n")),
@@ -18,9 +19,9 @@ pub(super) fn ensure(home: &str) -> Result<(), SetupError> {
     ];
     for (path, entry) in entries {
         let path = Path::new(path);
-        add_missing(path, &entry).map_err(SetupError::on(Verb::Write, path))?;
+        add_missing(path, &entry).map_err(SetupError::on(PathOperation::Write, path))?;
     }
-    fs::create_dir_all(home).map_err(SetupError::on(Verb::Create, Path::new(home)))
+    fs::create_dir_all(home).map_err(SetupError::on(PathOperation::Create, Path::new(home)))
 }
 
 fn add_missing(path: &Path, entry: &str) -> io::Result<()> {
@@ -51,14 +52,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_is_found_by_its_id_alone() {
+    fn finds_an_entry_by_its_id_only() {
         assert!(has_id(b"root:x:0:0::/root:/bin/sh\nubuntu:x:1000:1000::/home/ubuntu:/bin/bash\n"));
         assert!(!has_id(b"1000:x:0:1000::/:\n"));
         assert!(!has_id(b""));
     }
 
     #[test]
-    fn a_file_without_a_last_line_end_is_not_garbled() {
+    fn appends_a_line_to_a_file_without_a_final_newline() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("etc/group");
         let entry = "frappe:x:1000:\n";

@@ -1,5 +1,5 @@
-//! The process that starts a step's command, watches over it, and lets nothing outlive it: the
-//! first of its PID namespace, or, without isolation, the reaper of its descendants.
+//! The process that starts a step's command, supervises it, and ensures that no process outlives it:
+//! the init process of the PID namespace, or, without isolation, the subreaper of its descendants.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -14,72 +14,73 @@ use rustix::process::{
 };
 
 use super::config::Limits;
-use super::error::ExitReason;
-use super::launcher_protocol::{Description, Report, Setup, SetupError, Verb};
-use super::memory::{descendants, held_by};
+use super::exit_reason::ExitReason;
+use super::launcher_protocol::{LaunchRequest, Report};
+use super::memory::{descendants, used_by};
+use super::setup_error::{PathOperation, SetupError, SetupOperation};
 use super::{privileges, seccomp};
 
-/// How often memory is looked at.
-const SAMPLE: Duration = Duration::from_millis(200);
+/// How often memory use is sampled.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Starts the command and waits for its end, or ends it. `lifeline` hangs up when carafe is gone
-/// or cancels.
-pub(super) fn run(description: &Description, lifeline: &OwnedFd) -> Result<Report, SetupError> {
+/// Starts the command and waits for its end, or ends it. `lifeline` hangs up when Carafe has died or
+/// cancels.
+pub(super) fn run(request: &LaunchRequest, lifeline: &OwnedFd) -> Result<Report, SetupError> {
     let started = Instant::now();
-    if description.argv.is_empty() {
-        return Ok(Report::Ended { ending: None, peak_memory: 0, elapsed: started.elapsed() });
+    if request.argv.is_empty() {
+        return Ok(Report::Ended { reason: None, peak_memory: 0, elapsed: started.elapsed() });
     }
-    let child = spawn(description)?;
-    let mut watch = Watch { child: Pid::from_child(&child), started, limits: description.limits, peak: 0 };
-    let ending = watch.until_end(lifeline)?;
+    let child = spawn(request)?;
+    let mut supervisor =
+        Supervisor { child: Pid::from_child(&child), started, limits: request.limits, peak_memory: 0 };
+    let reason = supervisor.wait_for_end(lifeline)?;
     kill_descendants();
-    Ok(Report::Ended { ending, peak_memory: watch.peak, elapsed: started.elapsed() })
+    Ok(Report::Ended { reason, peak_memory: supervisor.peak_memory, elapsed: started.elapsed() })
 }
 
-fn spawn(description: &Description) -> Result<Child, SetupError> {
-    let Description { argv, cwd, env, .. } = description;
+fn spawn(request: &LaunchRequest) -> Result<Child, SetupError> {
+    let LaunchRequest { argv, cwd, env, .. } = request;
     let entered = fs::read_dir(cwd).map(drop);
-    entered.map_err(SetupError::on(Verb::Enter, cwd))?;
+    entered.map_err(SetupError::on(PathOperation::Enter, cwd))?;
     let mut command = Command::new(&argv[0]);
     command.args(&argv[1..]).current_dir(cwd).env_clear().envs(env).stdin(Stdio::null());
     let filter = seccomp::filter();
-    // SAFETY: between fork and exec only system calls are made. There is one thread, too.
-    unsafe { command.pre_exec(move || privileges::give_up(&filter)) };
-    command.spawn().map_err(SetupError::at(Setup::Exec { program: argv[0].clone() }))
+    // SAFETY: between fork and exec only system calls are made. This process has one thread.
+    unsafe { command.pre_exec(move || privileges::drop_all(&filter)) };
+    command.spawn().map_err(SetupError::at(SetupOperation::Exec { program: argv[0].clone() }))
 }
 
-struct Watch {
+struct Supervisor {
     child: Pid,
     started: Instant,
     limits: Limits,
     /// In bytes.
-    peak: u64,
+    peak_memory: u64,
 }
 
-impl Watch {
-    fn until_end(&mut self, lifeline: &OwnedFd) -> Result<Option<ExitReason>, SetupError> {
+impl Supervisor {
+    fn wait_for_end(&mut self, lifeline: &OwnedFd) -> Result<Option<ExitReason>, SetupError> {
         let pidfd = pidfd_open(self.child, PidfdFlags::empty())
-            .map_err(SetupError::on(Verb::Open, Path::new("/proc/self")))?;
+            .map_err(SetupError::on(PathOperation::Open, Path::new("/proc/self")))?;
         loop {
             if let Some(status) = self.reap() {
-                return Ok(ending_of(status));
+                return Ok(reason_of(status));
             }
-            if let Some(ending) = self.over_limit() {
-                return Ok(Some(ending));
+            if let Some(reason) = self.exceeded_limit() {
+                return Ok(Some(reason));
             }
-            let mut watched =
+            let mut polled =
                 [PollFd::new(&pidfd, PollFlags::IN), PollFd::new(lifeline, PollFlags::IN | PollFlags::HUP)];
-            let left = self.limits.wall.saturating_sub(self.started.elapsed()).min(SAMPLE);
-            // An interrupted or failed wait only means that the next round comes early.
-            let _ = poll(&mut watched, Timespec::try_from(left).ok().as_ref());
-            if !watched[1].revents().is_empty() {
+            let left = self.limits.wall_clock.saturating_sub(self.started.elapsed()).min(SAMPLE_INTERVAL);
+            // An interrupted or failed poll only makes the next round start early.
+            let _ = poll(&mut polled, Timespec::try_from(left).ok().as_ref());
+            if !polled[1].revents().is_empty() {
                 return Ok(Some(ExitReason::Cancelled));
             }
         }
     }
 
-    /// Takes the dead, ours and the orphans we inherit, and says how the command ended if it is
-    /// among them.
+    /// Reaps children and inherited orphans. Returns the status of the command if it is among them.
     fn reap(&self) -> Option<WaitStatus> {
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if pid == self.child {
@@ -89,18 +90,18 @@ impl Watch {
         None
     }
 
-    fn over_limit(&mut self) -> Option<ExitReason> {
-        if self.started.elapsed() >= self.limits.wall {
-            return Some(ExitReason::WallLimit(self.limits.wall));
+    fn exceeded_limit(&mut self) -> Option<ExitReason> {
+        if self.started.elapsed() >= self.limits.wall_clock {
+            return Some(ExitReason::WallClockLimit(self.limits.wall_clock));
         }
-        let seen = held_by(&descendants(getpid()), self.peak);
-        self.peak = self.peak.max(seen);
+        let seen = used_by(&descendants(getpid()), self.peak_memory);
+        self.peak_memory = self.peak_memory.max(seen);
         let limit = self.limits.memory.filter(|limit| seen > *limit)?;
         Some(ExitReason::MemoryLimit { limit, seen })
     }
 }
 
-fn ending_of(status: WaitStatus) -> Option<ExitReason> {
+fn reason_of(status: WaitStatus) -> Option<ExitReason> {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(0), _) => None,
         (Some(code), _) => Some(ExitReason::Exit(code)),
@@ -109,7 +110,7 @@ fn ending_of(status: WaitStatus) -> Option<ExitReason> {
     }
 }
 
-/// Kills until none is left: a process may have started another while we looked.
+/// Kills until no descendant is left: a process may start another one during a round.
 fn kill_descendants() {
     loop {
         let found = descendants(getpid());

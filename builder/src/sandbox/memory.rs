@@ -1,4 +1,4 @@
-//! How much memory a step's processes hold, and how much there is.
+//! Memory: how much a step's processes use, and how much this process may use.
 
 use std::collections::HashMap;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::process::Pid;
 
-/// All processes that descend from `ancestor`, without itself.
+/// All processes that descend from `ancestor`, without `ancestor` itself.
 pub(super) fn descendants(ancestor: Pid) -> Vec<Pid> {
     let mut children = HashMap::<Pid, Vec<Pid>>::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -19,26 +19,27 @@ pub(super) fn descendants(ancestor: Pid) -> Vec<Pid> {
         }
     }
     let mut found = Vec::new();
-    let mut open = vec![ancestor];
-    while let Some(pid) = open.pop() {
+    let mut pending = vec![ancestor];
+    while let Some(pid) = pending.pop() {
         let new = children.remove(&pid).unwrap_or_default();
-        open.extend(new.iter().copied());
+        pending.extend(new.iter().copied());
         found.extend(new);
     }
     found
 }
 
-/// The second field after the program's name, which may hold blanks and brackets itself.
+/// The parent's id from `/proc/<pid>/stat`: the second field after the program's name, which may
+/// contain spaces and parentheses.
 fn parent_in(stat: &str) -> Option<Pid> {
     let (_, fields) = stat.rsplit_once(')')?;
     fields.split_ascii_whitespace().nth(1)?.parse().ok().and_then(Pid::from_raw)
 }
 
-/// Bytes that these processes hold together; what they share counts once (PSS).
+/// The memory that these processes use together, in bytes. Shared pages count once (PSS).
 ///
-/// PSS is never above RSS and takes the kernel longer to say, so it is asked for only where the
-/// sum of RSS is above `floor`; else that sum is returned.
-pub(super) fn held_by(processes: &[Pid], floor: u64) -> u64 {
+/// PSS is never above RSS, and the kernel takes longer to compute it. So it is read only if the sum
+/// of RSS is above `floor`; otherwise that sum is returned.
+pub(super) fn used_by(processes: &[Pid], floor: u64) -> u64 {
     let resident: u64 = processes.iter().filter_map(|pid| resident(*pid)).sum();
     if resident <= floor {
         return resident;
@@ -60,17 +61,17 @@ fn kibibytes(text: &str, name: &str) -> Option<u64> {
     value.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib << 10)
 }
 
-/// Bytes of memory that this process may use: this machine's, or less where a control group
-/// (version 1 or 2) around it says so. For the size of node's heap.
-pub fn machine_memory() -> u64 {
+/// The memory that this process may use, in bytes: this machine's, or the lower limit of a cgroup
+/// (version 1 or 2) that it is in. It determines the size of node's heap.
+pub fn usable_memory() -> u64 {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let total = kibibytes(&read("/proc/meminfo"), "MemTotal:").unwrap_or(u64::MAX);
     let limit = cgroup_limit(Path::new("/sys/fs/cgroup"), &read("/proc/self/cgroup"));
     limit.map_or(total, |limit| limit.min(total))
 }
 
-/// The smallest limit of the groups that `membership` (`/proc/self/cgroup`) names beneath `mount`,
-/// and of all around them.
+/// The lowest limit of the cgroups that `membership` (`/proc/self/cgroup`) names below `mount`, and
+/// of their ancestors.
 fn cgroup_limit(mount: &Path, membership: &str) -> Option<u64> {
     let lines = membership.lines().filter_map(|line| {
         let mut fields = line.splitn(3, ':');
@@ -84,7 +85,7 @@ fn cgroup_limit(mount: &Path, membership: &str) -> Option<u64> {
         };
         Some((directory, path.trim_start_matches('/'), file))
     });
-    // Inside a container the named path may be the host's, and its limit stands at the mount.
+    // In a container the path may be the host's; the limit is then in the mount's root.
     let limits = lines.flat_map(|(directory, path, file)| {
         Path::new(path)
             .ancestors()
@@ -100,24 +101,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_may_be_named_anything() {
+    fn reads_the_parent_whatever_the_programs_name_is() {
         assert_eq!(parent_in("17 (a) R 3 (b) S 42 17 17 0"), Pid::from_raw(42));
         assert_eq!(parent_in("17 (sh"), None);
     }
 
     #[test]
-    fn a_child_is_found_and_held_to_hold_memory() {
+    fn finds_a_child_and_its_memory() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pid = Pid::from_child(&child);
         let found = descendants(rustix::process::getpid());
         assert!(found.contains(&pid));
-        assert!(held_by(&[pid], 0) > 0);
+        assert!(used_by(&[pid], 0) > 0);
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     #[test]
-    fn the_smallest_limit_around_counts() {
+    fn the_lowest_limit_of_all_ancestors_applies() {
         let mount = tempfile::tempdir().unwrap();
         let write = |path: &str, limit: &str| {
             let path = mount.path().join(path);
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_has_memory() {
-        assert!(machine_memory() > 1 << 20);
+    fn this_machine_has_more_than_one_mebibyte() {
+        assert!(usable_memory() > 1 << 20);
     }
 }

@@ -5,19 +5,20 @@ use std::fs;
 use rustix::process::{getegid, geteuid};
 use rustix::thread::{UnshareFlags, set_thread_groups, unshare_unsafe};
 
-use super::launcher_protocol::{Setup, SetupError};
+use super::setup_error::{SetupError, SetupOperation};
 
-/// The only user and group there is inside.
+/// The only user and group id in the sandbox.
 pub(super) const ID: u32 = 1000;
 
-/// The name of the machine inside.
+/// The host name in the sandbox.
 const HOSTNAME: &[u8] = b"carafe";
 
-/// Puts this process into a user, mount, IPC, UTS and network namespace, and its next child into a
-/// PID namespace. Inside it is 1000:1000, whoever it is outside.
+/// Moves this process into new user, mount, IPC, UTS and network namespaces, and its next child into
+/// a new PID namespace. The id map maps the current user and group to 1000:1000.
 pub(super) fn enter() -> Result<(), SetupError> {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
-    // Only root may, and only root needs to: its groups would be seen inside as strangers.
+    // Only root may do this, and only root must: its supplementary groups would be visible in the
+    // sandbox as unmapped ones.
     let _ = set_thread_groups(&[]);
     let flags = UnshareFlags::NEWUSER
         | UnshareFlags::NEWNS
@@ -26,13 +27,13 @@ pub(super) fn enter() -> Result<(), SetupError> {
         | UnshareFlags::NEWUTS
         | UnshareFlags::NEWNET;
     // SAFETY: without `FILES` no thread loses its file descriptors; there is one thread anyway.
-    unsafe { unshare_unsafe(flags) }.map_err(SetupError::at(Setup::Namespaces))?;
-    map("setgroups", "deny")?;
-    map("uid_map", &format!("{ID} {uid} 1"))?;
-    map("gid_map", &format!("{ID} {gid} 1"))?;
-    rustix::system::sethostname(HOSTNAME).map_err(SetupError::at(Setup::Namespaces))
+    unsafe { unshare_unsafe(flags) }.map_err(SetupError::at(SetupOperation::Namespaces))?;
+    write_id_map("setgroups", "deny")?;
+    write_id_map("uid_map", &format!("{ID} {uid} 1"))?;
+    write_id_map("gid_map", &format!("{ID} {gid} 1"))?;
+    rustix::system::sethostname(HOSTNAME).map_err(SetupError::at(SetupOperation::Namespaces))
 }
 
-fn map(file: &str, content: &str) -> Result<(), SetupError> {
-    fs::write(format!("/proc/self/{file}"), content).map_err(SetupError::at(Setup::IdMap))
+fn write_id_map(file: &str, content: &str) -> Result<(), SetupError> {
+    fs::write(format!("/proc/self/{file}"), content).map_err(SetupError::at(SetupOperation::IdMap))
 }

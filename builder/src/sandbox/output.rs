@@ -1,4 +1,4 @@
-//! From a child's bytes to lines that may be shown.
+//! From the bytes of a step's output to lines that are safe to show.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -6,18 +6,18 @@ use std::io::{self, Write};
 use super::error::StepError;
 use crate::secret::Redactor;
 
-/// Cuts a stream into lines, cleans and redacts them, and hands each to the log and to whoever
-/// watches.
+/// Splits a stream into lines, sanitizes and redacts them, and passes each to the log and to a
+/// callback.
 ///
-/// A line is valid UTF-8 without control characters and escape sequences, of at most
-/// [`Lines::MAX_LINE_BYTES`] bytes (what is longer is cut and says so). After a carriage return the line
-/// starts again, as on a terminal.
+/// A line is valid UTF-8 without control characters and escape sequences, and has at most
+/// [`Lines::MAX_LINE_BYTES`] bytes (a longer one is cut and ends with a note). After a carriage return
+/// the line starts again, as on a terminal.
 pub(super) struct Lines<'a> {
     redactor: &'a Redactor,
     on_line: &'a mut dyn FnMut(&str),
     log: &'a mut dyn Write,
-    /// In bytes. So much more of a line is kept than is shown, so that no secret is cut in half
-    /// before it is found.
+    /// In bytes. This much more of a line is kept than is shown, so that no secret is cut before it
+    /// is redacted.
     longest_secret: usize,
     line: Vec<u8>,
     cut: usize,
@@ -26,7 +26,7 @@ pub(super) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// In bytes.
+    /// The maximum length of a line.
     pub const MAX_LINE_BYTES: usize = 8 << 10;
 
     pub fn new(redactor: &'a Redactor, on_line: &'a mut dyn FnMut(&str), log: &'a mut dyn Write) -> Self {
@@ -36,7 +36,7 @@ impl<'a> Lines<'a> {
         Self { redactor, on_line, log, longest_secret, line, cut: 0, after_return: false, tail }
     }
 
-    /// Takes the next bytes. Fails only when the log cannot be written.
+    /// Adds the next bytes. Fails only if the log cannot be written.
     pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         for byte in bytes {
             match byte {
@@ -62,10 +62,10 @@ impl<'a> Lines<'a> {
 
     fn end_line(&mut self) -> io::Result<()> {
         let raw = std::mem::take(&mut self.line);
-        let clean = self.redactor.redact(&clean(&String::from_utf8_lossy(&raw)));
-        // What was cut may have been the end of a secret.
-        let whole = clean.len().saturating_sub(if self.cut > 0 { self.longest_secret } else { 0 });
-        let shown = &clean[..clean.floor_char_boundary(whole.min(Self::MAX_LINE_BYTES))];
+        let clean = self.redactor.redact(&sanitize(&String::from_utf8_lossy(&raw)));
+        // The cut may be within a secret.
+        let safe = clean.len().saturating_sub(if self.cut > 0 { self.longest_secret } else { 0 });
+        let shown = &clean[..clean.floor_char_boundary(safe.min(Self::MAX_LINE_BYTES))];
         let cut = self.cut + clean.len() - shown.len();
         let line = if cut > 0 { format!("{shown} [{cut} bytes cut]") } else { shown.to_owned() };
         (self.cut, self.after_return) = (0, false);
@@ -74,13 +74,13 @@ impl<'a> Lines<'a> {
         if !line.trim().is_empty() {
             self.tail.push_back(line);
         }
-        if self.tail.len() > StepError::TAIL {
+        if self.tail.len() > StepError::MAX_TAIL_LINES {
             self.tail.pop_front();
         }
         Ok(())
     }
 
-    /// Ends the last line, if it has no end, and returns the last lines that are not blank.
+    /// Ends the last line if it has no newline, and returns the last lines that are not blank.
     pub fn finish(mut self) -> io::Result<Vec<String>> {
         if !self.line.is_empty() {
             self.end_line()?;
@@ -90,8 +90,8 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// The text without escape sequences and control characters; a tab stays.
-fn clean(text: &str) -> String {
+/// The text without escape sequences and control characters, except tabs.
+fn sanitize(text: &str) -> String {
     const ESCAPE: char = '\x1b';
     let mut clean = String::with_capacity(text.len());
     let mut rest = text.chars();
@@ -106,7 +106,8 @@ fn clean(text: &str) -> String {
     clean
 }
 
-/// What follows an ESC: `[` up to a letter, `]` and its like up to BEL or ST, else one character.
+/// Skips what follows an ESC: `[` and all up to a letter (CSI), `]` and similar up to BEL or ST (OSC),
+/// otherwise one character.
 fn skip_escape(rest: &mut std::str::Chars<'_>) {
     match rest.next() {
         Some('[') => {
@@ -143,28 +144,28 @@ mod tests {
     }
 
     #[test]
-    fn ends_of_lines() {
+    fn splits_at_every_kind_of_line_end() {
         assert_eq!(lines(&[b"a\nb\r\n\nla", b"st"]), ["a", "b", "", "last"]);
     }
 
     #[test]
-    fn progress_shows_its_last_state() {
+    fn shows_the_last_state_of_a_progress_line() {
         assert_eq!(lines(&[b"10 %\r50 %\r", b"100 %\ndone\r\r\n"]), ["100 %", "done"]);
     }
 
     #[test]
-    fn nothing_that_moves_a_terminal_passes() {
+    fn removes_escape_sequences_and_control_characters() {
         let text = b"\x1b[1;31mred\x1b[0m \x1b]0;title\x07a\x1b]8;;http://x\x1b\\b\x07\x08 \xc2\x9b2J\xff\tz";
         assert_eq!(lines(&[text]), ["red ab 2J\u{fffd}\tz"]);
     }
 
     #[test]
-    fn a_secret_is_found_across_chunks_and_colours() {
+    fn redacts_a_secret_across_chunks_and_colors() {
         assert_eq!(lines(&[b"hunt", b"er22 hun\x1b[0mter22\n"]), ["*** ***"]);
     }
 
     #[test]
-    fn a_long_line_is_cut_and_never_within_a_secret() {
+    fn cuts_a_long_line_and_never_within_a_secret() {
         let mut long = b"hunter22 hunter22 ".to_vec();
         long.resize(Lines::MAX_LINE_BYTES + 3, b'x');
         long.extend(b"hunter22 and more");
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tail_is_bounded_and_not_blank() {
+    fn the_tail_is_bounded_and_has_no_blank_lines() {
         let redactor = Redactor::default();
         let (mut on_line, mut log) = (|_: &str| {}, Vec::new());
         let mut lines = Lines::new(&redactor, &mut on_line, &mut log);
@@ -184,6 +185,6 @@ mod tests {
             lines.push(format!("{number}\n\n").as_bytes()).unwrap();
         }
         let tail = lines.finish().unwrap();
-        assert_eq!((tail.len(), tail[0].as_str()), (StepError::TAIL, "80"));
+        assert_eq!((tail.len(), tail[0].as_str()), (StepError::MAX_TAIL_LINES, "80"));
     }
 }

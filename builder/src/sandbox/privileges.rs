@@ -1,4 +1,4 @@
-//! What a step's process gives up before it starts its program.
+//! Dropping the privileges of a step's process before it starts its program.
 
 use std::io;
 
@@ -10,17 +10,17 @@ use rustix::thread::{
 
 use super::seccomp;
 
-/// Gives up every privilege, and everything inherited from this machine but the standard streams.
-/// To be called in the child, between fork and exec, with [`seccomp::filter`]; it allocates nothing.
-pub(super) fn give_up(filter: &[libc::sock_filter]) -> io::Result<()> {
+/// Drops every privilege and everything inherited from this machine except the standard streams.
+/// Must be called in the child, between fork and exec, with [`seccomp::filter`]. Allocates nothing.
+pub(super) fn drop_all(filter: &[libc::sock_filter]) -> io::Result<()> {
     setsid()?;
     join_empty_keyring();
-    // No capability bit beyond the last that this kernel knows can be asked for.
     for bit in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << bit);
         match remove_capability_from_bounding_set(capability) {
             Ok(()) => {}
-            // Beyond the last; or not ours to drop, without namespaces and as an ordinary user.
+            // The kernel has no more capabilities; or an ordinary user without namespaces may not
+            // drop them.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::PERM) => break,
             Err(error) => return Err(error.into()),
         }
@@ -34,8 +34,8 @@ pub(super) fn give_up(filter: &[libc::sock_filter]) -> io::Result<()> {
     seccomp::apply(filter)
 }
 
-/// The session's keyring may hold keys of whoever runs carafe. Kernels and containers without
-/// keyrings refuse, and then there is nothing to leave.
+/// Leaves the session's keyring, which may have keys of the user who runs Carafe. This fails in
+/// kernels and containers without keyrings, where there is none to leave.
 fn join_empty_keyring() {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
     let anonymous = std::ptr::null::<libc::c_char>();
@@ -43,7 +43,8 @@ fn join_empty_keyring() {
     unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, anonymous) };
 }
 
-/// Whoever started carafe may have left directories of this machine open in it.
+/// Marks all files but the standard streams close-on-exec: the process that started Carafe may have
+/// left directories of this machine open in it.
 fn close_inherited() -> io::Result<()> {
     const FIRST: libc::c_uint = 3;
     let (last, flags) = (libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);

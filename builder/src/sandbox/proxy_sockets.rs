@@ -1,7 +1,7 @@
-//! The one way out of a sandbox: sockets on its own loopback, with carafe behind them.
+//! The sockets of the egress proxy on a sandbox's loopback interface.
 //!
-//! They are made by the launcher, inside, where it may bind any port, and handed out to carafe.
-//! So whoever answers there needs no privilege and no interface on this machine.
+//! The launcher creates them in the sandbox, where it may bind any port, and sends them to Carafe. So
+//! the proxy needs neither a privilege nor an interface on this machine.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -15,82 +15,85 @@ use rustix::net::{
 };
 use rustix::process::Pid;
 
-/// Where steps look for their proxy, on their own loopback.
+/// The port of the HTTP proxy on a step's loopback.
 pub const PROXY_PORT: u16 = 3128;
 
-/// Where steps ask for names, on their own loopback: what a resolver expects.
-pub const NAMES_PORT: u16 = 53;
+/// The port of the DNS server on a step's loopback: the one that resolvers use.
+pub const DNS_PORT: u16 = 53;
 
-/// Where programs connect that have an address and no proxy: SSH, HTTP, HTTPS, git.
-pub const DIRECT_PORTS: [u16; 4] = [22, 80, 443, 9418];
+/// The ports on which connections that bypass the proxy are detected: SSH, HTTP, HTTPS, git.
+pub const BYPASS_PORTS: [u16; 4] = [22, 80, 443, 9418];
 
-/// Who decides what a step with [`Network::EgressProxy`](super::Network::EgressProxy) reaches.
+/// An egress proxy, which decides what a step with
+/// [`Network::EgressProxy`](super::Network::EgressProxy) can reach.
 pub trait ProxyHandle: Send + Sync {
-    /// The certificate (PEM) that steps trust, and the only one: what is behind the door's TLS.
+    /// The CA certificate (PEM) of the proxy: the only one that steps trust.
     fn ca_certificate(&self) -> &str;
 
-    /// Answers at a step's proxy_sockets, in threads of its own, until the guard is dropped: when no
-    /// process of the step is left. Returns at once. Several steps may be attended at once.
-    fn attend(&self, proxy_sockets: ProxySockets) -> Box<dyn Send>;
+    /// Serves a step's sockets, in threads of its own, until the guard is dropped: when no process of
+    /// the step is left. Returns at once. Several steps may be served at the same time.
+    fn serve(&self, sockets: ProxySockets) -> Box<dyn Send>;
 }
 
-/// A step's side of the door.
+/// The sockets of the egress proxy in one step's network namespace.
 #[derive(Debug)]
 pub struct ProxySockets {
     /// Listens on 127.0.0.1:[`PROXY_PORT`]. Blocking.
     pub proxy: TcpListener,
-    /// Bound to 127.0.0.1:[`NAMES_PORT`]. Blocking.
-    pub names: UdpSocket,
-    /// Listen on [`DIRECT_PORTS`] at every address there is: who connects there goes past the
-    /// proxy, and the connection's local address is where it wanted to go. Blocking.
-    pub direct: Vec<TcpListener>,
-    /// A process of this machine in the step's network namespace, as long as the step runs: its
-    /// `/proc/<pid>/net` tells which process inside a connection belongs to.
+    /// Bound to 127.0.0.1:[`DNS_PORT`]. Blocking.
+    pub dns: UdpSocket,
+    /// Listen on [`BYPASS_PORTS`] of every address: a program that connects there bypasses the proxy,
+    /// and the connection's local address is its destination. Blocking.
+    pub bypass: Vec<TcpListener>,
+    /// A process in the step's network namespace, by its id on this machine, for as long as the step
+    /// runs: `/proc/<pid>/net` lists the connections of the step's processes.
     pub process: Pid,
 }
 
-/// A proxy_sockets's sockets, on their way out of the sandbox.
-pub(super) struct Sockets {
+/// The sockets, as the launcher sends them to Carafe.
+pub(super) struct SocketSet {
     proxy: TcpListener,
-    names: UdpSocket,
-    direct: Vec<TcpListener>,
+    dns: UdpSocket,
+    bypass: Vec<TcpListener>,
 }
 
-/// So many they are.
-const SOCKETS: usize = 2 + DIRECT_PORTS.len();
+/// How many sockets are in a set.
+const SOCKET_COUNT: usize = 2 + BYPASS_PORTS.len();
 
-/// What is sent along with them: a line without a report.
-const COVER: &[u8] = b"\n";
+/// The data that the descriptors are sent with, because a message must have data: an empty line, which
+/// is not a report.
+const EMPTY_LINE: &[u8] = b"\n";
 
-impl Sockets {
-    /// Makes them in the network namespace of this process, whose loopback is up and has every
-    /// address.
+impl SocketSet {
+    /// Creates them in the network namespace of this process, whose loopback must be up and have all
+    /// addresses.
     pub fn bind() -> io::Result<Self> {
         let proxy = TcpListener::bind((Ipv4Addr::LOCALHOST, PROXY_PORT))?;
-        let names = UdpSocket::bind((Ipv4Addr::LOCALHOST, NAMES_PORT))?;
-        let direct = DIRECT_PORTS.into_iter().map(|port| {
-            // Takes IPv4 too. The other is for kernels without IPv6.
+        let dns = UdpSocket::bind((Ipv4Addr::LOCALHOST, DNS_PORT))?;
+        let bypass = BYPASS_PORTS.into_iter().map(|port| {
+            // The IPv6 listener accepts IPv4 too. The other one is for kernels without IPv6.
             let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port));
             listener.or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
         });
-        Ok(Self { proxy, names, direct: direct.collect::<io::Result<_>>()? })
+        Ok(Self { proxy, dns, bypass: bypass.collect::<io::Result<_>>()? })
     }
 
-    /// Sends them to who holds the other end.
-    pub fn hand_out(&self, to: &UnixStream) -> io::Result<()> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS))];
+    /// Sends them as ancillary data (unix(7)).
+    pub fn send(&self, to: &UnixStream) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKET_COUNT))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        let mut sockets = vec![self.proxy.as_fd(), self.names.as_fd()];
-        sockets.extend(self.direct.iter().map(AsFd::as_fd));
+        let mut sockets = vec![self.proxy.as_fd(), self.dns.as_fd()];
+        sockets.extend(self.bypass.iter().map(AsFd::as_fd));
         control.push(SendAncillaryMessage::ScmRights(&sockets));
-        sendmsg(to, &[IoSlice::new(COVER)], &mut control, SendFlags::NOSIGNAL)?;
+        sendmsg(to, &[IoSlice::new(EMPTY_LINE)], &mut control, SendFlags::NOSIGNAL)?;
         Ok(())
     }
 
-    /// Waits for what the other end says first. If that is no socket, it is put into `said`.
-    pub fn receive(from: &UnixStream, said: &mut Vec<u8>) -> io::Result<Option<Self>> {
+    /// Waits for the first message from the other end. Appends its data to `data`. `None` if it has
+    /// no sockets.
+    pub fn receive(from: &UnixStream, data: &mut Vec<u8>) -> io::Result<Option<Self>> {
         let mut buffer = [0; 4 << 10];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKET_COUNT))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
             let mut into = [IoSliceMut::new(&mut buffer)];
@@ -99,22 +102,22 @@ impl Sockets {
                 other => break other?,
             }
         };
-        said.extend_from_slice(&buffer[..received.bytes]);
+        data.extend_from_slice(&buffer[..received.bytes]);
         let mut sockets: Vec<OwnedFd> = Vec::new();
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(received) = message {
                 sockets.extend(received);
             }
         }
-        let Ok(sockets) = <[OwnedFd; SOCKETS]>::try_from(sockets) else { return Ok(None) };
-        let [proxy, names, direct @ ..] = sockets;
-        let direct = direct.into_iter().map(TcpListener::from).collect();
-        Ok(Some(Self { proxy: proxy.into(), names: names.into(), direct }))
+        let Ok(sockets) = <[OwnedFd; SOCKET_COUNT]>::try_from(sockets) else { return Ok(None) };
+        let [proxy, dns, bypass @ ..] = sockets;
+        let bypass = bypass.into_iter().map(TcpListener::from).collect();
+        Ok(Some(Self { proxy: proxy.into(), dns: dns.into(), bypass }))
     }
 
-    /// The proxy_sockets of the step that `process` is in the network namespace of.
-    pub fn into_doorway(self, process: Pid) -> ProxySockets {
-        ProxySockets { proxy: self.proxy, names: self.names, direct: self.direct, process }
+    /// The sockets of the step that has `process` in its network namespace.
+    pub fn into_proxy_sockets(self, process: Pid) -> ProxySockets {
+        ProxySockets { proxy: self.proxy, dns: self.dns, bypass: self.bypass, process }
     }
 }
 
@@ -124,30 +127,30 @@ mod tests {
     use std::io::{Read, Write};
 
     #[test]
-    fn sockets_go_over_and_what_is_said_instead_is_kept() {
+    fn receives_sockets_or_keeps_the_data_that_was_sent_instead() {
         let (mut inside, mut outside) = UnixStream::pair().unwrap();
         let any = (Ipv4Addr::LOCALHOST, 0);
-        let (proxy, names) = (TcpListener::bind(any).unwrap(), UdpSocket::bind(any).unwrap());
-        let direct: Vec<_> = DIRECT_PORTS.iter().map(|_| TcpListener::bind(any).unwrap()).collect();
-        let addresses = |proxy: &TcpListener, direct: &[TcpListener]| {
+        let (proxy, dns) = (TcpListener::bind(any).unwrap(), UdpSocket::bind(any).unwrap());
+        let bypass: Vec<_> = BYPASS_PORTS.iter().map(|_| TcpListener::bind(any).unwrap()).collect();
+        let addresses = |proxy: &TcpListener, bypass: &[TcpListener]| {
             let address = |listener: &TcpListener| listener.local_addr().unwrap();
-            [proxy].into_iter().chain(direct).map(address).collect::<Vec<_>>()
+            [proxy].into_iter().chain(bypass).map(address).collect::<Vec<_>>()
         };
-        let sent = addresses(&proxy, &direct);
-        Sockets { proxy, names, direct }.hand_out(&inside).unwrap();
+        let sent = addresses(&proxy, &bypass);
+        SocketSet { proxy, dns, bypass }.send(&inside).unwrap();
         inside.write_all(b"later").unwrap();
-        let mut said = Vec::new();
-        let received = Sockets::receive(&outside, &mut said).unwrap().unwrap();
-        assert_eq!(addresses(&received.proxy, &received.direct), sent);
-        assert_eq!(said, COVER);
+        let mut data = Vec::new();
+        let received = SocketSet::receive(&outside, &mut data).unwrap().unwrap();
+        assert_eq!(addresses(&received.proxy, &received.bypass), sent);
+        assert_eq!(data, EMPTY_LINE);
         let mut later = [0; 5];
         outside.read_exact(&mut later).unwrap();
         assert_eq!(&later, b"later");
 
         inside.write_all(b"failed\n").unwrap();
-        assert!(Sockets::receive(&outside, &mut said).unwrap().is_none());
+        assert!(SocketSet::receive(&outside, &mut data).unwrap().is_none());
         drop(inside);
-        assert!(Sockets::receive(&outside, &mut said).unwrap().is_none());
-        assert_eq!(said, b"\nfailed\n");
+        assert!(SocketSet::receive(&outside, &mut data).unwrap().is_none());
+        assert_eq!(data, b"\nfailed\n");
     }
 }

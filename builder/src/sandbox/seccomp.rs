@@ -1,4 +1,4 @@
-//! System calls that no build needs and that have opened kernels before.
+//! The seccomp filter: denies system calls that no build needs and that kernel exploits have used.
 
 use std::io;
 
@@ -7,7 +7,8 @@ use libc::{
     sock_filter,
 };
 
-/// They fail with EPERM, as they do in other containers, and programs go on without them.
+/// The denied system calls. They fail with EPERM, as they do in other containers, and programs
+/// continue without them.
 const DENIED: [c_long; 37] = [
     libc::SYS_acct,
     libc::SYS_add_key,
@@ -48,7 +49,7 @@ const DENIED: [c_long; 37] = [
     libc::SYS_vmsplice,
 ];
 
-/// `AUDIT_ARCH_*`: the ELF machine, 64 bits, little endian.
+/// `AUDIT_ARCH_*` of this architecture: the ELF machine, 64 bits, little endian.
 const ARCHITECTURE: Option<u32> = if cfg!(target_arch = "x86_64") {
     Some(libc::EM_X86_64 as u32 | 0xC000_0000)
 } else if cfg!(target_arch = "aarch64") {
@@ -57,23 +58,23 @@ const ARCHITECTURE: Option<u32> = if cfg!(target_arch = "x86_64") {
     None
 };
 
-/// The filter that denies them, and every call of another architecture's numbers (i386, x32).
-/// Empty where this architecture's numbers are not known.
+/// The filter that denies [`DENIED`] and every call with another architecture's numbers (i386, x32).
+/// Empty for architectures without an [`ARCHITECTURE`].
 pub(super) fn filter() -> Vec<sock_filter> {
-    /// Where the kernel shows the call's number and architecture.
+    /// Offsets of the call's number and architecture in `seccomp_data`.
     const NUMBER: u32 = 0;
     const ARCH: u32 = 4;
-    /// Numbers from here on are x32's.
-    const FOREIGN: u32 = 0x4000_0000;
+    /// The lowest number of an x32 call.
+    const X32: u32 = 0x4000_0000;
     let Some(architecture) = ARCHITECTURE else { return Vec::new() };
-    let load = |at| statement(BPF_LD | BPF_W | BPF_ABS, at);
+    let load = |offset| statement(BPF_LD | BPF_W | BPF_ABS, offset);
     let deny = statement(BPF_RET | BPF_K, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32);
     let mut filter = vec![
         load(ARCH),
         jump(BPF_JEQ, architecture, 1, 0),
         deny,
         load(NUMBER),
-        jump(BPF_JGE, FOREIGN, 0, 1),
+        jump(BPF_JGE, X32, 0, 1),
         deny,
     ];
     for number in DENIED {
@@ -83,15 +84,15 @@ pub(super) fn filter() -> Vec<sock_filter> {
     filter
 }
 
-/// Puts this process and all that come from it under the filter, for good. It must have
+/// Applies the filter to this process and all its descendants, permanently. The process must have
 /// no_new_privs. Allocates nothing.
 pub(super) fn apply(filter: &[sock_filter]) -> io::Result<()> {
     if filter.is_empty() {
         return Ok(());
     }
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
-    // SAFETY: the kernel copies the program of the length given, which outlives the call, and
-    // does not write to it.
+    // SAFETY: the kernel copies the program, whose length is correct and which outlives the call,
+    // and does not write to it.
     match unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
@@ -99,12 +100,12 @@ pub(super) fn apply(filter: &[sock_filter]) -> io::Result<()> {
 }
 
 fn statement(code: u32, value: u32) -> sock_filter {
-    // SAFETY: only fills a struct in.
+    // SAFETY: it only fills in a struct.
     unsafe { BPF_STMT(code as u16, value) }
 }
 
-/// Jumps over so many instructions, when the comparison holds and when not.
-fn jump(comparison: u32, value: u32, holds: u8, else_: u8) -> sock_filter {
-    // SAFETY: only fills a struct in.
-    unsafe { BPF_JUMP((BPF_JMP | comparison | BPF_K) as u16, value, holds, else_) }
+/// Skips `if_true` instructions if the comparison holds, else `if_false`.
+fn jump(comparison: u32, value: u32, if_true: u8, if_false: u8) -> sock_filter {
+    // SAFETY: it only fills in a struct.
+    unsafe { BPF_JUMP((BPF_JMP | comparison | BPF_K) as u16, value, if_true, if_false) }
 }

@@ -1,46 +1,44 @@
-//! The forms in which bench takes an app, and the secrets in them.
+//! The forms of an app's `url` that bench accepts, and the secrets in them.
 
-use crate::git::{Credential, Remote};
+use super::environment::{Environment, expand_variables};
+use super::error::{Origin, SpecError};
+use crate::git::{self, Remote};
+use crate::net::Credential;
 use crate::secret::Secret;
 
-use super::{Origin, SpecError};
-
-/// What bench puts before a shorthand such as `frappe/payments`.
+/// The prefix that bench adds to a shorthand such as `frappe/payments`.
 const SHORTHAND_HOST: &str = "https://github.com";
-/// The organisation of a shorthand that names none.
+/// The organization of a shorthand without one.
 const SHORTHAND_OWNER: &str = "frappe";
 
-/// Reads the value of an environment variable.
-pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-/// A repository, and the branch or tag that a shorthand named (`payments@version-15`).
+/// A repository, and the branch or tag of a shorthand (`payments@version-15`).
 pub(super) struct AppUrl {
     pub remote: Remote,
     pub name: Option<String>,
 }
 
-/// Reads a `url` in any of bench's forms. `${NAME}` stands for an environment variable, in the
-/// credentials alone, where a secret belongs.
+/// Parses a `url` in any of bench's forms. `${NAME}` is replaced by an environment variable, in the credentials
+/// only.
 pub(super) fn parse(text: &str, origin: &Origin, env: Environment) -> Result<AppUrl, SpecError> {
     let (plain, credential) = split_credentials(text, origin, env)?;
     if plain.contains("${") {
-        let help = "write it as https://${TOKEN}@host/org/repo; everything else is written out";
-        return Err(origin.error("a variable can only stand in the credentials of a URL", help));
+        let help = "write the URL as https://${TOKEN}@host/org/repo, without other variables";
+        return Err(origin.error("a variable is only supported in the credentials of a URL", help));
     }
     let (url, name) = expand_shorthand(&plain);
     let remote = Remote::parse(&url).map_err(|error| {
-        let forms = "forms: https://host/org/repo, ssh://git@host/org/repo, git@host:org/repo, \
-                     file:///directory, org/repo[@ref]; a directory of files is `path = …`";
+        let forms = "supported forms: https://host/org/repo, ssh://git@host/org/repo, git@host:org/repo, \
+                     file:///directory, org/repo[@ref]; for a directory of files use `path`";
         origin.error(error.to_string(), forms)
     })?;
     let remote = match credential {
-        Some(credential) => remote.with_credential(credential),
+        Some(credential) => remote.with_credential(credential).map_err(|error| origin.wrap(error))?,
         None => remote,
     };
     Ok(AppUrl { remote, name })
 }
 
-/// Takes `${…}` credentials out of an http(s) URL; literal ones are left to [`Remote::parse`].
+/// Splits credentials with `${…}` off an HTTP(S) URL. [`Remote::parse`] does this for literal ones.
 fn split_credentials(
     text: &str,
     origin: &Origin,
@@ -53,39 +51,17 @@ fn split_credentials(
         return Ok((text.to_owned(), None));
     };
     let url = format!("{scheme}://{}", &rest[userinfo.len() + 1..]);
-    let expand = |part: &str| expand(part, origin, env);
+    let expand = |part: &str| expand_variables(part, origin, env);
     let credential = match userinfo.split_once(':') {
-        Some((username, password)) => Credential::new(expand(username)?, Secret::new(expand(password)?)),
-        None => Credential::token(Secret::new(expand(userinfo)?)),
+        Some((user, password)) => {
+            Credential::Basic { user: expand(user)?, password: Secret::new(expand(password)?) }
+        }
+        None => Credential::Bearer(Secret::new(expand(userinfo)?)),
     };
-    let credential = credential.map_err(|error| origin.wrap(error))?;
     Ok((url, Some(credential)))
 }
 
-/// Puts the environment's values in the place of `${NAME}`.
-pub(super) fn expand(text: &str, origin: &Origin, env: Environment) -> Result<String, SpecError> {
-    let mut expanded = String::new();
-    let mut rest = text;
-    while let Some(start) = rest.find("${") {
-        let (before, after) = (&rest[..start], &rest[start + 2..]);
-        let Some((name, tail)) = after.split_once('}') else {
-            return Err(origin.error("a `${` without its `}`", "write ${NAME}"));
-        };
-        let value = env(name).filter(|value| !value.is_empty()).ok_or_else(|| {
-            origin.error(
-                format!("the environment variable `{name}` is not set"),
-                "set it before you run carafe",
-            )
-        })?;
-        expanded.push_str(before);
-        expanded.push_str(&value);
-        rest = tail;
-    }
-    expanded.push_str(rest);
-    Ok(expanded)
-}
-
-/// `org/repo[@ref]` and `repo[@ref]` as bench has them; every other form as it is.
+/// Expands `org/repo[@ref]` and `repo[@ref]` by bench's rules. Returns every other form unchanged.
 fn expand_shorthand(text: &str) -> (String, Option<String>) {
     let is_url = text.contains("://") || text.contains(':') || text.starts_with(['/', '.', '~', '-']);
     if is_url || text.is_empty() {
@@ -102,17 +78,27 @@ fn expand_shorthand(text: &str) -> (String, Option<String>) {
     (format!("{SHORTHAND_HOST}/{owner_and_repo}"), name)
 }
 
+/// Checks a branch or tag for `branch`: bench passes it to git through a shell-like split, so a name that git
+/// would reject or bench would split is rejected here.
+pub(crate) fn check_ref_name(name: &str, origin: &Origin) -> Result<(), SpecError> {
+    if name.parse::<git::CommitId>().is_ok() {
+        let help = format!("bench cannot clone a commit by `branch`; write `commit = \"{name}\"`");
+        return Err(origin.error("`branch` must be a branch or a tag, not a commit", help));
+    }
+    git::check_ref_name(name).map_err(|error| origin.wrap(error))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<AppUrl, SpecError> {
         let env = |name: &str| (name == "TOKEN").then(|| "s3cr@t/1".to_owned());
-        parse(text, &Origin::whole("apps.json", text), &env)
+        parse(text, &Origin::document("apps.json", text), &env)
     }
 
     #[test]
-    fn shorthand_means_github() {
+    fn expands_a_shorthand_to_github() {
         for (text, url, name) in [
             ("frappe/payments@version-15", "https://github.com/frappe/payments", Some("version-15")),
             ("hrms", "https://github.com/frappe/hrms", None),
@@ -124,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_becomes_a_secret_whatever_is_in_it() {
+    fn expands_a_variable_to_a_secret_with_any_characters() {
         for text in ["https://${TOKEN}@h/o/r", "https://me:${TOKEN}@h/o/r"] {
             let app = read(text).unwrap();
             assert_eq!(app.remote.url(), "https://h/o/r");
@@ -134,15 +120,15 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_elsewhere_or_unset_is_refused() {
-        for (text, word) in [
+    fn rejects_a_variable_elsewhere_and_an_unset_one() {
+        for (text, part) in [
             ("https://h/${TOKEN}/r", "credentials"),
             ("https://${MISSING}@h/o/r", "`MISSING` is not set"),
-            ("https://${TOKEN@h/o/r", "without its"),
+            ("https://${TOKEN@h/o/r", "no closing"),
             ("ext::sh -c true", "ext"),
         ] {
             let error = read(text).map(|_| ()).unwrap_err().to_string();
-            assert!(error.contains(word), "{text}: {error}");
+            assert!(error.contains(part), "{text}: {error}");
         }
     }
 }

@@ -1,41 +1,55 @@
-//! `apps.json`: bench's format, and `commit`, which bench itself ignores without a word.
+//! `apps.json`: bench's format, with more keys, such as `commit`, which bench ignores silently.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::app_url::Environment;
+use super::app::AppSpec;
+use super::environment::Environment;
+use super::error::{Origin, SpecError};
 use super::file::AppTable;
-use super::{AppSpec, Origin, SpecError};
 
-/// Reads a whole apps.json; `name` is for messages.
+/// Parses an apps.json. `name` is its name in messages. An empty list is an error: it is rather a mistake in a
+/// CI configuration than a request for an image of frappe alone.
 pub(super) fn parse(name: &str, text: &str, env: Environment) -> Result<Vec<AppSpec>, SpecError> {
-    let whole = Origin::whole(name, text);
+    let document = Origin::document(name, text);
     let entries: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| {
-        let help = "an apps.json is a list: [{\"url\": \"https://host/org/repo\", \"branch\": \"main\"}]";
-        json_error(&whole, text, 0, &error, help)
+        let help =
+            "an apps.json must be a list: [{\"url\": \"https://host/org/repo\", \"branch\": \"main\"}]";
+        json_error(&document, text, 0, &error, help)
     })?;
-    entries.into_iter().map(|entry| parse_entry(&whole, text, entry.get(), env)).collect()
+    if entries.is_empty() {
+        let help = "add an app; to build frappe alone, do not pass a list of apps";
+        return Err(document.error("the list of apps is empty", help));
+    }
+    entries.into_iter().map(|entry| parse_entry(&document, text, entry.get(), env)).collect()
 }
 
-fn parse_entry(whole: &Origin, text: &str, entry: &str, env: Environment) -> Result<AppSpec, SpecError> {
-    // serde_json borrows a raw value from the text, so that its address is its place.
+fn parse_entry(document: &Origin, text: &str, entry: &str, env: Environment) -> Result<AppSpec, SpecError> {
+    // serde_json borrows a raw value from the text, so its address gives its position.
     let start = entry.as_ptr() as usize - text.as_ptr() as usize;
     let mut parser = serde_json::Deserializer::from_str(entry);
     let table = AppTable::deserialize(&mut parser).map_err(|error| {
-        let help = "an entry has `url` and `branch` as in bench, and `commit`, `path` and others for carafe: see docs/spec.md";
-        json_error(whole, text, start, &error, help)
+        let help = "docs/spec.md describes every key";
+        json_error(document, text, start, &error, help)
     })?;
-    table.into_app(whole.at(start..start + entry.len()), env)
+    table.into_app(document.at(start..start + entry.len()), env)
 }
 
-/// serde_json counts lines and columns from the beginning of what it was given.
-fn json_error(whole: &Origin, text: &str, start: usize, error: &serde_json::Error, help: &str) -> SpecError {
+/// The error at its position in `text`. serde_json counts lines and columns from `start`, where the parsed text
+/// begins, and columns in bytes.
+fn json_error(
+    document: &Origin,
+    text: &str,
+    start: usize,
+    error: &serde_json::Error,
+    help: &str,
+) -> SpecError {
     let lines = text[start..].split_inclusive('\n');
     let before: usize = lines.take(error.line().saturating_sub(1)).map(str::len).sum();
     let at = start + before + error.column().saturating_sub(1);
     let message = error.to_string();
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-    whole.at(at..at + 1).error(message.to_owned(), help)
+    document.at(at..at + 1).syntax_error(message.to_owned(), help)
 }
 
 #[cfg(test)]
@@ -47,14 +61,14 @@ mod tests {
     }
 
     #[test]
-    fn takes_benchs_format_and_a_commit() {
+    fn accepts_the_format_of_bench_and_a_commit() {
         let commit = "c".repeat(40);
         let text = format!(r#"[{{"url": "https://h/o/a", "branch": "main", "commit": "{commit}"}}]"#);
         assert_eq!(read(&text).unwrap()[0].label(), "https://h/o/a");
     }
 
     #[test]
-    fn an_error_names_line_and_column() {
+    fn reports_line_and_column_of_an_error() {
         for (text, message) in [
             ("[\n  {\"url\": }\n]", "apps.json:2:11: expected value"),
             (
@@ -62,9 +76,13 @@ mod tests {
                 "apps.json:3:10: unknown field `brunch`",
             ),
             ("{\n}", "apps.json:1:1: invalid type: map"),
-            ("[{}]", "apps.json: an app needs"),
+            ("[{}]", "apps.json: an app must have"),
             ("[{\"url\": \"https://h/o/a\", \"commit\": \"abc\"}]", "apps.json: failed to parse `abc`"),
             ("[", "apps.json: EOF"),
+            ("[]", "apps.json: the list of apps is empty"),
+            ("[é]", "apps.json: expected value"),
+            ("\n[{\"é\": é}]", "apps.json:2:8: expected value"),
+            ("\"apps é", "apps.json: EOF"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.starts_with(message), "{error}");

@@ -1,14 +1,14 @@
-//! Durations and sizes as people write them.
+//! Durations and sizes in the notation of specs and messages.
 
 use std::fmt;
 use std::time::Duration;
 
-/// A number of bytes, written `512MiB`, `4GiB`, `4G` (1024-based) or as a plain number.
+/// A number of bytes. Its notations are `512MiB`, `4GiB`, `4G` (1024-based) and a plain number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct ByteSize(pub u64);
 
 impl ByteSize {
-    /// Parses one; `None` if it is not one or is zero.
+    /// Parses a size. `None` if it is invalid or zero.
     pub fn parse(text: &str) -> Option<Self> {
         let (number, unit) = split(text)?;
         let shift = match unit.to_ascii_lowercase().as_str() {
@@ -29,7 +29,7 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// Parses `90s`, `15m`, `2h`; `None` if it is not one or is zero.
+/// Parses a duration: `90s`, `15m`, `2h`. `None` if it is invalid or zero.
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     let seconds = match unit {
@@ -46,7 +46,7 @@ fn split(text: &str) -> Option<(u64, &str)> {
     Some((text[..digits].parse().ok()?, text[digits..].trim_start()))
 }
 
-/// A number of bytes for people: three digits and a 1000-based unit, as registries show sizes.
+/// Formats a number of bytes for people: up to three digits and a 1000-based unit, as registries do.
 pub fn format_bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
     let mut value = bytes as f64;
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_people_write() {
+    fn parses_sizes_and_durations() {
         assert_eq!(ByteSize::parse("4GiB"), Some(ByteSize(4 << 30)));
         assert_eq!(ByteSize::parse("512 m"), Some(ByteSize(512 << 20)));
         for text in ["", "0", "GiB", "4XB", "-1", "99999999999T"] {
@@ -81,8 +81,8 @@ mod tests {
     }
 
     #[test]
-    fn shows_sizes_with_their_unit() {
-        let shown = [0, 999, 1000, 9_949_999, 10_000_000, 1_750_000_000].map(format_bytes);
-        assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "9.9 MB", "10 MB", "1.8 GB"]);
+    fn formats_sizes_with_their_unit() {
+        let formatted = [0, 999, 1000, 9_949_999, 10_000_000, 1_750_000_000].map(format_bytes);
+        assert_eq!(formatted, ["0 B", "999 B", "1.0 kB", "9.9 MB", "10 MB", "1.8 GB"]);
     }
 }

@@ -1,41 +1,41 @@
-//! One commit comes into the store.
+//! Fetching one commit into the store.
 
 use std::fs;
 
-use carafe_builder::git::{CommitId, GitBackend, GitBinary, GitError, InProcess, Remote};
+use carafe_builder::git::{CommitId, GitBackend, GitBinary, GitError, GixBackend, Remote};
 
-use crate::support::{MaterialSource, Repository, Server, git, task, told};
+use crate::support::{GitServer, Repository, TestCache, git, message, task};
 
-fn ways(repository: &Repository, server: &Server) -> [Remote; 3] {
+fn remotes(repository: &Repository, server: &GitServer) -> [Remote; 3] {
     [repository.by_file(), repository.by_path(), server.remote("app.git")]
 }
 
 #[test]
-fn a_commit_comes_alone_and_whole() {
+fn fetches_a_complete_commit_without_its_parents() {
     let repository = Repository::new();
     let first = repository.head();
     repository.write("later", "x");
     let second = repository.commit("second");
-    let server = Server::new(&repository.served(), None);
-    for remote in ways(&repository, &server) {
-        let shelf = MaterialSource::new();
+    let server = GitServer::new(&repository.served(), None);
+    for remote in remotes(&repository, &server) {
+        let cache = TestCache::new();
         for commit in [&second, &first] {
-            let checkout = shelf.store.fetch(&remote, commit, &task()).unwrap();
+            let checkout = cache.store.fetch(&remote, commit, &task()).unwrap();
             let tree = repository.git(&["rev-parse", &format!("{commit}^{{tree}}")]);
             assert_eq!((checkout.tree.as_str(), checkout.time), (tree.as_str(), 1_700_000_000));
             let count = git(&checkout.git_dir, &["rev-list", "--all", "HEAD", "--count"]);
             assert_eq!(count, "1", "{remote}");
             git(&checkout.git_dir, &["fsck", "--strict", "--no-dangling"]);
         }
-        assert_eq!(shelf.entries().len(), 2);
+        assert_eq!(cache.entries().len(), 2);
     }
 }
 
 #[test]
-fn files_and_directories_are_read_without_a_checkout() {
+fn reads_files_and_directories_without_a_checkout() {
     let repository = Repository::new();
-    let shelf = MaterialSource::new();
-    let store = &shelf.store;
+    let cache = TestCache::new();
+    let store = &cache.store;
     let checkout = store.fetch(&repository.by_file(), &repository.head(), &task()).unwrap();
     let hooks = store.read_file(&checkout, "app/hooks.py").unwrap();
     assert_eq!(hooks.as_deref(), Some(&b"app_name = \"app\"\n"[..]));
@@ -54,49 +54,49 @@ fn files_and_directories_are_read_without_a_checkout() {
 }
 
 #[test]
-fn what_is_in_the_store_needs_no_server() {
+fn does_not_connect_for_a_commit_in_the_store() {
     let repository = Repository::new();
     let commit = repository.head();
-    let shelf = MaterialSource::new();
-    let first = shelf.store.fetch(&repository.by_file(), &commit, &task()).unwrap();
+    let cache = TestCache::new();
+    let first = cache.store.fetch(&repository.by_file(), &commit, &task()).unwrap();
     let elsewhere = Remote::parse("file:///nowhere").unwrap();
-    let second = shelf.store.fetch(&elsewhere, &commit, &task()).unwrap();
+    let second = cache.store.fetch(&elsewhere, &commit, &task()).unwrap();
     assert_eq!(first, second);
 }
 
 #[test]
-fn a_commit_that_no_branch_has_any_more_is_taken_where_the_server_gives_it() {
+fn fetches_a_commit_that_no_branch_contains_if_the_server_offers_it() {
     let repository = Repository::new();
     let lost = repository.commit("lost");
     repository.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
     repository.commit("instead");
-    let server = Server::new(&repository.served(), None);
-    for remote in ways(&repository, &server) {
-        MaterialSource::new().store.fetch(&remote, &lost, &task()).unwrap();
+    let server = GitServer::new(&repository.served(), None);
+    for remote in remotes(&repository, &server) {
+        TestCache::new().store.fetch(&remote, &lost, &task()).unwrap();
     }
 }
 
 #[test]
-fn an_unknown_commit_is_an_error_and_leaves_nothing() {
+fn an_unknown_commit_is_an_error_and_adds_nothing_to_the_store() {
     let repository = Repository::new();
     let unknown: CommitId = "1234567890123456789012345678901234567890".parse().unwrap();
-    let server = Server::new(&repository.served(), None);
-    for remote in ways(&repository, &server) {
-        let shelf = MaterialSource::new();
-        let error = shelf.store.fetch(&remote, &unknown, &task()).unwrap_err();
+    let server = GitServer::new(&repository.served(), None);
+    for remote in remotes(&repository, &server) {
+        let cache = TestCache::new();
+        let error = cache.store.fetch(&remote, &unknown, &task()).unwrap_err();
         assert!(matches!(error, GitError::UnknownCommit { .. }), "{remote}: {error:?}");
-        assert!(told(&error).contains("carafe lock"));
-        assert_eq!(shelf.entries(), [""; 0]);
+        assert!(message(&error).contains("carafe lock"));
+        assert_eq!(cache.entries(), [""; 0]);
     }
 }
 
 #[test]
-fn both_backends_bring_the_same() {
+fn both_backends_fetch_the_same_objects() {
     let repository = Repository::new();
     let commit = repository.head();
-    let server = Server::new(&repository.served(), None);
+    let server = GitServer::new(&repository.served(), None);
     let remote = server.remote("app.git");
-    let trees = [&InProcess as &dyn GitBackend, &GitBinary].map(|backend| {
+    let trees = [&GixBackend as &dyn GitBackend, &GitBinary].map(|backend| {
         let directory = tempfile::tempdir().unwrap();
         git(directory.path(), &["init", "--quiet", "--bare", "."]);
         backend.fetch(&remote, &commit, directory.path(), &task()).unwrap();

@@ -1,4 +1,4 @@
-//! Git against real servers: `git http-backend` on loopback, `file://`, paths.
+//! The git module against real servers: `git http-backend` on loopback, `file://`, paths.
 
 mod credentials;
 mod fetch;

@@ -1,24 +1,24 @@
-//! What lies between here and a repository: TLS, proxies, ssh, a sudden death.
+//! TLS, proxies, ssh, and a fetch that is killed.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use carafe_builder::git::{GitBackend, GitBinary, GitError, InProcess, Remote, Store, resolve};
+use carafe_builder::git::{GitBackend, GitBinary, GitError, GixBackend, Remote, Store, resolve};
 use carafe_builder::net::tls::install_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::support::{
-    MaterialSource, Repository, Scripted, Server, child, child_remote, make_executable, succeed, task, told,
-    write,
+    GitServer, Repository, ScriptedServer, TestCache, child, child_remote, make_executable, message, succeed,
+    task, write,
 };
 
-const BACKENDS: [&dyn GitBackend; 2] = [&InProcess, &GitBinary];
+const BACKENDS: [&dyn GitBackend; 2] = [&GixBackend, &GitBinary];
 
-/// Serves what listens on `port` through TLS, one request for each connection; its own port.
-fn tls_before(port: u16) -> u16 {
+/// A TLS proxy before the server on `port`, with one request in each connection. Returns its port.
+fn tls_proxy(port: u16) -> u16 {
     install_provider().unwrap();
     let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/server.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).unwrap();
@@ -29,14 +29,14 @@ fn tls_before(port: u16) -> u16 {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let connection = rustls::ServerConnection::new(config.clone()).unwrap();
-            // A client that does not trust us hangs up.
-            let _ = pass_on(rustls::StreamOwned::new(connection, stream.unwrap()), port);
+            // A client that does not trust the certificate closes the connection.
+            let _ = forward(rustls::StreamOwned::new(connection, stream.unwrap()), port);
         }
     });
     own
 }
 
-fn pass_on(
+fn forward(
     mut client: rustls::StreamOwned<rustls::ServerConnection, TcpStream>,
     port: u16,
 ) -> std::io::Result<()> {
@@ -51,16 +51,16 @@ fn pass_on(
     client.read_exact(&mut body)?;
     let mut server = TcpStream::connect(("127.0.0.1", port))?;
     server.write_all(&[request, body].concat())?;
-    let mut answer = Vec::new();
-    server.read_to_end(&mut answer)?;
-    client.write_all(&answer)?;
+    let mut response = Vec::new();
+    server.read_to_end(&mut response)?;
+    client.write_all(&response)?;
     client.conn.send_close_notify();
     client.flush()
 }
 
 #[test]
-fn a_private_authority_is_trusted_when_a_variable_names_it() {
-    const TEST: &str = "network::a_private_authority_is_trusted_when_a_variable_names_it";
+fn trusts_a_private_ca_that_a_variable_names() {
+    const TEST: &str = "network::trusts_a_private_ca_that_a_variable_names";
     if let Some(remote) = child_remote() {
         for backend in BACKENDS {
             assert_eq!(backend.list(&remote).unwrap().len(), 1);
@@ -68,8 +68,8 @@ fn a_private_authority_is_trusted_when_a_variable_names_it() {
         return;
     }
     let repository = Repository::new();
-    let server = Server::new(&repository.served(), None);
-    let url = format!("https://127.0.0.1:{}/app.git", tls_before(server.port));
+    let server = GitServer::new(&repository.served(), None);
+    let url = format!("https://127.0.0.1:{}/app.git", tls_proxy(server.port));
     let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/git/tls/authority.pem");
     for name in ["SSL_CERT_FILE", "GIT_SSL_CAINFO"] {
         succeed(child(TEST, &url, &[(name, authority)]));
@@ -78,23 +78,24 @@ fn a_private_authority_is_trusted_when_a_variable_names_it() {
         let error = backend.list(&Remote::parse(&url).unwrap()).unwrap_err();
         assert!(matches!(error, GitError::Unreachable { .. }), "{error:?}");
         assert!(
-            told(&error).contains("ertificate") && told(&error).contains("SSL_CERT_FILE"),
+            message(&error).contains("ertificate") && message(&error).contains("SSL_CERT_FILE"),
             "{}",
-            told(&error)
+            message(&error)
         );
     }
 }
 
 #[test]
-fn a_proxy_is_used_when_a_variable_names_it() {
-    const TEST: &str = "network::a_proxy_is_used_when_a_variable_names_it";
+fn uses_a_proxy_that_a_variable_names() {
+    const TEST: &str = "network::uses_a_proxy_that_a_variable_names";
     if let Some(remote) = child_remote() {
         for backend in BACKENDS {
-            told(&backend.list(&remote).unwrap_err());
+            message(&backend.list(&remote).unwrap_err());
         }
         return;
     }
-    let proxy = Scripted::new(|_| "HTTP/1.1 502 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".into());
+    let proxy =
+        ScriptedServer::new(|_| "HTTP/1.1 502 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".into());
     succeed(child(TEST, "http://git.invalid/app", &[("http_proxy", &proxy.url(""))]));
     let requests = proxy.requests.lock().unwrap();
     let through =
@@ -103,16 +104,16 @@ fn a_proxy_is_used_when_a_variable_names_it() {
 }
 
 #[test]
-fn ssh_goes_through_the_users_own() {
-    const TEST: &str = "network::ssh_goes_through_the_users_own";
+fn uses_the_ssh_command_of_the_user() {
+    const TEST: &str = "network::uses_the_ssh_command_of_the_user";
     if let Some(remote) = child_remote() {
         let main = resolve(&remote, "main").unwrap();
-        MaterialSource::new().store.fetch(&remote, &main.commit, &task()).unwrap();
+        TestCache::new().store.fetch(&remote, &main.commit, &task()).unwrap();
         return;
     }
     let repository = Repository::new();
     let directory = tempfile::tempdir().unwrap();
-    // An ssh that runs on this machine what it is asked to run on the other.
+    // An ssh that runs the remote command on this machine.
     let ssh = directory.path().join("ssh");
     write(&ssh, "#!/bin/sh\nfor last; do :; done\nexec sh -c \"$last\"\n");
     make_executable(&ssh);
@@ -126,8 +127,8 @@ fn ssh_goes_through_the_users_own() {
 }
 
 #[test]
-fn a_killed_fetch_leaves_nothing_that_hurts_the_next() {
-    const TEST: &str = "network::a_killed_fetch_leaves_nothing_that_hurts_the_next";
+fn a_killed_fetch_does_not_affect_the_next_one() {
+    const TEST: &str = "network::a_killed_fetch_does_not_affect_the_next_one";
     const STORE: &str = "CARAFE_TEST_STORE";
     const COMMIT: &str = "CARAFE_TEST_COMMIT";
     if let Some(remote) = child_remote() {
@@ -138,29 +139,29 @@ fn a_killed_fetch_leaves_nothing_that_hurts_the_next() {
         return;
     }
     let repository = Repository::new();
-    let shelf = MaterialSource::new();
-    // A server that takes the request and never answers.
-    let silent = Scripted::new(|_| {
+    let cache = TestCache::new();
+    // A server that reads the request and never responds.
+    let silent = ScriptedServer::new(|_| {
         loop {
             std::thread::park();
         }
     });
-    let (store, commit) = (shelf.directory.path().to_str().unwrap(), repository.head());
+    let (store, commit) = (cache.directory.path().to_str().unwrap(), repository.head());
     let variables = [(STORE, store), (COMMIT, commit.as_str())];
     let mut fetching = child(TEST, &silent.url("app"), &variables).spawn().unwrap();
-    let scratches = || {
-        let names = std::fs::read_dir(shelf.directory.path().join("git-v1"))
+    let scratch_directories = || {
+        let names = std::fs::read_dir(cache.directory.path().join("git-v1"))
             .unwrap()
             .map(|entry| entry.unwrap().file_name());
         names.filter(|name| name.to_string_lossy().starts_with(".scratch-")).count()
     };
-    while scratches() == 0 {
-        assert!(fetching.try_wait().unwrap().is_none(), "the child ended before it was killed");
+    while scratch_directories() == 0 {
+        assert!(fetching.try_wait().unwrap().is_none(), "the child exited before it was killed");
         std::thread::sleep(Duration::from_millis(10));
     }
     fetching.kill().unwrap();
     fetching.wait().unwrap();
-    assert_eq!((scratches(), shelf.entries().len()), (1, 0));
-    shelf.store.fetch(&repository.by_file(), &commit, &task()).unwrap();
-    assert_eq!((scratches(), shelf.entries()), (0, vec![commit.to_string()]));
+    assert_eq!((scratch_directories(), cache.entries().len()), (1, 0));
+    cache.store.fetch(&repository.by_file(), &commit, &task()).unwrap();
+    assert_eq!((scratch_directories(), cache.entries()), (0, vec![commit.to_string()]));
 }

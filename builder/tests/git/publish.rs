@@ -1,13 +1,13 @@
-//! The store's commits, served to a stock git.
+//! Commits of the store as repositories that git clones.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use carafe_builder::git::RefKind;
 
-use crate::support::{MaterialSource, Repository, git, plain_git, task};
+use crate::support::{Repository, TestCache, git, plain_git, task};
 
-/// What bench does: look the name up, then clone it, both redirected by `insteadOf`.
+/// The commands of bench: `ls-remote` for the name, then `clone`, both redirected by `insteadOf`.
 fn clone(published: &Path, name: &str, into: &Path) -> String {
     let url = "https://github.com/org/app";
     let config = format!("url.file://{}.insteadOf={url}", published.display());
@@ -25,20 +25,20 @@ fn clone(published: &Path, name: &str, into: &Path) -> String {
 }
 
 #[test]
-fn a_pinned_commit_is_cloned_by_branch_and_by_tag() {
+fn git_clones_a_pinned_commit_by_branch_and_by_tag() {
     let repository = Repository::new();
     let first = repository.head();
     repository.commit("second");
-    let shelf = MaterialSource::new();
-    // With parents that are cut off, and without any.
+    let cache = TestCache::new();
+    // Without parents, and with a parent beyond the shallow boundary.
     for commit in [first, repository.head()] {
-        let checkout = shelf.store.fetch(&repository.by_file(), &commit, &task()).unwrap();
+        let checkout = cache.store.fetch(&repository.by_file(), &commit, &task()).unwrap();
         for (kind, name) in
             [(RefKind::Branch, "version-15"), (RefKind::Tag, "v15.55.1"), (RefKind::Branch, "a/b")]
         {
             let directory = tempfile::tempdir().unwrap();
             let published = directory.path().join("published.git");
-            shelf.store.publish_as(&checkout, &published, name, kind).unwrap();
+            cache.store.publish_as(&checkout, &published, name, kind).unwrap();
             assert_eq!(clone(&published, name, directory.path()), commit.as_str());
             assert!(directory.path().join("app/link").is_symlink());
         }
@@ -46,29 +46,29 @@ fn a_pinned_commit_is_cloned_by_branch_and_by_tag() {
 }
 
 #[test]
-fn a_local_directory_and_a_subdirectory_are_cloned_too() {
+fn git_clones_a_local_directory_and_a_subdirectory() {
     let repository = Repository::new();
     repository.write("apps/one/setup.py", "x");
     let commit = repository.commit("monorepo");
-    let shelf = MaterialSource::new();
-    let whole = shelf.store.fetch(&repository.by_file(), &commit, &task()).unwrap();
-    let part = shelf.store.subdirectory(&whole, "apps/one").unwrap().unwrap();
-    let local = shelf.store.local(&repository.work(), None, &task()).unwrap();
+    let cache = TestCache::new();
+    let complete = cache.store.fetch(&repository.by_file(), &commit, &task()).unwrap();
+    let part = cache.store.subdirectory(&complete, "apps/one").unwrap().unwrap();
+    let local = cache.store.local(&repository.work(), None, &task()).unwrap();
     for checkout in [part, local] {
         let directory = tempfile::tempdir().unwrap();
         let published = directory.path().join("published.git");
-        shelf.store.publish_as(&checkout, &published, "main", RefKind::Branch).unwrap();
+        cache.store.publish_as(&checkout, &published, "main", RefKind::Branch).unwrap();
         assert_eq!(clone(&published, "main", directory.path()), checkout.commit.as_str());
     }
 }
 
 #[test]
-fn objects_are_shared_with_the_store_and_cloning_changes_nothing() {
+fn shares_objects_with_the_store_and_is_not_changed_by_a_clone() {
     let repository = Repository::new();
-    let shelf = MaterialSource::new();
-    let checkout = shelf.store.fetch(&repository.by_file(), &repository.head(), &task()).unwrap();
-    let published = shelf.directory.path().join("published.git");
-    shelf.store.publish_as(&checkout, &published, "main", RefKind::Branch).unwrap();
+    let cache = TestCache::new();
+    let checkout = cache.store.fetch(&repository.by_file(), &repository.head(), &task()).unwrap();
+    let published = cache.directory.path().join("published.git");
+    cache.store.publish_as(&checkout, &published, "main", RefKind::Branch).unwrap();
     let files = || {
         let files = walkdir::WalkDir::new(&published).sort_by_file_name().into_iter().map(Result::unwrap);
         files.map(|file| (file.path().to_owned(), file.metadata().unwrap().mtime_nsec())).collect::<Vec<_>>()
@@ -83,13 +83,13 @@ fn objects_are_shared_with_the_store_and_cloning_changes_nothing() {
 }
 
 #[test]
-fn a_name_that_leaves_its_directory_is_refused() {
+fn rejects_a_name_that_leaves_its_directory() {
     let repository = Repository::new();
-    let shelf = MaterialSource::new();
-    let checkout = shelf.store.fetch(&repository.by_file(), &repository.head(), &task()).unwrap();
+    let cache = TestCache::new();
+    let checkout = cache.store.fetch(&repository.by_file(), &repository.head(), &task()).unwrap();
     for name in ["../../x", "/x", "-x", "x.lock", ""] {
         let directory = tempfile::tempdir().unwrap();
         let published = directory.path().join("published.git");
-        assert!(shelf.store.publish_as(&checkout, &published, name, RefKind::Branch).is_err(), "{name}");
+        assert!(cache.store.publish_as(&checkout, &published, name, RefKind::Branch).is_err(), "{name}");
     }
 }

@@ -1,24 +1,24 @@
-//! Names become commits.
+//! Names resolved to commits.
 
 use carafe_builder::git::{GitError, RefKind, Remote, contains, distance, resolve};
 
-use crate::support::{Repository, Server, told};
+use crate::support::{GitServer, Repository, message};
 
-/// Every way to the same repository.
-fn ways(repository: &Repository, server: &Server) -> [Remote; 3] {
+/// The same repository through each transport of these tests.
+fn remotes(repository: &Repository, server: &GitServer) -> [Remote; 3] {
     [repository.by_file(), repository.by_path(), server.remote("app.git")]
 }
 
 #[test]
-fn branches_and_tags_are_found_and_annotated_tags_peeled() {
+fn resolves_branches_and_tags_and_peels_annotated_tags() {
     let repository = Repository::new();
     let first = repository.head();
     repository.git(&["tag", "light"]);
     repository.git(&["tag", "--annotate", "--message=x", "heavy"]);
     repository.git(&["tag", "--annotate", "--message=x", "tag-of-tag", "heavy"]);
     let second = repository.commit("second");
-    let server = Server::new(&repository.served(), None);
-    for remote in ways(&repository, &server) {
+    let server = GitServer::new(&repository.served(), None);
+    for remote in remotes(&repository, &server) {
         for (name, kind, commit) in [
             ("main", RefKind::Branch, &second),
             ("light", RefKind::Tag, &first),
@@ -32,70 +32,70 @@ fn branches_and_tags_are_found_and_annotated_tags_peeled() {
 }
 
 #[test]
-fn a_branch_goes_before_a_tag_of_its_name() {
+fn a_branch_has_precedence_over_a_tag_of_the_same_name() {
     let repository = Repository::new();
     repository.git(&["tag", "--annotate", "--message=x", "both"]);
     repository.git(&["branch", "both"]);
     let second = repository.commit("second");
     repository.git(&["branch", "--force", "both", "HEAD"]);
     repository.push();
-    let server = Server::new(&repository.served(), None);
-    for remote in ways(&repository, &server) {
+    let server = GitServer::new(&repository.served(), None);
+    for remote in remotes(&repository, &server) {
         let found = resolve(&remote, "both").unwrap();
         assert_eq!((found.kind, &found.commit), (RefKind::Branch, &second), "{remote}");
     }
 }
 
 #[test]
-fn an_unknown_name_is_told_with_names_like_it() {
+fn proposes_similar_names_for_an_unknown_one() {
     let repository = Repository::new();
     repository.git(&["branch", "version-15"]);
     repository.push();
-    let server = Server::new(&repository.served(), None);
-    for remote in ways(&repository, &server) {
+    let server = GitServer::new(&repository.served(), None);
+    for remote in remotes(&repository, &server) {
         let error = resolve(&remote, "verison-15").unwrap_err();
         assert!(matches!(error, GitError::UnknownRef { .. }), "{error}");
-        assert!(told(&error).contains("`version-15`"), "{}", told(&error));
+        assert!(message(&error).contains("`version-15`"), "{}", message(&error));
     }
 }
 
 #[test]
 fn an_empty_repository_has_no_names() {
     let repository = Repository::empty();
-    let server = Server::new(&repository.served(), None);
-    for remote in ways(&repository, &server) {
+    let server = GitServer::new(&repository.served(), None);
+    for remote in remotes(&repository, &server) {
         let error = resolve(&remote, "main").unwrap_err();
         assert!(matches!(error, GitError::UnknownRef { .. }), "{error}");
     }
 }
 
 #[test]
-fn no_repository_is_told_apart_from_no_answer() {
+fn distinguishes_a_missing_repository_from_a_missing_server() {
     let directory = tempfile::tempdir().unwrap();
-    let server = Server::new(directory.path(), None);
+    let server = GitServer::new(directory.path(), None);
     let nothing = format!("file://{}/none.git", directory.path().display());
     for remote in [server.remote("none.git"), Remote::parse(&nothing).unwrap()] {
         let error = resolve(&remote, "main").unwrap_err();
         assert!(matches!(error, GitError::NotARepository { .. }), "{error:?}");
-        told(&error);
+        message(&error);
     }
-    // Nobody listens on a port that was just given back.
+    // Nothing listens on a port that was just closed.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let remote = Remote::parse(&format!("http://127.0.0.1:{port}/app")).unwrap();
     let error = resolve(&remote, "main").unwrap_err();
     assert!(matches!(error, GitError::Unreachable { .. }), "{error:?}");
-    assert!(told(&error).contains(&port.to_string()));
+    assert!(message(&error).contains(&port.to_string()));
 }
 
 #[test]
-fn a_commit_is_on_a_branch_or_not() {
+fn finds_a_commit_in_the_history_of_a_branch() {
     let repository = Repository::new();
     let first = repository.head();
     repository.git(&["tag", "v1"]);
     repository.commit("second");
     repository.git(&["checkout", "--quiet", "-b", "other", first.as_str()]);
     let other = repository.commit("elsewhere");
-    let server = Server::new(&repository.served(), None);
+    let server = GitServer::new(&repository.served(), None);
     repository.git(&[
         "--git-dir",
         repository.bare().to_str().unwrap(),
@@ -103,7 +103,7 @@ fn a_commit_is_on_a_branch_or_not() {
         "uploadpack.allowFilter",
         "true",
     ]);
-    for remote in ways(&repository, &server) {
+    for remote in remotes(&repository, &server) {
         let (main, tag) = (resolve(&remote, "main").unwrap(), resolve(&remote, "v1").unwrap());
         let on = |reference, commit| {
             let scratch = tempfile::tempdir().unwrap();
@@ -116,7 +116,7 @@ fn a_commit_is_on_a_branch_or_not() {
 }
 
 #[test]
-fn history_is_read_from_a_server_without_filters() {
+fn reads_the_history_from_a_server_without_object_filters() {
     let repository = Repository::new();
     let first = repository.head();
     repository.commit("second");
@@ -126,7 +126,7 @@ fn history_is_read_from_a_server_without_filters() {
 }
 
 #[test]
-fn how_far_two_commits_are_apart() {
+fn counts_the_commits_between_two_commits() {
     let repository = Repository::new();
     let first = repository.head();
     repository.commit("second");
@@ -134,17 +134,17 @@ fn how_far_two_commits_are_apart() {
     repository.git(&["checkout", "--quiet", "-b", "other", first.as_str()]);
     let other = repository.commit("elsewhere");
     repository.push();
-    let server = Server::new(&repository.served(), None);
-    for remote in ways(&repository, &server) {
-        let apart = |from, to| {
+    let server = GitServer::new(&repository.served(), None);
+    for remote in remotes(&repository, &server) {
+        let measure = |from, to| {
             let scratch = tempfile::tempdir().unwrap();
             let distance = distance(&remote, from, to, scratch.path());
-            distance.map(|distance| (distance.ahead, distance.behind)).map_err(|error| told(&error))
+            distance.map(|distance| (distance.ahead, distance.behind)).map_err(|error| message(&error))
         };
-        assert_eq!(apart(&first, &main), Ok((2, 0)), "{remote}");
-        assert_eq!(apart(&main, &other), Ok((1, 2)), "{remote}");
-        assert_eq!(apart(&main, &main), Ok((0, 0)), "{remote}");
+        assert_eq!(measure(&first, &main), Ok((2, 0)), "{remote}");
+        assert_eq!(measure(&main, &other), Ok((1, 2)), "{remote}");
+        assert_eq!(measure(&main, &main), Ok((0, 0)), "{remote}");
         let unknown = "c".repeat(40).parse().unwrap();
-        assert!(apart(&main, &unknown).is_err(), "{remote}");
+        assert!(measure(&main, &unknown).is_err(), "{remote}");
     }
 }

@@ -1,4 +1,4 @@
-//! Repositories made with the git binary, and servers for them.
+//! Repositories created with the git binary, and servers for them.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,10 +12,10 @@ use carafe_builder::progress::{Progress, Stage, Task, Unit};
 use tempfile::TempDir;
 
 pub const TOKEN: &str = "s3cr3t+t0ken";
-/// The same, as it stands in a URL.
+/// The same in percent-encoding, as in a URL.
 pub const TOKEN_IN_URL: &str = "s3cr3t%2Bt0ken";
 
-/// A work tree, and the bare repository `app.git` that is served.
+/// A work tree, and the bare repository `app.git` that a server serves.
 pub struct Repository {
     directory: TempDir,
 }
@@ -45,7 +45,7 @@ impl Repository {
         self.directory.path().join("work")
     }
 
-    /// The directory with `app.git` in it.
+    /// The directory that contains `app.git`.
     pub fn served(&self) -> PathBuf {
         self.directory.path().join("served")
     }
@@ -88,7 +88,7 @@ impl Repository {
     }
 }
 
-/// Runs git with a fixed identity and clock and without the user's configuration.
+/// Runs git with a fixed identity and time, and without the user's configuration.
 pub fn git(directory: &Path, args: &[&str]) -> String {
     let output = plain_git(directory).args(args).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -126,20 +126,20 @@ pub fn make_executable(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A store in a directory of its own.
-pub struct MaterialSource {
+/// An empty cache with a store.
+pub struct TestCache {
     pub directory: TempDir,
     pub store: Store,
 }
 
-impl MaterialSource {
+impl TestCache {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::new(&Cache::at(directory.path()).unwrap()).unwrap();
         Self { directory, store }
     }
 
-    /// The directories of published commits.
+    /// The commits in the store.
     pub fn entries(&self) -> Vec<String> {
         let names = fs::read_dir(self.directory.path().join("git-v1")).unwrap();
         let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -151,8 +151,8 @@ pub fn task() -> Task {
     Progress::silent().task(Stage::Fetch, "test", None, Unit::Bytes)
 }
 
-/// An error as a user sees it: with its causes and its hint.
-pub fn told(error: &impl miette::Diagnostic) -> String {
+/// An error as a user reads it: with its causes and its help text.
+pub fn message(error: &impl miette::Diagnostic) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -160,17 +160,17 @@ pub fn told(error: &impl miette::Diagnostic) -> String {
         source = cause.source();
     }
     let help = error.help().map(|help| help.to_string()).unwrap_or_default();
-    assert!(!help.is_empty(), "no hint for: {text}");
+    assert!(!help.is_empty(), "no help text for: {text}");
     format!("{text}\n{help}")
 }
 
 /// `git http-backend` on loopback; ends when dropped.
-pub struct Server {
+pub struct GitServer {
     child: Child,
     pub port: u16,
 }
 
-impl Server {
+impl GitServer {
     pub fn new(root: &Path, token: Option<&str>) -> Self {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/support/git-server");
         let mut command = Command::new(program);
@@ -189,28 +189,28 @@ impl Server {
         Remote::parse(&format!("http://127.0.0.1:{}/{repository}", self.port)).unwrap()
     }
 
-    /// With the token in the URL.
+    /// A remote with the token in its URL.
     pub fn private(&self, repository: &str) -> Remote {
         let port = self.port;
         Remote::parse(&format!("http://robot:{TOKEN_IN_URL}@127.0.0.1:{port}/{repository}")).unwrap()
     }
 }
 
-impl Drop for Server {
+impl Drop for GitServer {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
         let _ = self.child.wait();
     }
 }
 
-/// Answers every request with what `answer` says of its first lines, and keeps those.
-pub struct Scripted {
+/// A server that responds with the result of a function of the request head, and records the heads.
+pub struct ScriptedServer {
     pub port: u16,
     pub requests: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
 }
 
-impl Scripted {
-    pub fn new(answer: impl Fn(&str) -> String + Send + 'static) -> Self {
+impl ScriptedServer {
+    pub fn new(respond: impl Fn(&str) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = std::sync::Arc::<std::sync::Mutex<Vec<String>>>::default();
@@ -219,9 +219,9 @@ impl Scripted {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 let Some(request) = read_head(&mut stream) else { continue };
-                let answer = answer(&request);
+                let response = respond(&request);
                 seen.lock().unwrap().push(request);
-                let _ = stream.write_all(answer.as_bytes());
+                let _ = stream.write_all(response.as_bytes());
             }
         });
         Self { port, requests }
@@ -243,37 +243,38 @@ fn read_head(stream: &mut TcpStream) -> Option<String> {
     Some(String::from_utf8_lossy(&head).into_owned())
 }
 
-/// Every file beneath `directory` whose bytes contain `needle`.
+/// Every file below `directory` whose content contains `needle`.
 pub fn files_with(directory: &Path, needle: &str) -> Vec<PathBuf> {
     let files = walkdir::WalkDir::new(directory).into_iter().map(Result::unwrap);
     let files = files.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path);
     files.filter(|path| memchr::memmem::find(&fs::read(path).unwrap(), needle.as_bytes()).is_some()).collect()
 }
 
-/// Names the remote to a child; see [`child`].
+/// The variable that passes the remote to a child: see [`child`].
 const CHILD: &str = "CARAFE_TEST_REMOTE";
 
-/// Runs one test of this binary again, with other variables: the environment belongs to a whole
-/// process. The test asks [`child_remote`] which of the two it is.
+/// A command that runs one test of this program with other environment variables, which are per
+/// process. In the child, [`child_remote`] returns the remote.
 pub fn child(test: &str, url: &str, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test]).env(CHILD, url);
     let proxies = ["NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
-    let authorities = ["SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "CURL_CA_BUNDLE"];
+    let ca_variables =
+        ["SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "CURL_CA_BUNDLE"];
     let configuration = ["XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_SSH"];
-    for name in [&proxies[..], &authorities, &configuration].concat() {
+    for name in [&proxies[..], &ca_variables, &configuration].concat() {
         command.env_remove(name);
     }
     command.envs(variables.iter().copied());
     command
 }
 
-/// In a child, its remote.
+/// The remote of a child process; `None` in the parent.
 pub fn child_remote() -> Option<Remote> {
     std::env::var(CHILD).ok().map(|url| Remote::parse(&url).unwrap())
 }
 
-/// Runs it to its end, which must be a good one.
+/// Runs the command, which must succeed.
 pub fn succeed(mut command: Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));

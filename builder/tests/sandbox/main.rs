@@ -1,10 +1,10 @@
-//! The sandbox, tried from inside. Run as root, it runs itself once more as an ordinary user.
+//! Tests of the sandbox from inside. Run as root, the program runs itself again as an ordinary user.
 //!
-//! It has a `main` of its own because this executable is its own launcher.
+//! It has its own `main` because this executable is its own launcher.
 
 mod ending;
+mod fixture;
 mod hostile;
-mod machine;
 mod proxy_sockets;
 mod seen_inside;
 mod unavailable;
@@ -17,10 +17,10 @@ use std::process::{Command, ExitCode};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> ExitCode {
-    if let Some(code) = carafe_builder::sandbox::launched() {
+    if let Some(code) = carafe_builder::sandbox::run_as_launcher() {
         return code;
     }
-    if let Some(code) = ending::is_victim().or_else(unavailable::is_probe) {
+    if let Some(code) = ending::run_victim().or_else(unavailable::run_probe) {
         return code;
     }
     let arguments = Arguments::from_args();
@@ -42,17 +42,17 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
-/// All of this again, without root: from a copy that such a user may read.
+/// Runs all tests again as an ordinary user, from a copy that the user may read.
 fn as_an_ordinary_user() {
-    const ORDINARY: u32 = 54321;
+    const USER_ID: u32 = 54321;
     if !rustix::process::geteuid().is_root() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let copy = directory.path().join("sandbox");
-    fs::copy(machine::launcher(), &copy).unwrap();
-    let output = Command::new(copy).uid(ORDINARY).gid(ORDINARY).current_dir("/").output().unwrap();
+    fs::copy(fixture::launcher(), &copy).unwrap();
+    let output = Command::new(copy).uid(USER_ID).gid(USER_ID).current_dir("/").output().unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{stdout}\n{stderr}");
 }

@@ -1,4 +1,4 @@
-//! The one way out, with a proxy that answers everything itself.
+//! The sockets of the egress proxy, with a proxy for tests and with the real one.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -11,85 +11,88 @@ use carafe_builder::egress::{
 };
 use carafe_builder::progress::Progress;
 use carafe_builder::sandbox::{
-    CancelToken, DIRECT_PORTS, ExitReason, Isolation, Network, ProxyHandle, ProxySockets,
+    BYPASS_PORTS, CancelToken, ExitReason, Isolation, Network, ProxyHandle, ProxySockets,
 };
 use carafe_builder::secret::Redactor;
 
-use crate::machine::Machine;
+use crate::fixture::TestSandbox;
 
 pub fn trials() -> Vec<(&'static str, fn())> {
     vec![
-        ("a_step_reaches_its_doorkeeper_and_nobody_else", a_step_reaches_its_doorkeeper_and_nobody_else),
-        ("a_step_without_network_has_no_doorway", a_step_without_network_has_no_doorway),
-        ("who_goes_past_the_proxy_is_refused_and_named", who_goes_past_the_proxy_is_refused_and_named),
-        ("a_step_still_speaks_to_itself", a_step_still_speaks_to_itself),
-        ("the_doorkeeper_stays_as_long_as_the_step", the_doorkeeper_stays_as_long_as_the_step),
-        ("a_doorkeeper_that_is_silent_delays_no_end", a_doorkeeper_that_is_silent_delays_no_end),
+        ("a_step_reaches_only_its_egress_proxy", a_step_reaches_only_its_egress_proxy),
+        ("a_step_without_network_has_no_proxy_sockets", a_step_without_network_has_no_proxy_sockets),
+        (
+            "a_bypass_is_denied_and_reported_with_its_process",
+            a_bypass_is_denied_and_reported_with_its_process,
+        ),
+        ("a_step_can_connect_to_its_own_servers", a_step_can_connect_to_its_own_servers),
+        ("every_step_is_served", every_step_is_served),
+        ("a_silent_proxy_does_not_delay_cancelling", a_silent_proxy_does_not_delay_cancelling),
     ]
 }
 
-const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nof this door\n-----END CERTIFICATE-----\n";
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nof this proxy\n-----END CERTIFICATE-----\n";
 
-/// Greets who connects, sends names back as they came, tells who goes past it where it wanted to
-/// go, and counts whom it attends.
+/// Sends a greeting to a client, echoes a DNS query, sends its destination to a client that bypasses
+/// it, and counts the steps that it serves.
 #[derive(Default)]
-struct Porter {
-    attending: Arc<AtomicUsize>,
-    attended: AtomicUsize,
+struct TestProxy {
+    active: Arc<AtomicUsize>,
+    served: AtomicUsize,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
 }
 
-/// Counts itself off when the step is over.
-struct Attendance(Arc<AtomicUsize>);
+/// Decrements the count of active steps when dropped.
+struct ActiveStep(Arc<AtomicUsize>);
 
-impl Drop for Attendance {
+impl Drop for ActiveStep {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-impl ProxyHandle for Porter {
+impl ProxyHandle for TestProxy {
     fn ca_certificate(&self) -> &str {
         CERTIFICATE
     }
 
-    fn attend(&self, proxy_sockets: ProxySockets) -> Box<dyn Send> {
-        assert!(
-            std::fs::exists(format!("/proc/{}/net/tcp", proxy_sockets.process.as_raw_nonzero())).unwrap()
-        );
-        self.attending.fetch_add(1, Ordering::SeqCst);
-        self.attended.fetch_add(1, Ordering::SeqCst);
-        let ProxySockets { proxy, names, mut direct, .. } = proxy_sockets;
+    fn serve(&self, sockets: ProxySockets) -> Box<dyn Send> {
+        assert!(std::fs::exists(format!("/proc/{}/net/tcp", sockets.process.as_raw_nonzero())).unwrap());
+        self.active.fetch_add(1, Ordering::SeqCst);
+        self.served.fetch_add(1, Ordering::SeqCst);
+        let ProxySockets { proxy, dns, mut bypass, .. } = sockets;
         let greet = std::thread::spawn(move || {
             let (mut client, _) = proxy.accept().unwrap();
-            let mut asked = [0; 4];
-            client.read_exact(&mut asked).unwrap();
+            let mut request = [0; 4];
+            client.read_exact(&mut request).unwrap();
             client.write_all(b"welcome").unwrap();
         });
         let echo = std::thread::spawn(move || {
             let mut name = [0; 64];
-            let (length, from) = names.recv_from(&mut name).unwrap();
-            names.send_to(&name[..length], from).unwrap();
+            let (length, from) = dns.recv_from(&mut name).unwrap();
+            dns.send_to(&name[..length], from).unwrap();
         });
-        let https = DIRECT_PORTS.iter().position(|port| *port == 443).unwrap();
-        let https = direct.swap_remove(https);
-        let stop = std::thread::spawn(move || {
+        let https = BYPASS_PORTS.iter().position(|port| *port == 443).unwrap();
+        let https = bypass.swap_remove(https);
+        let report = std::thread::spawn(move || {
             let (mut client, _) = https.accept().unwrap();
-            let wanted = client.local_addr().unwrap();
-            client.write_all(format!("{}:{}", wanted.ip().to_canonical(), wanted.port()).as_bytes()).unwrap();
+            let destination = client.local_addr().unwrap();
+            client
+                .write_all(format!("{}:{}", destination.ip().to_canonical(), destination.port()).as_bytes())
+                .unwrap();
         });
-        self.threads.lock().unwrap().extend([greet, echo, stop]);
-        Box::new(Attendance(self.attending.clone()))
+        self.threads.lock().unwrap().extend([greet, echo, report]);
+        Box::new(ActiveStep(self.active.clone()))
     }
 }
 
-fn with_porter() -> (Machine, Arc<Porter>) {
-    let porter = Arc::new(Porter::default());
-    let keeper = porter.clone();
-    (Machine::made(Isolation::Namespaces, |config| config.proxy = Some(keeper)), porter)
+fn with_test_proxy() -> (TestSandbox, Arc<TestProxy>) {
+    let proxy = Arc::new(TestProxy::default());
+    let handle = proxy.clone();
+    (TestSandbox::with(Isolation::Namespaces, |config| config.proxy = Some(handle)), proxy)
 }
 
-const ASK: &str = "
+const CLIENT: &str = "
 import os, socket
 from urllib.parse import urlsplit
 proxy = urlsplit(os.environ['https_proxy'])
@@ -98,7 +101,7 @@ client.sendall(b'open')
 print(client.recv(7).decode())
 name = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 server = open('/etc/resolv.conf').read().split()[1]
-name.sendto(b'who', (server, 53))
+name.sendto(b'dns', (server, 53))
 print(name.recv(3).decode())
 print(open(os.environ['SSL_CERT_FILE']).read().split('\\n')[1])
 print(socket.create_connection(('192.0.2.1', 443), 20).makefile().read())
@@ -108,27 +111,27 @@ except OSError as error:
     print(error.strerror)
 ";
 
-fn a_step_reaches_its_doorkeeper_and_nobody_else() {
-    let (machine, porter) = with_porter();
-    let lines = machine.python(ASK).well();
-    assert_eq!(lines, ["welcome", "who", "of this door", "192.0.2.1:443", "Connection refused"]);
-    assert_eq!(porter.attending.load(Ordering::SeqCst), 0, "the step is over");
+fn a_step_reaches_only_its_egress_proxy() {
+    let (test, proxy) = with_test_proxy();
+    let lines = test.python(CLIENT).succeeded();
+    assert_eq!(lines, ["welcome", "dns", "of this proxy", "192.0.2.1:443", "Connection refused"]);
+    assert_eq!(proxy.active.load(Ordering::SeqCst), 0, "the step is over");
 }
 
-fn a_step_without_network_has_no_doorway() {
-    let (machine, porter) = with_porter();
+fn a_step_without_network_has_no_proxy_sockets() {
+    let (test, proxy) = with_test_proxy();
     let script = "env | grep -ci proxy; cat /etc/resolv.conf; /usr/bin/python3 -c '
 import socket
 print(socket.socket().connect_ex((\"192.0.2.1\", 443)))'";
     let unreachable = rustix::io::Errno::NETUNREACH.raw_os_error().to_string();
-    assert_eq!(machine.run(script, |step| step.network = Network::None).well(), ["0", &unreachable]);
-    assert_eq!(porter.attended.load(Ordering::SeqCst), 0);
+    assert_eq!(test.run(script, |step| step.network = Network::None).succeeded(), ["0", &unreachable]);
+    assert_eq!(proxy.served.load(Ordering::SeqCst), 0);
 }
 
-/// A machine whose door remembers nothing, and the door.
-fn with_door() -> (Machine, Arc<EgressProxy>) {
+/// A sandbox with an egress proxy that replays an empty recording, and the proxy.
+fn with_egress_proxy() -> (TestSandbox, Arc<EgressProxy>) {
     let mut opened = None;
-    let machine = Machine::made(Isolation::Namespaces, |config| {
+    let test = TestSandbox::with(Isolation::Namespaces, |config| {
         let cache = Cache::at(&config.scratch.with_file_name("cache")).unwrap();
         let proxy = Arc::new(
             EgressProxy::open(EgressConfig {
@@ -144,11 +147,11 @@ fn with_door() -> (Machine, Arc<EgressProxy>) {
         config.proxy = Some(proxy.clone());
         opened = Some(proxy);
     });
-    (machine, opened.unwrap())
+    (test, opened.unwrap())
 }
 
-fn who_goes_past_the_proxy_is_refused_and_named() {
-    const STRAY: &str = "
+fn a_bypass_is_denied_and_reported_with_its_process() {
+    const BYPASS: &str = "
 import socket
 try:
     socket.getaddrinfo('telemetry.test', 443)
@@ -160,12 +163,12 @@ for where in ('192.0.2.1', 443), ('192.0.2.2', 80), ('2001:db8::1', 22), ('192.0
     except OSError as error:
         print(error.strerror)
 ";
-    let (machine, proxy) = with_door();
+    let (test, proxy) = with_egress_proxy();
     const RESET: &str = "Connection reset by peer";
-    let lines = machine.python(STRAY).well();
+    let lines = test.python(BYPASS).succeeded();
     let expected = ["no such name", RESET, RESET, RESET, "Connection refused", RESET];
     assert_eq!(lines.len(), expected.len());
-    // A kernel may have been told to do without IPv6, and then has another word for it.
+    // With IPv6 turned off, the kernel returns another error.
     let is_v6 = lines[3] == RESET || TcpListener::bind("[::1]:0").is_ok();
     for (at, (line, expected)) in lines.iter().zip(expected).enumerate() {
         assert!(line == expected || (at == 3 && !is_v6), "{at}: {line}");
@@ -173,10 +176,10 @@ for where in ('192.0.2.1', 443), ('192.0.2.2', 80), ('2001:db8::1', 22), ('192.0
     let Some(EgressError::Blocked { requests: refusals }) = proxy.explain_failure() else {
         panic!("nothing was refused")
     };
-    let mut wanted = vec!["DNS telemetry.test", "TCP 192.0.2.1:443", "TCP 192.0.2.2:80"];
-    wanted.extend(is_v6.then_some("TCP [2001:db8::1]:22"));
-    let told = |refusal: &BlockedRequest| format!("{} {}", refusal.method, refusal.url);
-    assert_eq!(refusals.iter().map(told).collect::<Vec<_>>(), wanted);
+    let mut expected = vec!["DNS telemetry.test", "TCP 192.0.2.1:443", "TCP 192.0.2.2:80"];
+    expected.extend(is_v6.then_some("TCP [2001:db8::1]:22"));
+    let shown = |refusal: &BlockedRequest| format!("{} {}", refusal.method, refusal.url);
+    assert_eq!(refusals.iter().map(shown).collect::<Vec<_>>(), expected);
     for refusal in refusals {
         assert_eq!(refusal.reason, BlockReason::Bypass);
         let peer = refusal.peer.unwrap();
@@ -184,8 +187,8 @@ for where in ('192.0.2.1', 443), ('192.0.2.2', 80), ('2001:db8::1', 22), ('192.0
     }
 }
 
-fn a_step_still_speaks_to_itself() {
-    const SELF: &str = "
+fn a_step_can_connect_to_its_own_servers() {
+    const SERVER: &str = "
 import socket
 for address in '127.0.0.1', '0.0.0.0':
     server = socket.create_server((address, 0))
@@ -195,34 +198,34 @@ for address in '127.0.0.1', '0.0.0.0':
     print(client.recv(5).decode(), host)
 print(socket.socket().connect_ex(('127.0.0.1', 9)))
 ";
-    let (machine, proxy) = with_door();
+    let (test, proxy) = with_egress_proxy();
     let refused = rustix::io::Errno::CONNREFUSED.raw_os_error().to_string();
     assert_eq!(machine.python(SELF).well(), ["hello 127.0.0.1", "hello 127.0.0.1", &refused]);
     assert!(proxy.explain_failure().is_none());
 }
 
-fn the_doorkeeper_stays_as_long_as_the_step() {
-    let (machine, porter) = with_porter();
+fn every_step_is_served() {
+    let (test, proxy) = with_test_proxy();
     for expected in 1..3 {
-        machine.python(ASK).well();
-        assert_eq!(porter.attended.load(Ordering::SeqCst), expected);
+        test.python(CLIENT).succeeded();
+        assert_eq!(proxy.served.load(Ordering::SeqCst), expected);
     }
-    let threads = std::mem::take(&mut *porter.threads.lock().unwrap());
+    let threads = std::mem::take(&mut *proxy.threads.lock().unwrap());
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-fn a_doorkeeper_that_is_silent_delays_no_end() {
+fn a_silent_proxy_does_not_delay_cancelling() {
     struct Silent;
     impl ProxyHandle for Silent {
         fn ca_certificate(&self) -> &str {
             CERTIFICATE
         }
-        fn attend(&self, proxy_sockets: ProxySockets) -> Box<dyn Send> {
-            Box::new(proxy_sockets.proxy)
+        fn serve(&self, sockets: ProxySockets) -> Box<dyn Send> {
+            Box::new(sockets.proxy)
         }
     }
-    let machine = Machine::made(Isolation::Namespaces, |config| config.proxy = Some(Arc::new(Silent)));
-    let cancel: CancelToken = machine.cancel.clone();
+    let test = TestSandbox::with(Isolation::Namespaces, |config| config.proxy = Some(Arc::new(Silent)));
+    let cancel: CancelToken = test.cancel.clone();
     let script = "
 import socket, sys
 client = socket.create_connection(('127.0.0.1', 3128))
@@ -230,14 +233,14 @@ print('waiting', flush=True)
 client.recv(1)
 ";
     std::thread::scope(|scope| {
-        let ran = scope.spawn(|| machine.python(script).ending());
-        while !ran.is_finished() {
-            let log = std::fs::read_to_string(machine.directory.0.join("log")).unwrap_or_default();
+        let step = scope.spawn(|| test.python(script).exit_reason());
+        while !step.is_finished() {
+            let log = std::fs::read_to_string(test.directory.0.join("log")).unwrap_or_default();
             if log.contains("waiting") {
                 cancel.cancel();
             }
             std::thread::yield_now();
         }
-        assert_eq!(ran.join().unwrap(), ExitReason::Cancelled);
+        assert_eq!(step.join().unwrap(), ExitReason::Cancelled);
     });
 }

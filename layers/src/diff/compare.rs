@@ -14,7 +14,7 @@ use crate::time::rfc3339;
 
 /// Why a path, a layer or a document differs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// The same tar with another compression (only layers).
     Compression,

@@ -14,7 +14,7 @@ use crate::source::ResolvedImage;
 
 /// A layer with its position.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub struct PlacedLayer {
     /// The position; that of the lowest layer is 0.
     pub position: usize,
@@ -28,7 +28,7 @@ pub struct PlacedLayer {
 
 /// A layer that differs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub struct LayerChange {
     /// The name, if Carafe created the layer.
     pub name: Option<String>,

@@ -6,8 +6,8 @@ fn load(toml: &str) -> Result<Spec, String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("carafe.toml");
     std::fs::write(&path, toml).unwrap();
-    let wishes = SpecOverrides { spec: Some(path), ..SpecOverrides::default() };
-    Spec::load(&wishes, &|_| None).map_err(|error| {
+    let overrides = SpecOverrides { spec: Some(path), ..SpecOverrides::default() };
+    Spec::load(&overrides, &|_| None).map_err(|error| {
         let directory = format!("{}/", directory.path().display());
         error.to_string().replace(&directory, "")
     })
@@ -18,7 +18,7 @@ fn frappe(rest: &str) -> String {
 }
 
 #[test]
-fn a_whole_spec() {
+fn loads_a_complete_spec() {
     let spec = load(&frappe(
         "[[app]]\nurl = \"frappe/payments@main\"\n[[app]]\npath = \"apps/x\"\n\
          [build]\ntimeout = \"5m\"\nmemory = \"1GiB\"\n[registry.\"localhost:5000\"]\ninsecure = true\n\
@@ -35,27 +35,33 @@ fn a_whole_spec() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_line() {
+fn reports_the_position_of_an_error() {
     let twice = "[[app]]\nurl = \"https://h/o/a\"\nbranch = \"x\"\n[[app]]\nurl = \"https://h/o/a.git\"\nbranch = \"y\"\n";
     for (text, message) in [
         (frappe("[[app]]\nurl = 1\n"), "carafe.toml:7:7: invalid type"),
         (frappe("[biuld]\n"), "carafe.toml:6:2: unknown field `biuld`"),
         (frappe("x ="), "carafe.toml:6:"),
-        (frappe(twice), "carafe.toml:9:1: `https://h/o/a.git` stands here twice"),
+        (frappe(twice), "carafe.toml:9:1: `https://h/o/a.git` is listed twice"),
         (
             frappe("[[app]]\nurl = \"frappe/frappe\"\nbranch = \"x\"\n"),
-            "carafe.toml:6:1: frappe stands among",
+            "carafe.toml:6:1: frappe must not be listed",
         ),
-        (frappe("[[app]]\nurl = \"frappe/x\"\n"), "carafe.toml:6:1: an app needs a `branch`"),
-        (frappe("[[app]]\npath = \"x\"\nbranch = \"y\"\n"), "carafe.toml:6:1: a `path` goes with no"),
+        (frappe("[[app]]\nurl = \"frappe/x\"\n"), "carafe.toml:6:1: an app must have `branch`"),
+        (frappe("[[app]]\npath = \"x\"\nbranch = \"y\"\n"), "carafe.toml:6:1: `path` cannot be combined"),
         (frappe("[[app]]\nurl = \"frappe/x\"\nbranch = \"-x\"\n"), "carafe.toml:8:1: failed to read `-x`"),
-        (frappe("[build]\ntimeout = \"soon\"\n"), "carafe.toml:7:11: no duration"),
-        (frappe("[build.env]\n\"A=B\" = \"x\"\n"), "carafe.toml:7:1: no environment variable"),
-        (frappe("[registry.r]\nclient-key = \"k\"\n"), "carafe.toml:6:11: a client certificate needs"),
-        (BASES.to_owned(), "frappe: which frappe is not said"),
+        (frappe("[build]\ntimeout = \"soon\"\n"), "carafe.toml:7:11: `soon` is not a duration"),
+        (
+            frappe("[build.env]\n\"A=B\" = \"x\"\n"),
+            "carafe.toml:7:1: `A=B` is not a name of an environment variable",
+        ),
+        (
+            frappe("[registry.r]\nclient-key = \"k\"\n"),
+            "carafe.toml:6:11: `client-cert` and `client-key` must",
+        ),
+        (BASES.to_owned(), "frappe: the branch of frappe is not set"),
         (
             frappe(&format!("[[app]]\nurl = \"frappe/x\"\nbranch = \"{}\"\n", "a".repeat(40))),
-            "carafe.toml:8:1: a commit stands where",
+            "carafe.toml:8:1: `branch` must be a branch or a tag",
         ),
     ] {
         let error = load(&text).map(|_| ()).unwrap_err();
@@ -64,15 +70,15 @@ fn what_is_wrong_is_said_with_its_line() {
 }
 
 #[test]
-fn frappe_dockers_inputs_are_enough() {
+fn accepts_the_inputs_of_frappe_docker() {
     let json = "W3sidXJsIjogImh0dHBzOi8vdTp0MGtlbkBoL28vYSIsICJicmFuY2giOiAibWFpbiJ9XQ==";
-    let wishes = SpecOverrides {
+    let overrides = SpecOverrides {
         apps: Some(AppsInput::Base64(Secret::new(json))),
         frappe_branch: Some("version-15".into()),
         tags: vec!["r/x:1".into()],
         ..SpecOverrides::default()
     };
-    let spec = Spec::load(&wishes, &|_| None).unwrap();
+    let spec = Spec::load(&overrides, &|_| None).unwrap();
     assert_eq!(spec.build_image.reference, "docker.io/frappe/build:version-15");
     assert_eq!(spec.base_image.reference, "docker.io/frappe/base:version-15");
     assert_eq!(spec.apps[1].label(), "https://h/o/a");
@@ -80,7 +86,7 @@ fn frappe_dockers_inputs_are_enough() {
 }
 
 #[test]
-fn a_token_is_in_no_message_and_no_checksum() {
+fn omits_tokens_from_messages_and_the_checksum() {
     let with = |url: &str| frappe(&format!("[[app]]\nurl = \"{url}\"\nbranch = \"main\"\n"));
     let spec = load(&with("https://u:t0ken@h/o/a")).unwrap();
     assert_eq!(spec.checksum(), load(&with("https://h/o/a")).unwrap().checksum());
@@ -88,7 +94,7 @@ fn a_token_is_in_no_message_and_no_checksum() {
 }
 
 #[test]
-fn the_checksum_follows_what_is_locked() {
+fn the_checksum_covers_what_is_locked() {
     let spec = load(&frappe("")).unwrap();
     let tagged = load(&frappe("[build]\ntimeout = \"5m\"\n")).unwrap();
     assert_eq!(spec.checksum(), tagged.checksum());
@@ -99,8 +105,32 @@ fn the_checksum_follows_what_is_locked() {
 }
 
 #[test]
-fn base64_as_people_make_it() {
+fn decodes_base64_with_white_space_and_without_padding() {
     assert_eq!(decode_base64("Y2Fy\nYWZl").as_deref(), Some(&b"carafe"[..]));
     assert_eq!(decode_base64("YQ==").as_deref(), Some(&b"a"[..]));
     assert_eq!(decode_base64("%%"), None);
+}
+
+#[test]
+fn rejects_an_empty_apps_json_variable() {
+    let overrides = |text: &str| SpecOverrides {
+        apps: Some(AppsInput::Base64(Secret::new(text))),
+        frappe_branch: Some("version-15".into()),
+        ..SpecOverrides::default()
+    };
+    for (text, message) in [
+        ("", "APPS_JSON_BASE64: the variable is set, but empty"),
+        (" \n", "APPS_JSON_BASE64: the variable is set, but empty"),
+        ("W10=", "APPS_JSON_BASE64: the list of apps is empty"),
+        ("//5bAF0A", "APPS_JSON_BASE64: the text is UTF-16"),
+    ] {
+        let error = Spec::load(&overrides(text), &|_| None).map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), message);
+    }
+}
+
+#[test]
+fn ignores_a_byte_order_mark() {
+    let spec = load(&format!("\u{feff}{}", frappe("[[app]]\npath = \"x\"\n"))).unwrap();
+    assert_eq!(spec.apps[1].label(), "x");
 }
