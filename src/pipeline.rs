@@ -138,7 +138,7 @@ fn deliver(
     let mut transfer = transfer::push::transfer(&built.image, &built.layout, &built.sources)?;
     if destinations.attach_recording {
         let recording = built.traffic.as_ref().map(|traffic| &traffic.recording);
-        transfer = transfer::referrers::attach(transfer, recording, context)?;
+        transfer = transfer::referrers::attach_recording(transfer, recording, context)?;
     }
     let transfer = Transfer { names: destinations.tags.clone(), ..transfer };
     let is_written = |output: &&ImageName| matches!(output, ImageName::Layout { path, reference: None } if *path == built.layout);

@@ -12,14 +12,14 @@ use carafe_builder::egress::Mode;
 use carafe_builder::image_tree::{self, BuiltTree};
 use carafe_builder::lock::{Lock, PinnedApp};
 use carafe_builder::progress::{Stage, Unit};
-use carafe_builder::sandbox::{Limits, ProxyHandle, Sandbox, SandboxConfig, usable_memory};
+use carafe_builder::sandbox::{Isolation, Limits, ProxyHandle, Sandbox, SandboxConfig, usable_memory};
 use carafe_builder::secret::Redactor;
 use carafe_builder::spec::{Spec, format_bytes};
 use miette::{Context as _, IntoDiagnostic, miette};
 
 use super::client_caches::ClientCaches;
 use super::egress::{BuildProxy, Traffic};
-use super::fetch::{BuildRoot, Sources};
+use super::fetch::{BuildRootfs, Sources};
 use super::policy::BuildPolicy;
 use crate::context::Context;
 
@@ -42,9 +42,9 @@ pub fn build(
     policy: &BuildPolicy<'_>,
     context: &Context,
 ) -> miette::Result<(BuiltTree, Option<Traffic>)> {
-    check_tools(lock, &sources.build_root, policy.isolation, context)?;
+    check_tools(lock, &sources.build_rootfs, policy.isolation, context)?;
     let memory = spec.memory.map(|size| size.0);
-    let heap = memory.unwrap_or(u64::MAX).min(machine_memory()) / 100 * NODE_HEAP_PERCENT;
+    let heap = memory.unwrap_or(u64::MAX).min(usable_memory()) / 100 * NODE_HEAP_PERCENT;
     let downloads = ClientCaches::open(&mode, scratch, policy, context)?;
     let inputs = BuildInputs {
         lock,
@@ -57,7 +57,7 @@ pub fn build(
     let mut additions = Bench5.sandbox_additions(&inputs)?;
     additions.env.extend(lock.env.clone());
     let proxy = BuildProxy::open(spec, lock, mode, policy, context)?;
-    let root = &sources.build_root;
+    let root = &sources.build_rootfs;
     let sandbox = open(root, additions, spec.redactor(), proxy.handle(), scratch, policy.isolation, context)?;
     let task = context.progress.task(Stage::Build, "bench", None, Unit::Items);
     let built = Bench5.build(&inputs, &sandbox, &task).map_err(|error| proxy.explain(error, context))?;
@@ -76,19 +76,24 @@ pub fn build(
 
 /// The versions of the tools in a build root.
 pub fn probe_tools(
-    root: &BuildRoot,
+    root: &BuildRootfs,
     isolation: Isolation,
     context: &Context,
 ) -> miette::Result<BTreeMap<String, String>> {
     let scratch = context.cache.scratch()?;
     let additions = SandboxAdditions { binds: Vec::new(), files: Vec::new(), env: BTreeMap::new() };
     let sandbox = open(root, additions, Redactor::default(), None, &scratch, isolation, context)?;
-    Ok(BenchInit.probe_tools(&sandbox, &scratch.path().join("tools.log"))?)
+    Ok(Bench5.probe_tools(&sandbox, &scratch.path().join("tools.log"))?)
 }
 
 /// Without a sandbox the tools are this machine's, and no digest pins them.
-fn check_tools(lock: &Lock, root: &BuildRoot, isolation: Isolation, context: &Context) -> miette::Result<()> {
-    if isolation != Isolation::None {
+fn check_tools(
+    lock: &Lock,
+    root: &BuildRootfs,
+    isolation: Isolation,
+    context: &Context,
+) -> miette::Result<()> {
+    if isolation.uses_build_image() {
         return Ok(());
     }
     let found = probe_tools(root, isolation, context)?;
@@ -105,7 +110,7 @@ fn check_tools(lock: &Lock, root: &BuildRoot, isolation: Isolation, context: &Co
 }
 
 fn open(
-    root: &BuildRoot,
+    root: &BuildRootfs,
     additions: SandboxAdditions,
     redactor: Redactor,
     proxy: Option<Arc<dyn ProxyHandle>>,

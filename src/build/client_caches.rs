@@ -30,7 +30,7 @@ impl ClientCaches {
         policy: &BuildPolicy<'_>,
         context: &Context,
     ) -> Result<Self, CacheError> {
-        if policy.isolation == Isolation::None {
+        if !policy.isolation.can_record() {
             return Ok(Self::Host);
         }
         if let (true, Mode::Replay(recording)) = (policy.reuse_downloads, mode)

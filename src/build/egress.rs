@@ -54,7 +54,7 @@ impl BuildProxy {
             Mode::Record { previous, .. } => (true, previous.is_some()),
             Mode::Replay(_) => (false, false),
         };
-        if policy.isolation == Isolation::None {
+        if !policy.isolation.can_record() {
             let effect = "what bench downloads is neither recorded nor replayed";
             context.progress.warn(format!("`--isolation=none` uses the network of this machine: {effect}"));
             return Ok(Self { proxy: None, is_recording, has_previous });

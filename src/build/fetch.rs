@@ -24,7 +24,7 @@ pub struct Sources {
     /// The apps in the order of the lock, frappe first.
     pub apps: Vec<PinnedApp>,
     /// The rootfs of the build image.
-    pub build_root: BuildRoot,
+    pub build_rootfs: BuildRootfs,
     /// The documents of the base image.
     pub base: ResolvedImage,
     /// The source of the base image's blobs.
@@ -32,7 +32,7 @@ pub struct Sources {
 }
 
 /// The rootfs of the build image.
-pub struct BuildRoot {
+pub struct BuildRootfs {
     /// The directory, which is never written to after it is unpacked.
     pub path: PathBuf,
     /// The environment variables of the image's config, as name and value.
@@ -49,15 +49,15 @@ pub fn fetch(
     context: &Context,
 ) -> miette::Result<Sources> {
     thread::scope(|scope| {
-        let root = scope.spawn(|| build_root(spec, &lock.build_image, policy, context));
+        let root = scope.spawn(|| build_rootfs(spec, &lock.build_image, policy, context));
         let base = scope.spawn(|| image(spec, &lock.base_image, policy, context));
         let apps = match apps {
             Some(apps) => apps,
             None => fetch_apps(spec, &lock.apps, &context.commits, &context.progress)?,
         };
-        let build_root = root.join().expect("unpacking does not panic")?;
+        let build_rootfs = root.join().expect("unpacking does not panic")?;
         let (base, base_source) = base.join().expect("resolving does not panic")?;
-        Ok(Sources { apps, build_root, base, base_source })
+        Ok(Sources { apps, build_rootfs, base, base_source })
     })
 }
 
@@ -104,14 +104,14 @@ fn open_by_name(
 }
 
 /// The rootfs of the build image, which is unpacked once into the cache. Without a sandbox: this machine's root.
-pub fn build_root(
+pub fn build_rootfs(
     spec: &Spec,
     locked: &LockedImage,
     policy: &BuildPolicy<'_>,
     context: &Context,
-) -> miette::Result<BuildRoot> {
-    if policy.isolation == Isolation::None {
-        return Ok(BuildRoot { path: "/".into(), env: Vec::new() });
+) -> miette::Result<BuildRootfs> {
+    if !policy.isolation.uses_build_image() {
+        return Ok(BuildRootfs { path: "/".into(), env: Vec::new() });
     }
     let (image, source) = image(spec, locked, policy, context)?;
     let bucket = context.cache.bucket("roots", ROOTS_VERSION)?;
@@ -119,7 +119,7 @@ pub fn build_root(
         .entry(&image.descriptor.digest.hex(), |directory| unpack(&*source, &image, directory, context))?;
     let env = image.config.config.env.iter();
     let env = env.filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.into(), value.into()));
-    Ok(BuildRoot { path: entry.join("root"), env: env.collect() })
+    Ok(BuildRootfs { path: entry.join("root"), env: env.collect() })
 }
 
 fn unpack(

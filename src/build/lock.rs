@@ -116,7 +116,7 @@ fn make(
     let build_image = pin_image(&spec.build_image, spec, unpinned, context)?;
     let base_image = pin_image(&spec.base_image, spec, unpinned, context)?;
     let apps = pin(spec, &context.commits, unpinned, &context.progress)?;
-    let root = fetch::build_root(spec, &build_image, policy, context)?;
+    let root = fetch::build_rootfs(spec, &build_image, policy, context)?;
     let tools = bench::probe_tools(&root, policy.isolation, context)?;
     let lock = Lock {
         version: LOCK_VERSION,

@@ -59,7 +59,7 @@ fn check_registry(name: &str, arguments: &DoctorArguments) -> miette::Result<Vec
     let tables = Spec::registries(arguments.spec.as_deref())?;
     let targets = [target.repository()];
     let options = registries::options(Some(&tables), &arguments.insecure_registries, targets)?;
-    Ok(Registry::new(options)?.examine(&target))
+    Ok(Registry::new(options)?.run_checks(&target))
 }
 
 /// The result of `carafe doctor`.

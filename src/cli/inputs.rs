@@ -15,7 +15,7 @@ use crate::build::BuildPolicy;
 use crate::bundle::Bundle;
 use crate::context::Context;
 use crate::output::OutputFormat;
-use crate::registry::{Reference, Registry, RegistryOptions, RetryPolicy};
+use crate::registry::{Reference, Registry, RegistryOptions, RetryOptions};
 
 /// The lock's file name, next to the spec.
 const LOCK_FILE: &str = "carafe.lock";
@@ -167,7 +167,7 @@ impl RunArguments {
             commits: Store::new(&cache)?,
             cache,
             registry: Registry::new(RegistryOptions {
-                retry_policy: RetryPolicy::new(progress.clone()),
+                retries: RetryOptions::new(progress.clone()),
                 uploads: Some(uploads),
                 ..options
             })?,

@@ -8,7 +8,7 @@ use carafe_builder::sandbox;
 use carafe_builder::spec::format_bytes;
 
 use crate::check::Check;
-use crate::registry::missing_processor_features;
+use carafe_builder::net::tls::missing_processor_features;
 
 /// The free space in bytes for a build of Frappe and a few apps: base image, build image, the apps'
 /// repositories and packages, and the new layers.
@@ -59,7 +59,7 @@ fn disk(directory: &Path) -> Check {
     match rustix::fs::statvfs(directory) {
         Ok(disk) => {
             let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-            let message = format!("{:.1} GB free for the cache", free as f64 / 1e9);
+            let message = format!("{} free for the cache", format_bytes(free));
             match free >= MIN_FREE_BYTES {
                 true => Check::pass("disk", message),
                 false => Check { help: Some(LOW_DISK_HELP.to_owned()), ..Check::warn("disk", message) },

@@ -1,67 +1,68 @@
-//! From which of its mirrors an image is read: one after the other, until one of them has it.
+//! The endpoints of an image: its mirrors are tried in order until one of them has it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::error::{Access, RegistryError, RequestContext};
+use super::executor::Executor;
 use super::reference::{Reference, Repository};
-use super::shared::Shared;
 
-/// The mirrors of one image. A mirror that has failed, in whatever way, is not asked again for
-/// this image: neither by this value nor by its clones.
+/// The endpoints of one image. One that has failed, for whatever reason, is not used again for this
+/// image: neither by this value nor by its clones.
 #[derive(Clone)]
-pub(super) struct Endpoints {
-    /// Mirrors, then where the image is.
-    mirrors: Arc<Vec<Repository>>,
-    /// The ones before have failed.
+pub(crate) struct Endpoints {
+    /// The mirrors, then the location of the image.
+    repositories: Arc<Vec<Repository>>,
+    /// The index of the first one that has not failed.
     first: Arc<AtomicUsize>,
 }
 
 impl Endpoints {
-    pub(super) fn new(shared: &Shared, reference: &Reference) -> Result<Self, RegistryError> {
-        let mirrors = Arc::new(shared.mirrors.sources(reference)?);
-        Ok(Self { mirrors, first: Arc::default() })
+    pub(crate) fn new(executor: &Executor, reference: &Reference) -> Result<Self, RegistryError> {
+        let repositories = Arc::new(executor.client.mirrors().sources(reference)?);
+        Ok(Self { repositories, first: Arc::default() })
     }
 
-    /// The place to ask now.
-    pub(super) fn first(&self) -> usize {
+    /// The index of the endpoint to use now.
+    pub(crate) fn first(&self) -> usize {
         self.first.load(Ordering::Relaxed)
     }
 
-    /// What is tried, at a place.
-    pub(super) fn attempt<'a>(&'a self, place: usize, action: &'a str) -> RequestContext<'a> {
-        let attempt = RequestContext::new(action, &self.mirrors[place], &Access::Pull);
-        if place + 1 < self.mirrors.len() { attempt.at_mirror() } else { attempt }
+    /// The context of a request to the endpoint `index`.
+    pub(crate) fn context<'a>(&'a self, index: usize, action: &'a str) -> RequestContext<'a> {
+        let context = RequestContext::new(action, &self.repositories[index], &Access::Pull);
+        if index + 1 < self.repositories.len() { context.at_mirror() } else { context }
     }
 
-    /// The place after one that has failed, with a warning; the error where there is none.
-    pub(super) fn after(
+    /// The index of the endpoint after `index`, which has failed, with a warning. Returns the error if
+    /// there is none.
+    pub(crate) fn next(
         &self,
-        shared: &Shared,
-        place: usize,
+        executor: &Executor,
+        index: usize,
         error: RegistryError,
     ) -> Result<usize, RegistryError> {
-        let next = place + 1;
-        let Some(repository) = self.mirrors.get(next) else { return Err(error) };
+        let next = index + 1;
+        let Some(repository) = self.repositories.get(next) else { return Err(error) };
         if self.first.fetch_max(next, Ordering::Relaxed) < next {
-            shared.retry_policy.warn(format!("{error}; going on with `{repository}`"));
+            executor.warn(format!("{error}; continuing with `{repository}`"));
         }
         Ok(next)
     }
 
-    /// `ask`, at one place after the other until it succeeds.
-    pub(super) fn walk<T>(
+    /// Sends `request` to one endpoint after the other until it succeeds.
+    pub(crate) fn try_each<T>(
         &self,
-        shared: &Shared,
+        executor: &Executor,
         action: &str,
-        mut ask: impl FnMut(&RequestContext<'_>) -> Result<T, RegistryError>,
+        mut request: impl FnMut(&RequestContext<'_>) -> Result<T, RegistryError>,
     ) -> Result<T, RegistryError> {
-        let mut place = self.first();
+        let mut index = self.first();
         loop {
-            let attempt = self.attempt(place, action);
-            match shared.persist(&attempt, || ask(&attempt)) {
-                Ok(done) => return Ok(done),
-                Err(error) => place = self.after(shared, place, error)?,
+            let context = self.context(index, action);
+            match executor.with_retries(&context, || request(&context)) {
+                Ok(result) => return Ok(result),
+                Err(error) => index = self.next(executor, index, error)?,
             }
         }
     }

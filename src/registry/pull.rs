@@ -1,59 +1,67 @@
-//! Reading: an image in a registry as an [`ImageSource`].
+//! Reads an image from a registry, as an [`ImageSource`].
 
 use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use carafe_layers::digest::{Digest, Hashing};
+use carafe_layers::digest::Digest;
 use carafe_layers::oci::Descriptor;
 use carafe_layers::source::{ImageSource, SourceError};
+use carafe_layers::verified::VerifiedReader;
 use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Response, StatusCode};
 use tokio::sync::mpsc;
 
+use super::client::Registry;
 use super::endpoints::Endpoints;
 use super::error::{RegistryError, RequestContext};
+use super::executor::{Attempts, Executor};
 use super::http::header;
+use super::manifest;
 use super::reference::Reference;
-use super::retry::RetryState;
-use super::shared::Shared;
+use super::referrers;
 
-/// Pieces that wait between the connection and the reader; each is what one read of the socket
-/// gave, at most some hundred kilobytes.
-const PIECES_AHEAD: usize = 2;
-/// A connection that gave so many bytes before it broke was worth it: the next one has a full
-/// budget of tries.
+/// Maximum number of pieces between the connection and the reader. A piece is the result of one read
+/// of the socket, at most some hundred kilobytes.
+const MAX_QUEUED_PIECES: usize = 2;
+/// A connection that delivered this many bytes before it broke is progress: the next one has the
+/// complete retry budget.
 const PROGRESS_BYTES: u64 = 64 << 10;
 
-/// An image in a registry. Its blobs are streamed: memory does not grow with them.
+impl Registry {
+    /// The image `reference`, to be read from its endpoints. Sends no request.
+    pub fn source(&self, reference: &Reference) -> RegistrySource {
+        let endpoints = Endpoints::new(&self.executor, reference).ok();
+        RegistrySource { executor: Arc::clone(&self.executor), reference: reference.clone(), endpoints }
+    }
+}
+
+/// An image in a registry. Its blobs are streamed: memory use does not grow with them.
 #[derive(Clone)]
 pub struct RegistrySource {
-    shared: Arc<Shared>,
+    executor: Arc<Executor>,
     reference: Reference,
-    /// None where there is none: who asks is told why.
-    route: Option<Endpoints>,
+    /// `None` if the configuration has an error, which each read returns.
+    endpoints: Option<Endpoints>,
 }
 
 impl RegistrySource {
-    pub(super) fn new(shared: Arc<Shared>, reference: Reference) -> Self {
-        let route = Endpoints::new(&shared, &reference).ok();
-        Self { shared, reference, route }
+    fn endpoints(&self) -> Result<Endpoints, RegistryError> {
+        self.endpoints.clone().map_or_else(|| Endpoints::new(&self.executor, &self.reference), Ok)
     }
 
-    fn route(&self) -> Result<Endpoints, RegistryError> {
-        self.route.clone().map_or_else(|| Endpoints::new(&self.shared, &self.reference), Ok)
-    }
-
-    /// The image's name.
+    /// The reference of the image.
     pub fn reference(&self) -> &Reference {
         &self.reference
     }
 
     fn get_manifest(&self, name: &str) -> Result<(Descriptor, Vec<u8>), SourceError> {
         let action = format!("read the manifest `{name}` of {}", self.reference.repository());
-        let shared = &self.shared;
-        let get = |attempt: &RequestContext<'_>| shared.block_on(shared.client.get_manifest(attempt, name));
-        self.route().and_then(|route| route.walk(shared, &action, get)).map_err(in_transport)
+        let executor = &self.executor;
+        let get =
+            |context: &RequestContext<'_>| executor.block_on(manifest::get(&executor.client, context, name));
+        let result = self.endpoints().and_then(|endpoints| endpoints.try_each(executor, &action, get));
+        result.map_err(source_error)
     }
 }
 
@@ -63,62 +71,60 @@ impl ImageSource for RegistrySource {
     }
 
     fn root(&self) -> Result<(Descriptor, Vec<u8>), SourceError> {
-        self.get_manifest(&self.reference.asked())
+        self.get_manifest(&self.reference.manifest_name())
     }
 
     fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
         Ok(self.get_manifest(&descriptor.digest.to_string())?.1)
     }
 
-    /// The bytes arrive verified: a reader that reaches the end without an error has read
-    /// `descriptor`'s size and digest.
+    /// The bytes are verified: a reader that reaches the end without an error has read `descriptor`'s
+    /// size and digest.
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, SourceError> {
-        let action = format!("read {} of {}", descriptor.digest, self.reference.repository());
-        let route = self.route().map_err(in_transport)?;
+        let endpoints = self.endpoints().map_err(source_error)?;
         let mut reader = BlobReader {
-            shared: Arc::clone(&self.shared),
-            action: action.clone(),
-            place: route.first(),
-            route,
+            executor: Arc::clone(&self.executor),
+            action: format!("read {} of {}", descriptor.digest, self.reference.repository()),
+            endpoint: endpoints.first(),
+            endpoints,
             descriptor: descriptor.clone(),
             pieces: None,
             current: Bytes::new(),
             received: 0,
-            failed_at: 0,
-            tries: RetryState::default(),
+            received_at_failure: 0,
+            attempts: Attempts::default(),
         };
-        reader.connect().map_err(in_transport)?;
-        let reader = Some(Hashing::new(reader));
-        Ok(Box::new(Verified { reader, action, wanted: descriptor.digest }))
+        reader.connect().map_err(source_error)?;
+        Ok(Box::new(VerifiedReader::new(reader, descriptor)))
     }
 
     fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, SourceError> {
-        self.shared.referrers(self.reference.repository(), subject).map_err(in_transport)
+        referrers::list(&self.executor, self.reference.repository(), subject).map_err(source_error)
     }
 }
 
-/// Asks for a blob's bytes from `offset` on. A registry that gives all of it is listened to from
-/// there.
+/// Requests a blob's bytes from `offset`. If the registry sends the complete blob, its beginning is
+/// skipped.
 fn open(
-    shared: &Arc<Shared>,
-    attempt: &RequestContext<'_>,
+    executor: &Arc<Executor>,
+    context: &RequestContext<'_>,
     descriptor: &Descriptor,
     offset: u64,
 ) -> Result<Pieces, RegistryError> {
-    let ask = |http: &reqwest::Client, url: &str| {
+    let request = |http: &reqwest::Client, url: &str| {
         let request = http.get(format!("{url}/blobs/{}", descriptor.digest));
         if offset > 0 { request.header(RANGE, format!("bytes={offset}-")) } else { request }
     };
-    let mut response = shared.block_on(shared.client.send(attempt, ask))?;
-    shared.seen_hosts.add(attempt.repository.registry());
+    let mut response = executor.block_on(executor.client.send(context, request))?;
+    executor.mark_seen(context);
     let skip = match response.status() {
         StatusCode::PARTIAL_CONTENT if starts_at(&response, offset) => 0,
-        StatusCode::PARTIAL_CONTENT => return Err(attempt.protocol("it sends another part of the blob")),
+        StatusCode::PARTIAL_CONTENT => return Err(context.protocol("it sent another part of the blob")),
         StatusCode::OK => offset,
-        _ => return Err(shared.block_on(shared.client.refused(attempt, response))),
+        _ => return Err(executor.block_on(executor.client.rejection(context, response))),
     };
-    let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
-    shared.runtime().spawn(async move {
+    let (sender, receiver) = mpsc::channel(MAX_QUEUED_PIECES);
+    executor.runtime().spawn(async move {
         while let Some(piece) = response.chunk().await.transpose() {
             let is_last = piece.is_err();
             if sender.send(piece).await.is_err() || is_last {
@@ -129,20 +135,20 @@ fn open(
     Ok(Pieces { receiver, skip })
 }
 
-/// Whether a partial answer is the one that was asked for.
+/// Whether a partial response starts at the requested offset.
 fn starts_at(response: &Response, offset: u64) -> bool {
     let range = header(response, &CONTENT_RANGE).and_then(|text| text.strip_prefix("bytes "));
     range.and_then(|range| range.split_once('-')).is_some_and(|(start, _)| start.parse() == Ok(offset))
 }
 
-/// What a task on the runtime receives; the first `skip` bytes are not wanted.
+/// The pieces that a task of the runtime receives, without the first `skip` bytes.
 struct Pieces {
     receiver: mpsc::Receiver<reqwest::Result<Bytes>>,
     skip: u64,
 }
 
 impl Pieces {
-    /// None at the end.
+    /// The next piece; `None` at the end.
     fn next(&mut self) -> Option<reqwest::Result<Bytes>> {
         loop {
             let mut piece = match self.receiver.blocking_recv()? {
@@ -159,29 +165,30 @@ impl Pieces {
     }
 }
 
-/// The reading end of a blob. When its connection breaks, it goes on with another; when its place
-/// is no longer worth asking, from the next place.
+/// Reads a blob. If the connection breaks, it continues with another one; if the attempts at its
+/// endpoint are used up, with the next endpoint.
 struct BlobReader {
-    shared: Arc<Shared>,
+    executor: Arc<Executor>,
     action: String,
-    route: Endpoints,
-    place: usize,
+    endpoints: Endpoints,
+    /// The index of the current endpoint.
+    endpoint: usize,
     descriptor: Descriptor,
-    /// None at the beginning and after a failure.
+    /// `None` at the beginning and after a failure.
     pieces: Option<Pieces>,
     current: Bytes,
-    /// So many bytes have come, and so many had come when it last failed.
+    /// The number of bytes that were received, and that number at the last failure.
     received: u64,
-    failed_at: u64,
-    tries: RetryState,
+    received_at_failure: u64,
+    attempts: Attempts,
 }
 
 impl BlobReader {
-    /// Asks for the bytes from where it is on, unless they are on their way.
+    /// Requests the remaining bytes, unless that was done.
     fn connect(&mut self) -> Result<(), RegistryError> {
         while self.pieces.is_none() {
-            let attempt = self.route.attempt(self.place, &self.action);
-            match open(&self.shared, &attempt, &self.descriptor, self.received) {
+            let context = self.endpoints.context(self.endpoint, &self.action);
+            match open(&self.executor, &context, &self.descriptor, self.received) {
                 Ok(pieces) => self.pieces = Some(pieces),
                 Err(error) => self.recover(error)?,
             }
@@ -189,42 +196,42 @@ impl BlobReader {
         Ok(())
     }
 
-    /// Fetches the next piece; false at the blob's end.
+    /// Receives the next piece; false at the end of the blob.
     fn fetch(&mut self) -> Result<bool, RegistryError> {
         loop {
             self.connect()?;
             let Some(pieces) = &mut self.pieces else { continue };
-            let (next, attempt) = (pieces.next(), self.route.attempt(self.place, &self.action));
+            let (next, context) = (pieces.next(), self.endpoints.context(self.endpoint, &self.action));
             let error = match next {
                 Some(Ok(piece)) => {
                     self.received += piece.len() as u64;
                     self.current = piece;
                     return match self.received <= self.descriptor.size {
                         true => Ok(true),
-                        false => Err(attempt.protocol("the blob is larger than its descriptor says")),
+                        false => Err(context.protocol("the blob is larger than the size in its descriptor")),
                     };
                 }
-                Some(Err(error)) => attempt.transport(error),
+                Some(Err(error)) => context.transport(error),
                 None if self.received == self.descriptor.size => return Ok(false),
                 None => {
-                    let left = self.descriptor.size - self.received;
-                    attempt.broken(format!("the blob ended {left} bytes early").into())
+                    let missing = self.descriptor.size - self.received;
+                    context.broken(format!("the last {missing} bytes of the blob are missing").into())
                 }
             };
             self.recover(error)?;
         }
     }
 
-    /// What to do after a failure: wait, or go to the next place.
+    /// Waits after a failure, or changes to the next endpoint.
     fn recover(&mut self, error: RegistryError) -> Result<(), RegistryError> {
-        if self.received >= self.failed_at + PROGRESS_BYTES {
-            self.tries = RetryState::default();
+        if self.received >= self.received_at_failure + PROGRESS_BYTES {
+            self.attempts = Attempts::default();
         }
-        (self.pieces, self.failed_at) = (None, self.received);
-        let attempt = self.route.attempt(self.place, &self.action);
-        if let Err(error) = self.shared.again(&attempt, &mut self.tries, error) {
-            self.place = self.route.after(&self.shared, self.place, error)?;
-            self.tries = RetryState::default();
+        (self.pieces, self.received_at_failure) = (None, self.received);
+        let context = self.endpoints.context(self.endpoint, &self.action);
+        if let Err(error) = self.executor.wait_for_retry(&context, &mut self.attempts, error) {
+            self.endpoint = self.endpoints.next(&self.executor, self.endpoint, error)?;
+            self.attempts = Attempts::default();
         }
         Ok(())
     }
@@ -243,31 +250,6 @@ impl Read for BlobReader {
     }
 }
 
-/// A blob that has the right digest when its end is reached without an error.
-struct Verified {
-    reader: Option<Hashing<BlobReader>>,
-    action: String,
-    wanted: Digest,
-}
-
-impl Read for Verified {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(reader) = &mut self.reader else { return Ok(0) };
-        let count = reader.read(buffer)?;
-        if count == 0
-            && !buffer.is_empty()
-            && let Some(reader) = self.reader.take()
-        {
-            let (_, got, _) = reader.finish();
-            if got != self.wanted {
-                let (action, wanted) = (self.action.clone(), self.wanted);
-                return Err(io::Error::other(RegistryError::DigestMismatch { action, wanted, got }));
-            }
-        }
-        Ok(count)
-    }
-}
-
-fn in_transport(error: RegistryError) -> SourceError {
+fn source_error(error: RegistryError) -> SourceError {
     SourceError::Transport(Box::new(error))
 }

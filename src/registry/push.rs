@@ -1,8 +1,8 @@
-//! Writing: an image, or an index with all of its images, to one or many names.
+//! Pushes an image, or an index with all of its images, to one or more references.
 //!
-//! The order makes a push all or nothing. Into each repository go the blobs, then the manifests
-//! by their digests, each after all that it names, and each is asked for again. When every
-//! repository of a registry has the root, and not before, the tags there move.
+//! The order makes a push atomic. Into each repository go the blobs, then the manifests by their
+//! digests, each after everything that it refers to, and each is verified. The tags of a registry
+//! move only after all of its repositories have the root.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -16,18 +16,16 @@ use carafe_layers::graph::Graph;
 use carafe_layers::oci::{Descriptor, total_size};
 use carafe_layers::source::{ImageSource, ResolvedImage, SourceError};
 
-use super::Registry;
+use super::client::Registry;
 use super::error::RegistryError;
 use super::mount_candidates::MountCandidates;
-use super::push_report::{BlobReport, Delivery, PushReport, summary};
 use super::reference::{Reference, Repository};
+use super::report::{BlobReport, Delivery, PushReport, summary};
 use super::repository_client::{Destination, RepositoryClient};
-use super::upload_queue::{ProgressTask, ReadyBlob, UploadQueue, Uploaded};
+use super::upload_queue::{MAX_PARALLEL_UPLOADS, ProgressTask, ReadyBlob, UploadQueue, Uploaded};
 use crate::parallel;
 
-/// So many blobs are on their way to one repository at the same time.
-pub const MAX_PARALLEL_UPLOADS: usize = 4;
-/// So many registries are pushed to at the same time.
+/// Maximum number of registries that are pushed to at the same time.
 const MAX_PARALLEL_REGISTRIES: usize = 4;
 
 impl Registry {
@@ -37,126 +35,128 @@ impl Registry {
         image: &ResolvedImage,
         blobs: &dyn ImageSource,
         targets: &[Reference],
-        known: &MountCandidates,
+        mount_candidates: &MountCandidates,
         progress: &Progress,
     ) -> Result<Vec<PushReport>, RegistryError> {
-        self.push_graph(&Graph::of(image), blobs, targets, known, progress)
+        self.push_graph(&Graph::of(image), blobs, targets, mount_candidates, progress)
     }
 
-    /// Pushes all of `graph` (an image, an index over several, an artifact) to all `targets`; see
+    /// Pushes all of `graph` (an image, an index of several, an artifact) to all `targets`; see
     /// [`PendingPush::finish`].
     pub fn push_graph(
         &self,
         graph: &Graph,
         blobs: &dyn ImageSource,
         targets: &[Reference],
-        known: &MountCandidates,
+        mount_candidates: &MountCandidates,
         progress: &Progress,
     ) -> Result<Vec<PushReport>, RegistryError> {
-        self.start_push(targets, progress)?.finish(graph, blobs, known)
+        self.start_push(targets, progress)?.finish(graph, blobs, mount_candidates)
     }
 
-    /// Begins a push to all `targets` before it is known what they will name. Asks nothing yet.
+    /// Starts a push to all `targets` before the image is complete. Sends no request.
     pub fn start_push(
         &self,
         targets: &[Reference],
         progress: &Progress,
     ) -> Result<PendingPush, RegistryError> {
-        let locate = |target: &Reference| Ok(target.at(self.shared.mirrors.locate(target.repository())?));
+        let mirrors = self.executor.client.mirrors();
+        let locate = |target: &Reference| Ok(target.with_repository(mirrors.locate(target.repository())?));
         let targets = targets.iter().map(locate).collect::<Result<Vec<_>, RegistryError>>()?;
         let mut registries: Vec<Vec<Destination>> = Vec::new();
         for one in Destination::group(&targets) {
-            let same =
+            let is_same =
                 |others: &&mut Vec<Destination>| others[0].repository.registry() == one.repository.registry();
-            match registries.iter_mut().find(same) {
+            match registries.iter_mut().find(is_same) {
                 Some(others) => others.push(one),
                 None => registries.push(vec![one]),
             }
         }
-        let ahead = registries.into_iter().map(|destinations| UploadQueue::new(self, destinations, progress));
+        let queues =
+            registries.into_iter().map(|destinations| UploadQueue::new(self, destinations, progress));
         Ok(PendingPush {
             registry: self.clone(),
-            ahead: ahead.collect(),
+            queues: queues.collect(),
             targets,
             progress: progress.clone(),
         })
     }
 }
 
-/// A push whose image may still be in the making. Its blobs can go ahead, so that little is left to
-/// send when the image is there. Dropped before it is finished, it begins nothing further, and
-/// leaves blobs behind that no name points at.
+/// A push of an image that may not be complete yet. Its blobs can be uploaded in the background, so
+/// that little is left to send when the image is complete. After a drop it starts no further
+/// upload, and leaves unreferenced blobs behind.
 pub struct PendingPush {
     registry: Registry,
     targets: Vec<Reference>,
-    ahead: Vec<UploadQueue>,
+    /// One for each registry.
+    queues: Vec<UploadQueue>,
     progress: Progress,
 }
 
 impl PendingPush {
-    /// Whether the registries can be reached, and may be written to; leaves nothing there. Fails if
-    /// none of them can: that should be heard before an image is made for hours. Where only some
-    /// cannot, that is a warning, and [`Self::finish`] tries them again. One that is busy now may
-    /// not be later.
+    /// Checks that the registries can be reached and accept a push; leaves nothing there. Fails if none
+    /// of them does: this should be known before a build of hours. If only some do not, that is a
+    /// warning, and [`Self::finish`] tries them again. A busy registry is not waited for.
     pub fn check(&self) -> Result<(), RegistryError> {
-        let known = MountCandidates::default();
-        let check = |ahead: &UploadQueue| {
-            let mut couriers = ahead
-                .destinations
-                .iter()
-                .map(|one| RepositoryClient::new(&self.registry, &one.repository, &known, iter::empty()));
-            Ok::<_, Infallible>(couriers.try_for_each(|courier| courier.check()).err())
+        let mount_candidates = MountCandidates::default();
+        let check = |queue: &UploadQueue| {
+            let mut clients = queue.destinations.iter().map(|one| {
+                RepositoryClient::new(&self.registry, &one.repository, &mount_candidates, iter::empty())
+            });
+            Ok::<_, Infallible>(clients.try_for_each(|client| client.check()).err())
         };
-        let Ok(errors) = parallel::map(self.ahead.iter().collect(), MAX_PARALLEL_REGISTRIES, check);
-        let can_some = errors.iter().any(Option::is_none);
+        let Ok(errors) = parallel::map(self.queues.iter().collect(), MAX_PARALLEL_REGISTRIES, check);
+        let has_success = errors.iter().any(Option::is_none);
         let mut failed: Vec<_> =
-            self.ahead.iter().zip(errors).filter_map(|(ahead, error)| Some((ahead, error?))).collect();
-        let last = if can_some { None } else { failed.pop() };
-        failed.iter().for_each(|(ahead, error)| ahead.give_up(error));
+            self.queues.iter().zip(errors).filter_map(|(queue, error)| Some((queue, error?))).collect();
+        let last = if has_success { None } else { failed.pop() };
+        failed.iter().for_each(|(queue, error)| queue.stop(error));
         last.map_or(Ok(()), |(_, error)| Err(error))
     }
 
-    /// Sends a blob of the image to come, in the background, and returns at once. `open` opens its
-    /// bytes, if they have to be sent.
+    /// Uploads a blob of the image in the background, and returns immediately. `open` opens the blob if
+    /// its bytes have to be sent.
     ///
-    /// Nothing depends on it: what fails is a warning, after which no further blob goes ahead to
-    /// that registry, and what did not arrive is sent by [`Self::finish`].
+    /// A failure is a warning, after which no further blob is uploaded in the background to that
+    /// registry; [`Self::finish`] sends what is missing.
     pub fn send(
         &self,
         descriptor: &Descriptor,
-        known: &MountCandidates,
+        mount_candidates: &MountCandidates,
         open: impl Fn() -> Result<Box<dyn Read + Send>, SourceError> + Send + Sync + 'static,
     ) {
-        let known = known.everywhere(&self.registry.shared.mirrors);
-        let blob = ReadyBlob { descriptor: descriptor.clone(), open: Arc::new(open), known };
-        self.ahead.iter().for_each(|ahead| ahead.send(blob.clone()));
+        let mount_candidates = mount_candidates.with_mirrors(self.registry.executor.client.mirrors());
+        let blob = ReadyBlob { descriptor: descriptor.clone(), open: Arc::new(open), mount_candidates };
+        self.queues.iter().for_each(|queue| queue.send(blob.clone()));
     }
 
-    /// Pushes all of `graph`, its blobs read from `blobs` where they have to be sent; one report for
-    /// each repository, in the order in which they were named. Several names in one repository get
-    /// their blobs once. What was sent ahead is asked for again, and reported as it was brought.
+    /// Pushes all of `graph`; `blobs` has the blobs that must be sent. Returns one report for each
+    /// repository, in the order of the targets. Several targets in one repository get their blobs
+    /// once. Blobs that were uploaded in the background are checked again, and reported as they were
+    /// delivered then.
     ///
-    /// Registries are pushed to at the same time. In each, no tag moves unless all of its
-    /// repositories have all of the graph; one that fails does not hold the others up
-    /// ([`RegistryError::PartialPush`]). A failure leaves blobs behind that no name points at; the next
-    /// push of the same skips them. Fails before a manifest is sent if a target names another digest
-    /// than the root's.
+    /// Registries are pushed to at the same time. In each, no tag moves unless all of its repositories
+    /// have all of the graph; one that fails does not stop the others
+    /// ([`RegistryError::PartialPush`]). A failure leaves unreferenced blobs behind; the next push of
+    /// the same image skips them. Fails before a manifest is sent if a target has another digest than
+    /// the root.
     pub fn finish(
         self,
         graph: &Graph,
         blobs: &dyn ImageSource,
-        known: &MountCandidates,
+        mount_candidates: &MountCandidates,
     ) -> Result<Vec<PushReport>, RegistryError> {
-        let Self { registry, targets, ahead, progress } = self;
+        let Self { registry, targets, queues, progress } = self;
         check_digests(graph.root.descriptor.digest, &targets)?;
-        let known = &known.everywhere(&registry.shared.mirrors);
-        let count = ahead.len();
-        let push = |mut ahead: UploadQueue| {
-            let arrived = ahead.join();
-            let pushing = Pushing { registry: &registry, graph, blobs, progress: &progress };
-            Ok::<_, Infallible>(pushing.to_one(&ahead.destinations, known, arrived))
+        let mount_candidates = mount_candidates.with_mirrors(registry.executor.client.mirrors());
+        let registries = queues.len();
+        let push = |mut queue: UploadQueue| {
+            let uploaded = queue.join();
+            let push = GraphPush { registry: &registry, graph, blobs, progress: &progress };
+            Ok::<_, Infallible>(push.to_registry(&queue.destinations, &mount_candidates, uploaded))
         };
-        let Ok(results) = parallel::map(ahead, MAX_PARALLEL_REGISTRIES, push);
+        let Ok(results) = parallel::map(queues, MAX_PARALLEL_REGISTRIES, push);
         let (mut done, mut failed) = (Vec::new(), Vec::new());
         for result in results {
             match result {
@@ -166,106 +166,105 @@ impl PendingPush {
         }
         match failed.pop() {
             None => {
-                let place =
-                    |report: &PushReport| targets.iter().position(|one| *one.repository() == report.target);
-                done.sort_by_key(place);
+                let order = |report: &PushReport| {
+                    targets.iter().position(|target| *target.repository() == report.target)
+                };
+                done.sort_by_key(order);
                 Ok(done)
             }
-            Some(only) if count == 1 => Err(only),
+            Some(only) if registries == 1 => Err(only),
             Some(last) => {
                 failed.push(last);
-                Err(RegistryError::PartialPush { done, failed, registries: count })
+                Err(RegistryError::PartialPush { done, failed, registries })
             }
         }
     }
 }
 
-/// A target may name the digest that it wants.
+/// A target may name the digest that it must get.
 fn check_digests(digest: Digest, targets: &[Reference]) -> Result<(), RegistryError> {
     for target in targets {
-        if let Some(wanted) = target.digest().filter(|wanted| *wanted != digest) {
+        if let Some(expected) = target.digest().filter(|expected| *expected != digest) {
             let action = format!("push the image as {target}");
-            return Err(RegistryError::DigestMismatch { action, wanted, got: digest });
+            return Err(RegistryError::DigestMismatch { action, expected, got: digest });
         }
     }
     Ok(())
 }
 
-/// A graph on its way.
-struct Pushing<'a> {
+/// The push of a complete graph.
+struct GraphPush<'a> {
     registry: &'a Registry,
     graph: &'a Graph,
     blobs: &'a dyn ImageSource,
     progress: &'a Progress,
 }
 
-impl Pushing<'_> {
-    /// To all repositories of one registry, or to none.
-    fn to_one(
+impl GraphPush<'_> {
+    /// Pushes to all repositories of one registry; no tag moves unless all of them succeed.
+    fn to_registry(
         &self,
         destinations: &[Destination],
-        known: &MountCandidates,
-        mut arrived: BTreeMap<Repository, Uploaded>,
+        mount_candidates: &MountCandidates,
+        mut uploaded: BTreeMap<Repository, Uploaded>,
     ) -> Result<Vec<PushReport>, RegistryError> {
-        let (mut known, mut reports) = (known.clone(), Vec::new());
+        let (mut candidates, mut reports) = (mount_candidates.clone(), Vec::new());
         let root = &self.graph.root;
         for Destination { repository, tags } in destinations {
-            let courier = RepositoryClient::new(self.registry, repository, &known, self.graph.blobs());
-            let ahead = arrived.remove(repository).unwrap_or_default();
-            let delivered = self.bring(&courier, repository, ahead)?;
-            self.graph.documents().try_for_each(|document| courier.document(document))?;
-            known.add(repository, delivered.iter().map(|blob| blob.descriptor.digest));
+            let client = RepositoryClient::new(self.registry, repository, &candidates, self.graph.blobs());
+            let blobs =
+                self.push_blobs(&client, repository, uploaded.remove(repository).unwrap_or_default())?;
+            self.graph.documents().try_for_each(|document| client.push_manifest(document))?;
+            candidates.add(repository, blobs.iter().map(|blob| blob.descriptor.digest));
             let (target, digest) = (repository.clone(), root.descriptor.digest);
-            reports.push(PushReport { target, digest, blobs: delivered, tags: tags.clone() });
+            reports.push(PushReport { target, digest, blobs, tags: tags.clone() });
         }
         for Destination { repository, tags } in destinations {
-            let courier = RepositoryClient::new(self.registry, repository, &known, self.graph.blobs());
-            tags.iter().try_for_each(|tag| courier.tag(tag, root))?;
+            let client = RepositoryClient::new(self.registry, repository, &candidates, self.graph.blobs());
+            tags.iter().try_for_each(|tag| client.push_tag(tag, root))?;
         }
         Ok(reports)
     }
 
-    /// The layers, several at once, then the configs. Those that went `ahead` are asked for again.
-    fn bring(
+    /// Pushes the layers, several in parallel, then the configs. Those that were uploaded in the
+    /// background are checked again.
+    fn push_blobs(
         &self,
-        courier: &RepositoryClient<'_>,
+        client: &RepositoryClient<'_>,
         repository: &Repository,
-        ahead: Uploaded,
+        uploaded: Uploaded,
     ) -> Result<Vec<BlobReport>, RegistryError> {
-        let Uploaded { deliveries, told } = ahead;
+        let Uploaded { deliveries, progress } = uploaded;
         let total = total_size(self.graph.blobs());
-        let task = match told {
-            Some(ProgressTask { task, total: known }) => {
-                task.extend(total.saturating_sub(known));
+        let task = match progress {
+            Some(ProgressTask { task, total: announced }) => {
+                task.extend(total.saturating_sub(announced));
                 task
             }
             None => self.progress.task(Stage::Push, repository.to_string(), Some(total), Unit::Bytes),
         };
         let meter = task.meter();
+        let push = |blob: &Descriptor| -> Result<BlobReport, RegistryError> {
+            let now = client.push_blob(blob, &|| self.blobs.blob(blob), &meter)?;
+            let delivery = combined_delivery(now, deliveries.get(&blob.digest), blob.size, &meter);
+            Ok(BlobReport { descriptor: blob.clone(), delivery })
+        };
         let mut reports = Vec::new();
         for blobs in [&self.graph.layers, &self.graph.configs] {
-            reports.extend(parallel::map(
-                blobs.iter().collect(),
-                MAX_PARALLEL_UPLOADS,
-                |blob: &Descriptor| {
-                    let now = courier.blob(blob, &|| self.blobs.blob(blob), &meter)?;
-                    let delivery = as_brought(now, deliveries.get(&blob.digest), blob.size, &meter);
-                    Ok(BlobReport { descriptor: blob.clone(), delivery })
-                },
-            )?);
+            reports.extend(parallel::map(blobs.iter().collect(), MAX_PARALLEL_UPLOADS, push)?);
         }
         task.finish(summary(&reports));
         Ok(reports)
     }
 }
 
-/// How a blob got there, of which it is known how it was brought `now`, and `ahead`. The meter has
-/// heard of what was sent each time, and of all that arrived ahead.
-fn as_brought(now: Delivery, ahead: Option<&Delivery>, size: u64, meter: &Meter) -> Delivery {
-    match (now, ahead) {
-        (Delivery::Skipped, Some(ahead)) => ahead.clone(),
+/// How a blob was delivered, from its delivery `now` and the one in the background, if any. The meter
+/// has counted the bytes that were sent each time, and all bytes of a background upload.
+fn combined_delivery(now: Delivery, background: Option<&Delivery>, size: u64, meter: &Meter) -> Delivery {
+    match (now, background) {
+        (Delivery::Skipped, Some(background)) => background.clone(),
         (now, Some(_)) => {
-            // It was gone, and came once more.
+            // The registry had lost the blob, and it was delivered again.
             meter.extend(size);
             if now != Delivery::Sent {
                 meter.advance(size);

@@ -1,15 +1,13 @@
-//! Names of images: `registry/repository:tag@digest`, as Docker writes them.
+//! Image references, `registry/repository:tag@digest`, with Docker's defaults.
 
 use std::fmt;
 use std::str::FromStr;
 
 use carafe_layers::digest::Digest;
+use carafe_layers::text::escape;
 use reqwest::Url;
 
-/// More of a hostile name than this never reaches a message.
-const SHOWN_CHARACTERS: usize = 200;
-
-/// A registry's host (with its port) and a repository in it: where blobs and manifests live.
+/// A registry's host (with its port) and a repository in it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Repository {
     registry: String,
@@ -17,20 +15,20 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// The host as it was named, with its port if one was: `docker.io`, `localhost:5000`,
-    /// `[::1]:5000`. This is also the key under which settings and credentials are looked up.
+    /// The host as it was written, with its port if it has one: `docker.io`, `localhost:5000`,
+    /// `[::1]:5000`. Settings and credentials are looked up under this name.
     pub fn registry(&self) -> &str {
         &self.registry
     }
 
-    /// `host/path`, whatever the host looks like; none if that names no repository.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    /// Parses `host/path`, where the host may have any form. `None` if it is not a repository.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (registry, name) = text.split_once('/')?;
         let parsed = parse(&format!("localhost/{name}"))?.repository;
         (parsed.name == name).then(|| Self { registry: registry.to_owned(), ..parsed })
     }
 
-    /// The repository's path: `library/nginx`.
+    /// The repository's path in the registry: `library/nginx`.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -42,8 +40,9 @@ impl fmt::Display for Repository {
     }
 }
 
-/// An image in a registry, by tag, by digest or by both. What has neither is `latest`; `nginx` is
-/// `docker.io/library/nginx:latest`. Printed in full, and parsed again to the same value.
+/// An image in a registry, by tag, by digest or by both. Without either, the tag is `latest`:
+/// `nginx` is `docker.io/library/nginx:latest`. `Display` prints the complete form, which parses to
+/// the same value.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Reference {
     repository: Repository,
@@ -52,17 +51,17 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Where the image is.
+    /// The repository of the image.
     pub fn repository(&self) -> &Repository {
         &self.repository
     }
 
-    /// The tag; none only where a digest was given.
+    /// The tag; `None` only if there is a digest.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// The digest, if one was given: it then decides, whatever the tag says.
+    /// The digest, if there is one: it takes precedence over the tag.
     pub fn digest(&self) -> Option<Digest> {
         self.digest
     }
@@ -72,13 +71,13 @@ impl Reference {
         Self { digest: Some(digest), ..self.clone() }
     }
 
-    /// The same tag and digest, elsewhere.
-    pub(super) fn at(&self, repository: Repository) -> Self {
+    /// The same tag and digest in another repository.
+    pub(crate) fn with_repository(&self, repository: Repository) -> Self {
         Self { repository, ..self.clone() }
     }
 
-    /// What a registry is asked for: the digest if there is one, else the tag.
-    pub(super) fn asked(&self) -> String {
+    /// The last path segment of a manifest request: the digest if there is one, else the tag.
+    pub(crate) fn manifest_name(&self) -> String {
         match (&self.digest, &self.tag) {
             (Some(digest), _) => digest.to_string(),
             (None, Some(tag)) => tag.clone(),
@@ -97,9 +96,9 @@ impl fmt::Display for Reference {
     }
 }
 
-/// A string that names no image.
+/// A string that is not an image reference.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("failed to parse image name `{text}`: {reason}")]
+#[error("failed to parse image reference `{text}`: {reason}")]
 #[diagnostic(help("write it as `registry/repository:tag`, such as `registry.example.com/erp:15`"))]
 pub struct ParseReferenceError {
     text: String,
@@ -110,16 +109,13 @@ impl FromStr for Reference {
     type Err = ParseReferenceError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse(text).ok_or_else(|| ParseReferenceError {
-            text: text.chars().filter(|c| !c.is_control()).take(SHOWN_CHARACTERS).collect(),
-            reason: reason(text),
-        })
+        parse(text).ok_or_else(|| ParseReferenceError { text: escape(text), reason: violated_rule(text) })
     }
 }
 
-/// Docker's grammar and its rules for `docker.io` are oci-client's. It knows no IPv6 host, and it
-/// accepts an upper-case first component as a repository and any Unicode letter in a tag: the
-/// specification allows neither.
+/// oci-client implements Docker's grammar and its rules for `docker.io`. Its grammar has no IPv6
+/// hosts, and accepts an upper-case first component as a repository and any Unicode letter in a tag;
+/// the specification allows neither.
 fn parse(text: &str) -> Option<Reference> {
     let (address, rest) = match text.strip_prefix('[') {
         Some(_) => {
@@ -145,38 +141,38 @@ fn parse(text: &str) -> Option<Reference> {
     })
 }
 
-/// `[::1]` or `[::1]:5000`, in the form in which it was written.
+/// Checks `[::1]` or `[::1]:5000`, and returns it unchanged.
 fn ipv6_host(host: &str) -> Option<String> {
     let (address, port) = host.strip_prefix('[')?.split_once(']')?;
     address.parse::<std::net::Ipv6Addr>().ok()?;
-    let port_is_sound = port.is_empty() || port.strip_prefix(':')?.parse::<u16>().is_ok();
-    port_is_sound.then(|| host.to_owned())
+    let is_valid_port = port.is_empty() || port.strip_prefix(':')?.parse::<u16>().is_ok();
+    is_valid_port.then(|| host.to_owned())
 }
 
-/// Says in words which rule a name breaks. Only called for names that break one.
-fn reason(text: &str) -> &'static str {
+/// The rule that an invalid reference violates, for its error message.
+fn violated_rule(text: &str) -> &'static str {
     let (name, digest) = text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
     let path = name.rsplit_once(':').map_or(name, |(path, tag)| if tag.contains('/') { name } else { path });
     let tag = name.strip_prefix(path).and_then(|rest| rest.strip_prefix(':'));
     if text.is_empty() {
         "it is empty"
     } else if text.contains("://") {
-        "a name has no scheme such as `https://`"
+        "a reference must not have a scheme such as `https://`"
     } else if text.bytes().any(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control()) {
-        "it has a blank or a control character"
+        "it contains white space or a control character"
     } else if digest.is_some_and(|digest| digest.parse::<Digest>().is_err()) {
-        "its digest is not `sha256:` and 64 lower-case hexadecimal digits"
+        "its digest is not `sha256:` followed by 64 lower-case hexadecimal digits"
     } else if text.starts_with('[') && text.split_once('/').is_none_or(|(host, _)| ipv6_host(host).is_none())
     {
-        "its host is no `[IPv6 address]:port`"
+        "its host is not `[IPv6 address]:port`"
     } else if tag.is_some_and(|tag| !is_tag(tag)) {
         "its tag is not 1 to 128 letters, digits, `_`, `.` or `-`, or starts with `.` or `-`"
     } else if path.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        "a repository is lower case"
+        "a repository must be lower case"
     } else if path.len() > 255 {
         "its repository is longer than 255 characters"
     } else {
-        "a repository is made of lower-case letters and digits, joined by `/`, `.`, `_` or `-`"
+        "a repository consists of lower-case letters and digits, joined by `/`, `.`, `_` or `-`"
     }
 }
 
@@ -186,12 +182,12 @@ fn is_tag(tag: &str) -> bool {
         && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
-/// Whether `text` is `host` or `host:port`, and nothing besides.
-pub(super) fn is_host(text: &str) -> bool {
-    let is_bare = |url: Url| url.path() == "/" && url.username().is_empty() && url.query().is_none();
+/// Whether `text` is exactly `host` or `host:port`.
+pub(crate) fn is_host(text: &str) -> bool {
+    let has_only_host = |url: Url| url.path() == "/" && url.username().is_empty() && url.query().is_none();
     !text.ends_with(['/', ':'])
         && !text.contains('*')
-        && Url::parse(&format!("http://{text}")).is_ok_and(is_bare)
+        && Url::parse(&format!("http://{text}")).is_ok_and(has_only_host)
 }
 
 #[cfg(test)]
@@ -205,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_completed_as_docker_does() {
+    fn completes_references_as_docker_does() {
         for (text, expected) in [
             ("nginx", "docker.io/library/nginx:latest"),
             ("docker.io/nginx:1", "docker.io/library/nginx:1"),
@@ -224,10 +220,10 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_decides_and_the_tag_is_kept() {
+    fn a_digest_takes_precedence_and_the_tag_is_kept() {
         let both: Reference = format!("localhost:5000/a/b:tag@{DIGEST}").parse().unwrap();
         assert_eq!(
-            (both.tag(), both.asked(), both.digest().is_some()),
+            (both.tag(), both.manifest_name(), both.digest().is_some()),
             (Some("tag"), DIGEST.to_owned(), true)
         );
         let pinned: Reference = format!("[::1]:5000/a@{DIGEST}").parse().unwrap();
@@ -235,11 +231,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn reports_the_violated_rule() {
         for (text, expected) in [
             ("", "it is empty"),
-            ("https://registry.example.com/erp", "no scheme"),
-            ("registry.example.com/erp :1", "a blank"),
+            ("https://registry.example.com/erp", "a scheme"),
+            ("registry.example.com/erp :1", "white space"),
             ("registry.example.com/ERP:1", "lower case"),
             ("Frappe/erpnext", "lower case"),
             ("registry.example.com/erp:", "its tag"),
@@ -257,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_name_does_not_flood_the_message() {
+    fn a_hostile_reference_does_not_flood_the_message() {
         let error = "\u{1b}[31mX".repeat(10_000).parse::<Reference>().unwrap_err().to_string();
         assert!(error.len() < 500 && !error.contains('\u{1b}'));
     }

@@ -1,4 +1,4 @@
-//! Blobs that go ahead of their image to one registry, while the image is still being made.
+//! Background uploads: blobs of an image that is not complete yet, to one registry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -14,185 +14,188 @@ use carafe_layers::digest::Digest;
 use carafe_layers::oci::Descriptor;
 use carafe_layers::source::SourceError;
 
-use super::Registry;
+use super::client::Registry;
 use super::error::RegistryError;
 use super::mount_candidates::MountCandidates;
-use super::push::MAX_PARALLEL_UPLOADS;
-use super::push_report::Delivery;
 use super::reference::Repository;
+use super::report::Delivery;
 use super::repository_client::{Destination, RepositoryClient};
 
-/// Opens a blob's bytes, on whichever thread sends them.
+/// Maximum number of parallel uploads to one repository, and of background uploads to one registry.
+pub const MAX_PARALLEL_UPLOADS: usize = 4;
+
+/// Opens a blob on the thread that sends it.
 type Open = dyn Fn() -> Result<Box<dyn Read + Send>, SourceError> + Send + Sync;
 
-/// A blob whose bytes are there.
+/// A blob whose bytes are available.
 #[derive(Clone)]
-pub(super) struct ReadyBlob {
-    pub descriptor: Descriptor,
-    pub open: Arc<Open>,
-    pub known: MountCandidates,
+pub(crate) struct ReadyBlob {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) open: Arc<Open>,
+    pub(crate) mount_candidates: MountCandidates,
 }
 
-/// Sends what is ready to one registry's repositories. Dropped, it begins nothing further; what is
-/// under way ends by itself, and nobody hears of it.
-pub(super) struct UploadQueue {
-    pub destinations: Vec<Destination>,
-    board: Arc<QueueState>,
-    queue: Option<Sender<ReadyBlob>>,
-    waiting: Arc<Mutex<Receiver<ReadyBlob>>>,
+/// Uploads blobs to the repositories of one registry in the background. After a drop it starts no
+/// further upload; those in progress end without being reported.
+pub(crate) struct UploadQueue {
+    pub(crate) destinations: Vec<Destination>,
+    state: Arc<QueueState>,
+    sender: Option<Sender<ReadyBlob>>,
+    receiver: Arc<Mutex<Receiver<ReadyBlob>>>,
     workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// What the workers share.
+/// The state that the workers share.
 struct QueueState {
     registry: Registry,
     progress: Progress,
     repositories: Vec<Repository>,
-    asked: Mutex<BTreeSet<Digest>>,
-    arrived: Mutex<BTreeMap<Repository, Uploaded>>,
-    is_over: AtomicBool,
+    /// The digests of all blobs that were queued.
+    queued: Mutex<BTreeSet<Digest>>,
+    uploaded: Mutex<BTreeMap<Repository, Uploaded>>,
+    is_stopped: AtomicBool,
 }
 
-/// What came to one repository so far.
+/// The background uploads to one repository.
 #[derive(Default)]
-pub(super) struct Uploaded {
-    /// How.
-    pub deliveries: BTreeMap<Digest, Delivery>,
-    /// Who is told of the push.
-    pub told: Option<ProgressTask>,
+pub(crate) struct Uploaded {
+    /// How each blob got into the repository.
+    pub(crate) deliveries: BTreeMap<Digest, Delivery>,
+    pub(crate) progress: Option<ProgressTask>,
 }
 
-/// A push's task, and the total that it knows of.
-pub(super) struct ProgressTask {
-    pub task: Task,
-    pub total: u64,
+/// The progress task of a push to one repository, with its total so far.
+pub(crate) struct ProgressTask {
+    pub(crate) task: Task,
+    pub(crate) total: u64,
 }
 
 impl UploadQueue {
-    /// Asks nothing yet.
-    pub fn new(registry: &Registry, destinations: Vec<Destination>, progress: &Progress) -> Self {
-        let (queue, waiting) = mpsc::channel();
-        let board = QueueState {
+    /// Sends no request.
+    pub(crate) fn new(registry: &Registry, destinations: Vec<Destination>, progress: &Progress) -> Self {
+        let (sender, receiver) = mpsc::channel();
+        let state = QueueState {
             registry: registry.clone(),
             progress: progress.clone(),
             repositories: destinations.iter().map(|one| one.repository.clone()).collect(),
-            asked: Mutex::default(),
-            arrived: Mutex::default(),
-            is_over: AtomicBool::new(false),
+            queued: Mutex::default(),
+            uploaded: Mutex::default(),
+            is_stopped: AtomicBool::new(false),
         };
         Self {
             destinations,
-            board: Arc::new(board),
-            queue: Some(queue),
-            waiting: Arc::new(Mutex::new(waiting)),
+            state: Arc::new(state),
+            sender: Some(sender),
+            receiver: Arc::new(Mutex::new(receiver)),
             workers: Mutex::default(),
         }
     }
 
-    /// Sends it as soon as there is a turn for it, and returns at once.
-    pub fn send(&self, blob: ReadyBlob) {
-        if self.board.is_over() || !lock(&self.board.asked).insert(blob.descriptor.digest) {
+    /// Queues a blob, and returns immediately. A digest is queued once.
+    pub(crate) fn send(&self, blob: ReadyBlob) {
+        if self.state.is_stopped() || !lock(&self.state.queued).insert(blob.descriptor.digest) {
             return;
         }
-        self.board.announce(blob.descriptor.size);
-        let Some(queue) = &self.queue else { return };
-        // It fails only when nobody holds the other end, and we do.
-        let _ = queue.send(blob);
+        self.state.extend_tasks(blob.descriptor.size);
+        let Some(sender) = &self.sender else { return };
+        // Cannot fail: `self` owns the receiver.
+        let _ = sender.send(blob);
         let mut workers = lock(&self.workers);
         if workers.len() < MAX_PARALLEL_UPLOADS {
-            let (board, waiting) = (Arc::clone(&self.board), Arc::clone(&self.waiting));
-            // Where no thread is to be had, it is sent with the image.
-            workers.extend(Builder::new().spawn(move || board.work(&waiting)));
+            let (state, receiver) = (Arc::clone(&self.state), Arc::clone(&self.receiver));
+            // If no thread can be started, the push at the end sends the blob.
+            workers.extend(Builder::new().spawn(move || state.work(&receiver)));
         }
     }
 
-    /// Sends nothing further; says why.
-    pub fn give_up(&self, error: &RegistryError) {
-        self.board.give_up(error);
+    /// Starts no further upload, and warns of the cause.
+    pub(crate) fn stop(&self, error: &RegistryError) {
+        self.state.stop(error);
     }
 
-    /// Waits until all that was to be sent has arrived or failed, and tells what arrived. From here
-    /// on the push's time counts.
-    pub fn join(&mut self) -> BTreeMap<Repository, Uploaded> {
-        lock(&self.board.arrived)
+    /// Waits until all queued uploads are complete or have failed, and returns the complete ones. From
+    /// here on the time of the push is measured.
+    pub(crate) fn join(&mut self) -> BTreeMap<Repository, Uploaded> {
+        lock(&self.state.uploaded)
             .values()
-            .filter_map(|arrived| arrived.told.as_ref())
-            .for_each(|told| told.task.awaited());
-        self.queue = None;
+            .filter_map(|uploaded| uploaded.progress.as_ref())
+            .for_each(|progress| progress.task.awaited());
+        self.sender = None;
         for worker in lock(&self.workers).drain(..) {
-            // One that panicked has sent less.
+            // A worker that panicked has sent fewer blobs.
             let _ = worker.join();
         }
-        mem::take(&mut lock(&self.board.arrived))
+        mem::take(&mut lock(&self.state.uploaded))
     }
 }
 
 impl Drop for UploadQueue {
     fn drop(&mut self) {
-        self.board.is_over.store(true, Ordering::Relaxed);
-        lock(&self.board.arrived).clear();
+        self.state.is_stopped.store(true, Ordering::Relaxed);
+        lock(&self.state.uploaded).clear();
     }
 }
 
 impl QueueState {
-    fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Relaxed)
+    fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed)
     }
 
-    fn give_up(&self, error: &RegistryError) {
-        if !self.is_over.swap(true, Ordering::Relaxed) {
-            let message = format!("{}; it is tried again when the image is done", error_chain(error));
-            self.progress.warn(message);
+    fn stop(&self, error: &RegistryError) {
+        if !self.is_stopped.swap(true, Ordering::Relaxed) {
+            let cause = error_chain(error);
+            self.progress.warn(format!("{cause}; retrying when the image is complete"));
         }
     }
 
-    /// Tells every repository's task that so many bytes more are to come.
-    fn announce(&self, bytes: u64) {
-        let mut arrived = lock(&self.arrived);
+    /// Adds `bytes` to the total of each repository's progress task.
+    fn extend_tasks(&self, bytes: u64) {
+        let mut uploaded = lock(&self.uploaded);
         for repository in &self.repositories {
-            let told =
-                arrived.entry(repository.clone()).or_default().told.get_or_insert_with(|| ProgressTask {
-                    task: self.progress.task(Stage::Push, repository.to_string(), Some(0), Unit::Bytes),
-                    total: 0,
-                });
-            told.task.extend(bytes);
-            told.total = told.total.saturating_add(bytes);
+            let entry = uploaded.entry(repository.clone()).or_default();
+            let progress = entry.progress.get_or_insert_with(|| ProgressTask {
+                task: self.progress.task(Stage::Push, repository.to_string(), Some(0), Unit::Bytes),
+                total: 0,
+            });
+            progress.task.extend(bytes);
+            progress.total = progress.total.saturating_add(bytes);
         }
     }
 
-    fn work(&self, waiting: &Mutex<Receiver<ReadyBlob>>) {
+    fn work(&self, receiver: &Mutex<Receiver<ReadyBlob>>) {
         loop {
-            let next = lock(waiting).recv();
+            let next = lock(receiver).recv();
             let Ok(blob) = next else { return };
-            if !self.is_over()
-                && let Err(error) = self.bring(blob)
+            if !self.is_stopped()
+                && let Err(error) = self.upload(blob)
             {
-                self.give_up(&error);
+                self.stop(&error);
             }
         }
     }
 
-    /// To one repository after the other: the second takes it from the first.
-    fn bring(&self, ReadyBlob { descriptor, open, mut known }: ReadyBlob) -> Result<(), RegistryError> {
+    /// Uploads a blob to one repository after the other, so that each can mount it from the one before.
+    fn upload(&self, blob: ReadyBlob) -> Result<(), RegistryError> {
+        let ReadyBlob { descriptor, open, mut mount_candidates } = blob;
         for repository in &self.repositories {
             let Some(meter) = self.meter(repository) else { return Ok(()) };
-            let courier =
-                RepositoryClient::new(&self.registry, repository, &known, [&descriptor].into_iter());
-            let delivery = courier.blob(&descriptor, &*open, &meter)?;
+            let blobs = [&descriptor].into_iter();
+            let client = RepositoryClient::new(&self.registry, repository, &mount_candidates, blobs);
+            let delivery = client.push_blob(&descriptor, &*open, &meter)?;
             if delivery != Delivery::Sent {
                 meter.advance(descriptor.size);
             }
-            if let Some(arrived) = lock(&self.arrived).get_mut(repository) {
-                arrived.deliveries.insert(descriptor.digest, delivery);
+            if let Some(uploaded) = lock(&self.uploaded).get_mut(repository) {
+                uploaded.deliveries.insert(descriptor.digest, delivery);
             }
-            known.add(repository, [descriptor.digest]);
+            mount_candidates.add(repository, [descriptor.digest]);
         }
         Ok(())
     }
 
-    /// None when nobody waits for the push any more.
+    /// `None` after the queue was dropped.
     fn meter(&self, repository: &Repository) -> Option<Meter> {
-        Some(lock(&self.arrived).get(repository)?.told.as_ref()?.task.meter())
+        Some(lock(&self.uploaded).get(repository)?.progress.as_ref()?.task.meter())
     }
 }
 

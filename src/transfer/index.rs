@@ -1,4 +1,4 @@
-//! Images for several platforms → one index.
+//! Creates an index of images for several platforms.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -7,59 +7,57 @@ use std::sync::Arc;
 use carafe_layers::digest::Digest;
 use carafe_layers::graph::Graph;
 use carafe_layers::json::canonical_json;
-use carafe_layers::oci::Document;
-use carafe_layers::oci::Index;
-use carafe_layers::oci::{Descriptor, Platform, media_type};
+use carafe_layers::oci::{Descriptor, Document, Index, Platform, media_type};
 use carafe_layers::source::{ImageSource, SourceError, resolve};
 
-use super::Transfer;
+use super::image::Transfer;
 use crate::context::Context;
 use crate::images::ImageName;
 use crate::registry::MountCandidates;
 
-/// Why images make no index.
+/// Why an index could not be created.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum IndexError {
-    /// One of them could not be read.
+    /// An image could not be read.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Source(#[from] SourceError),
-    /// One of them is an index itself.
-    #[error("failed to put {image} into an index: it is an index itself")]
+    /// An image is an index itself.
+    #[error("failed to add {image} to the index: it is an index itself")]
     #[diagnostic(help("name each of its images by digest: `REPOSITORY@sha256:…`"))]
     Nested {
-        /// The source's name.
+        /// The name of the image.
         image: String,
     },
-    /// The config does not say for what it is.
-    #[error("failed to put {image} into an index: its config does not say for which platform it is")]
+    /// The config of an image has no platform.
+    #[error("failed to add {image} to the index: its config has no platform")]
     NoPlatform {
-        /// The source's name.
+        /// The name of the image.
         image: String,
     },
-    /// Nobody could choose between them.
-    #[error("failed to put {second} into an index: {first} is for {platform} too")]
+    /// Two images are for the same platform.
+    #[error("failed to add {second} to the index: {first} is for {platform} too")]
     #[diagnostic(help("name one image for each platform"))]
     Twice {
-        /// The one named first.
+        /// The first one.
         first: String,
-        /// The other.
+        /// The second one.
         second: String,
-        /// What both are for.
+        /// The platform of both.
         platform: Box<Platform>,
     },
 }
 
-/// Reads the images and makes an index over them, sorted by platform. Its bytes depend on nothing
-/// but the images: neither on their names, nor on their order.
+/// Reads the images, and creates an index of them, sorted by platform. Its bytes depend only on the
+/// images, and neither on their names nor on their order.
 pub fn create(images: &[ImageName], context: &Context) -> Result<Transfer, IndexError> {
-    let mut known = MountCandidates::default();
+    let mut mount_candidates = MountCandidates::default();
     let (mut parts, mut sources): (BTreeMap<Platform, (String, Graph)>, _) = Default::default();
     for name in images {
         let source = name.open(&context.registry, None)?;
         let (platform, graph) = part(&*source)?;
         if let ImageName::Registry(reference) = name {
-            known.add(reference.repository(), graph.blobs().map(|blob| blob.digest));
+            mount_candidates.add(reference.repository(), graph.blobs().map(|blob| blob.digest));
         }
         add_blobs(&mut sources, &graph, &source);
         if let Some((first, _)) = parts.get(&platform) {
@@ -75,11 +73,11 @@ pub fn create(images: &[ImageName], context: &Context) -> Result<Transfer, Index
     let bytes = canonical_json(&Index::of(entries.collect()));
     let root = Document { descriptor: Descriptor::of(media_type::INDEX, &bytes), bytes };
     let graph = Graph::with_root(root.clone(), parts.into_values().map(|(_, graph)| graph));
-    let source = Arc::new(Several { root, sources });
-    Ok(Transfer { source, graph, known, names: Vec::new() })
+    let source = Arc::new(IndexSource { root, sources });
+    Ok(Transfer { source, graph, mount_candidates, names: Vec::new() })
 }
 
-/// One image, and what it is for by its own config.
+/// An image, and the platform in its config.
 fn part(source: &dyn ImageSource) -> Result<(Platform, Graph), IndexError> {
     if media_type::is_index(&source.root()?.0.media_type) {
         return Err(IndexError::Nested { image: source.name() });
@@ -100,21 +98,21 @@ fn add_blobs(sources: &mut Sources, graph: &Graph, source: &Arc<dyn ImageSource>
     }
 }
 
-/// The blobs of several images, each where it is.
-struct Several {
+/// The blobs of several images, each from its own source.
+struct IndexSource {
     root: Document,
     sources: Sources,
 }
 
-impl Several {
-    fn of(&self, descriptor: &Descriptor) -> Result<&dyn ImageSource, SourceError> {
+impl IndexSource {
+    fn source(&self, descriptor: &Descriptor) -> Result<&dyn ImageSource, SourceError> {
         let source = self.sources.get(&descriptor.digest).map(|source| &**source);
         source
             .ok_or_else(|| SourceError::NotFound { what: descriptor.digest.to_string(), image: self.name() })
     }
 }
 
-impl ImageSource for Several {
+impl ImageSource for IndexSource {
     fn name(&self) -> String {
         "the images of the index".to_owned()
     }
@@ -124,10 +122,10 @@ impl ImageSource for Several {
     }
 
     fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
-        self.of(descriptor)?.manifest(descriptor)
+        self.source(descriptor)?.manifest(descriptor)
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, SourceError> {
-        self.of(descriptor)?.blob(descriptor)
+        self.source(descriptor)?.blob(descriptor)
     }
 }

@@ -23,7 +23,7 @@ pub fn import_recording(
     let is_available = match (claims.lock.recording, file) {
         (Some(digest), Some(path)) => import(path, digest, context).map(|()| true)?,
         (Some(digest), None) => {
-            referrers::bring(&*image.source, &image.image.descriptor.digest, digest, context)?
+            referrers::fetch_recording(&*image.source, &image.image.descriptor.digest, digest, context)?
         }
         (None, _) => false,
     };

@@ -30,7 +30,7 @@ fn fails_before_the_build_if_the_push_would_be_rejected() {
     let (tag, address) = (closed.image("erp:1"), closed.address());
     let stderr = demo.fail(1, &["build", "--lock", "--push", "-t", &tag, "--insecure-registry", address]);
     assert!(
-        stderr.contains(&format!("failed to push to {address}/erp: `{address}` wants other credentials")),
+        stderr.contains(&format!("failed to push to {address}/erp: `{address}` requires other credentials")),
         "{stderr}"
     );
     assert!(!stderr.contains("fetch") && !demo.path("carafe.lock").exists(), "{stderr}");

@@ -54,7 +54,7 @@ fn a_base_image_that_does_not_exist() {
      help: check the path and its permissions: `oci:` requires a directory with an index.json, `docker-archive:` and `oci-archive:` a file
     "#);
     assert_snapshot!(with_base(&demo, &demo.registry.image("frappe/base:version-99")), @r#"
-     × carafe.toml:4:14: failed to read the manifest `version-99` of [REGISTRY]/frappe/base: `[REGISTRY]` has no such thing: MANIFEST_UNKNOWN: manifest unknown
+     × carafe.toml:4:14: failed to read the manifest `version-99` of [REGISTRY]/frappe/base: not found in `[REGISTRY]` (MANIFEST_UNKNOWN: manifest unknown)
       ╭─[4:14]
     3 │ build-image = "oci:[BASES]/build-image"
     4 │ base-image = "[REGISTRY]/frappe/base:version-99"
@@ -104,7 +104,7 @@ fn a_registry_that_refuses_the_connection() {
 fn a_registry_that_uses_plain_http() {
     let demo = Demo::new();
     assert_snapshot!(push(&demo, &demo.registry.image("a/b:1"), &[]), @r#"
-    × failed to push sha256:[ID] to [REGISTRY]/a/b: `[REGISTRY]` answers plain http, not https
+    × failed to push sha256:[ID] to [REGISTRY]/a/b: `[REGISTRY]` uses plain http, not https
     help: if that is meant, name it as insecure: `insecure = true` under `[registry."[REGISTRY]"]`, or `--insecure-registry [REGISTRY]`
     "#);
 }
@@ -116,7 +116,7 @@ fn a_registry_that_requires_credentials() {
     let insecure = ["--insecure-registry", registry.address()];
     let anonymous = push(&demo, &registry.image("a/b:1"), &insecure);
     assert_snapshot!(anonymous.replace(registry.address(), "[CLOSED]"), @"
-    × failed to push sha256:[ID] to [CLOSED]/a/b: `[CLOSED]` wants other credentials (no credentials were found): unauthorized
+    × failed to push sha256:[ID] to [CLOSED]/a/b: `[CLOSED]` requires other credentials (no credentials were found): unauthorized
     help: log in with `docker login [CLOSED]` (or podman, skopeo), or set CARAFE_USERNAME and CARAFE_PASSWORD; the account needs `repository:a/b:pull,push`
     ");
 
@@ -129,7 +129,7 @@ fn a_registry_that_requires_credentials() {
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(!stderr.contains(WRONG), "{stderr}");
     assert_snapshot!(said(&demo, &stderr).replace(registry.address(), "[CLOSED]"), @"
-    × failed to push sha256:[ID] to [CLOSED]/a/b: `[CLOSED]` wants other credentials (asked as `builder` of CARAFE_USERNAME): unauthorized
+    × failed to push sha256:[ID] to [CLOSED]/a/b: `[CLOSED]` requires other credentials (user `builder` from CARAFE_USERNAME): unauthorized
     help: log in with `docker login [CLOSED]` (or podman, skopeo), or set CARAFE_USERNAME and CARAFE_PASSWORD; the account needs `repository:a/b:pull,push`
     ");
 }

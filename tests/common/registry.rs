@@ -1,24 +1,24 @@
-//! Debian's docker-registry on loopback, one for each test, gone when dropped.
+//! Debian's docker-registry on loopback, one per test. It ends when it is dropped.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
-/// How the registry is to be.
+/// The configuration of the registry.
 #[derive(Default)]
 pub struct Setup {
-    /// A user and a password that it wants to see.
+    /// The user name and password that it requires.
     pub login: Option<(&'static str, &'static str)>,
-    /// PEM files of its certificate and key; without them it speaks plain HTTP.
+    /// The PEM files of its certificate and key; without them it uses plain HTTP.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// The PEM file of a CA whose certificates it wants clients to have.
+    /// The PEM file of a CA. It requires client certificates of this CA.
     pub client_ca: Option<PathBuf>,
     /// On `[::1]` instead of 127.0.0.1.
     pub is_v6: bool,
 }
 
-/// A running registry that keeps everything in a directory of its own.
+/// A running registry with its own storage directory.
 pub struct RegistryServer {
     child: Child,
     address: String,
@@ -26,12 +26,12 @@ pub struct RegistryServer {
 }
 
 impl RegistryServer {
-    /// Open to everyone, over plain HTTP.
+    /// Without authentication, over plain HTTP.
     pub fn start() -> Self {
         Self::with(Setup::default())
     }
 
-    /// As described.
+    /// With this configuration.
     pub fn with(setup: Setup) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = directory.path().join("config.yml");
@@ -47,7 +47,7 @@ impl RegistryServer {
             .expect("docker-registry runs (the Debian package `docker-registry` has it)");
         let (found, address) = mpsc::channel();
         let log = BufReader::new(child.stderr.take().unwrap()).lines();
-        // To the end, so that the registry never waits for a reader of its log.
+        // To the end, so that the registry never blocks while it writes its log.
         std::thread::spawn(move || {
             for line in log.map_while(Result::ok) {
                 if let Some((_, rest)) = line.split_once("listening on ") {
@@ -56,7 +56,7 @@ impl RegistryServer {
                 }
             }
         });
-        let address = address.recv().expect("docker-registry says where it listens");
+        let address = address.recv().expect("docker-registry logs its address");
         Self { child, address, directory }
     }
 
@@ -65,8 +65,8 @@ impl RegistryServer {
         &self.address
     }
 
-    /// Where it keeps everything.
-    #[allow(dead_code, reason = "not every test program looks there")]
+    /// Its storage directory.
+    #[allow(dead_code, reason = "not every test program uses it")]
     pub fn storage(&self) -> PathBuf {
         self.directory.path().join("storage")
     }
@@ -107,7 +107,7 @@ fn configuration(setup: &Setup, directory: &tempfile::TempDir) -> String {
     text
 }
 
-/// An entry as `htpasswd` makes it; docker-registry takes bcrypt alone.
+/// A line of an htpasswd file; docker-registry accepts only bcrypt.
 fn htpasswd(user: &str, password: &str) -> Vec<u8> {
     let mut child = Command::new("htpasswd")
         .args(["-i", "-n", "-B", "-C", "4", user])

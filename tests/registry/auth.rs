@@ -1,4 +1,4 @@
-//! Who we are: docker's config.json, a credential helper, the environment.
+//! Credentials: docker's config.json, a credential helper, the environment.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::{client, client_with, in_environment, inside, name, shown};
 
 const USER: &str = "robot$erp";
 const PASSWORD: &str = "correct-horse:battery";
-/// base64 of the two above, joined by a colon, and of one with another password.
+/// base64 of `USER:PASSWORD`, and of one with another password.
 const RIGHT: &str = "cm9ib3QkZXJwOmNvcnJlY3QtaG9yc2U6YmF0dGVyeQ==";
 const WRONG: &str = "cm9ib3QkZXJwOndyb25nLWhvcnNlLWJhdHRlcnk=";
 
@@ -35,14 +35,14 @@ fn push_to(registry: &Registry, address: &str) -> Result<(), RegistryError> {
 }
 
 #[test]
-fn the_right_password_is_taken_from_config_json() {
+fn reads_the_password_from_config_json() {
     let (server, directory) = (server(), tempfile::tempdir().unwrap());
     let files = CredentialFiles::at([config(&directory, &auths(server.address(), RIGHT))]);
     push_to(&client_with(server.address(), files), server.address()).unwrap();
 }
 
 #[test]
-fn a_wrong_password_is_refused_and_not_shown() {
+fn does_not_show_a_wrong_password() {
     let (server, directory) = (server(), tempfile::tempdir().unwrap());
     let files = CredentialFiles::at([config(&directory, &auths(server.address(), WRONG))]);
     let error = push_to(&client_with(server.address(), files), server.address()).unwrap_err();
@@ -52,9 +52,9 @@ fn a_wrong_password_is_refused_and_not_shown() {
     assert!(!text.contains("wrong-horse") && !text.contains(WRONG), "{text}");
 }
 
-/// podman's file may have a login for a part of a registry alone.
+/// podman's file can have a login for a prefix of repositories.
 #[test]
-fn the_login_for_a_part_of_a_registry_goes_before_the_registrys() {
+fn the_login_of_a_repository_prefix_takes_precedence() {
     let (server, directory) = (server(), tempfile::tempdir().unwrap());
     let address = server.address();
     let text =
@@ -65,18 +65,18 @@ fn the_login_for_a_part_of_a_registry_goes_before_the_registrys() {
     assert!(matches!(error, RegistryError::Unauthorized { .. }), "{error}");
 }
 
-/// `-u "robot$erp"`: the shell makes it `robot`.
+/// A shell turns `-u "robot$erp"` into `robot`.
 #[test]
-fn a_robots_name_that_the_shell_has_cut_is_explained() {
+fn explains_a_robot_account_name_that_a_shell_has_changed() {
     let (server, directory) = (server(), tempfile::tempdir().unwrap());
     let text = auths(server.address(), "cm9ib3Q6Y29ycmVjdC1ob3JzZTpiYXR0ZXJ5");
     let files = CredentialFiles::at([config(&directory, &text)]);
     let text = shown(push_to(&client_with(server.address(), files), server.address()).unwrap_err());
-    assert!(text.contains("asked as `robot` of") && text.contains("single quotes"), "{text}");
+    assert!(text.contains("user `robot` from") && text.contains("single quotes"), "{text}");
 }
 
 #[test]
-fn without_credentials_the_message_says_so() {
+fn the_message_mentions_missing_credentials() {
     let server = server();
     let error = push_to(&client(server.address()), server.address()).unwrap_err();
     let text = shown(error);
@@ -84,7 +84,7 @@ fn without_credentials_the_message_says_so() {
 }
 
 #[test]
-fn a_credential_helper_is_asked() {
+fn uses_a_credential_helper() {
     if let Some(address) = inside() {
         let files = CredentialFiles::from_environment();
         return push_to(&client_with(&address, files), &address).unwrap();
@@ -101,11 +101,11 @@ fn a_credential_helper_is_asked() {
     let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
     let directory = directory.path().to_str().unwrap();
     let variables = [("DOCKER_CONFIG", directory), ("PATH", &path)];
-    in_environment("auth::a_credential_helper_is_asked", server.address(), &variables);
+    in_environment("auth::uses_a_credential_helper", server.address(), &variables);
 }
 
 #[test]
-fn a_helper_that_cannot_be_run_is_named() {
+fn reports_a_missing_credential_helper() {
     let (server, directory) = (server(), tempfile::tempdir().unwrap());
     let text = format!(r#"{{"credHelpers":{{"{}":"no-such-helper"}}}}"#, server.address());
     let files = CredentialFiles::at([config(&directory, &text)]);
@@ -114,13 +114,13 @@ fn a_helper_that_cannot_be_run_is_named() {
 }
 
 #[test]
-fn the_environment_is_for_the_registry_that_is_pushed_to() {
+fn the_environments_credential_is_only_for_push_targets() {
     if let Some(address) = inside() {
         let target = name(&format!("{address}/a:1"));
-        for (targets, is_taken) in [(vec![target.repository()], true), (vec![], false)] {
+        for (targets, is_used) in [(vec![target.repository()], true), (vec![], false)] {
             let insecure = [address.clone()].into();
             let options = RegistryOptions { insecure, ..RegistryOptions::from_environment(targets).unwrap() };
-            assert_eq!(push_to(&Registry::new(options).unwrap(), &address).is_ok(), is_taken);
+            assert_eq!(push_to(&Registry::new(options).unwrap(), &address).is_ok(), is_used);
         }
         return;
     }
@@ -134,7 +134,7 @@ fn the_environment_is_for_the_registry_that_is_pushed_to() {
         ("HOME", empty),
     ];
     in_environment(
-        "auth::the_environment_is_for_the_registry_that_is_pushed_to",
+        "auth::the_environments_credential_is_only_for_push_targets",
         server.address(),
         &variables,
     );

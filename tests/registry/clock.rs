@@ -1,19 +1,19 @@
-//! A clock for which waiting takes no time.
+//! A clock whose pauses take no time.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use carafe::registry::Clock;
+use carafe_builder::net::retry::Clock;
 
-/// Counts the pauses instead of making them.
+/// Records the pauses instead of waiting.
 #[derive(Default)]
 pub struct QuickClock(Mutex<Vec<Duration>>);
 
 impl QuickClock {
-    /// The time of day when no pause was made yet.
+    /// The date before the first pause.
     pub const START: SystemTime = SystemTime::UNIX_EPOCH;
 
-    /// Every pause so far.
+    /// All pauses.
     pub fn pauses(&self) -> Vec<Duration> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

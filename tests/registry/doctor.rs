@@ -1,17 +1,17 @@
-//! What `carafe doctor --registry` finds.
+//! The checks of `carafe doctor --registry`.
 
 use carafe::check::{Check, CheckStatus};
 use carafe::registry::{CredentialFiles, DoctorTarget, Mirrors, Registry, RegistryOptions};
 
 use crate::certificates::authority;
-use crate::faulty::{Answer, FaultyServer};
+use crate::faulty::{FakeRegistry, Response};
 use crate::images::Image;
 use crate::push::push;
 use crate::server::{RegistryServer, Setup};
 use crate::{client, client_with, quick};
 
 fn examine(registry: &Registry, name: &str) -> Vec<Check> {
-    registry.examine(&DoctorTarget::parse(name).unwrap())
+    registry.run_checks(&DoctorTarget::parse(name).unwrap())
 }
 
 /// In order, as `name state`.
@@ -19,14 +19,14 @@ fn states(checks: &[Check]) -> Vec<String> {
     checks.iter().map(|check| format!("{} {}", check.name, check.status.name())).collect()
 }
 
-/// The first check in this state, as it is shown.
+/// The first check with this status, as text.
 fn first(checks: &[Check], status: CheckStatus) -> String {
     let check = checks.iter().find(|check| check.status == status).unwrap();
     format!("{}: {} ({})", check.name, check.message, check.help.as_deref().unwrap_or_default())
 }
 
 #[test]
-fn a_registry_that_is_well() {
+fn all_checks_pass() {
     let server = RegistryServer::start();
     let registry = client(server.address());
     let image = server.image("a/b:1");
@@ -43,16 +43,16 @@ fn a_registry_that_is_well() {
         "chunks pass",
     ];
     assert_eq!(states(&checks), expected, "{checks:#?}");
-    assert!(checks[4].message.ends_with("was opened and cancelled"), "{checks:#?}");
-    // Without an image there is nothing to mount, and with a host alone nothing is written.
+    assert!(checks[4].message.ends_with("was opened and canceled"), "{checks:#?}");
+    // Without an image there is no blob to mount, and with only a host nothing is written.
     assert_eq!(states(&examine(&registry, &server.image("new")))[5], "mount skipped");
     let host = examine(&registry, server.address());
     assert_eq!(states(&host)[3..5], ["auth pass", "push skipped"]);
 }
 
-/// What a `registries.conf` puts elsewhere is looked at there.
+/// A location in `registries.conf` is checked instead of the name.
 #[test]
-fn the_place_is_told_where_it_is_another() {
+fn shows_the_location_that_registries_conf_configures() {
     let (server, directory) = (RegistryServer::start(), tempfile::tempdir().unwrap());
     let conf = directory.path().join("registries.conf");
     let text = "[[registry]]\nprefix = \"r.example.com\"\ninsecure = true\nlocation = ";
@@ -60,14 +60,14 @@ fn the_place_is_told_where_it_is_another() {
     let mirrors = Mirrors::read([conf]).unwrap();
     let registry = Registry::new(RegistryOptions { mirrors, ..RegistryOptions::default() }).unwrap();
     let checks = examine(&registry, "r.example.com/a");
-    assert!(checks[0].message.contains("has r.example.com/a there"), "{checks:#?}");
+    assert!(checks[0].message.contains("maps r.example.com/a to it"), "{checks:#?}");
     assert!(checks[4].message.contains(&server.image("hub/a")), "{checks:#?}");
 }
 
 #[test]
-fn every_upload_that_it_opens_is_cancelled() {
+fn cancels_every_upload_that_it_opens() {
     let server =
-        FaultyServer::start(|request| request.is("DELETE", "/blobs/uploads/").then(|| Answer::status(204)));
+        FakeRegistry::start(|request| request.is("DELETE", "/blobs/uploads/").then(|| Response::status(204)));
     let image = server.image("a:1");
     push(&client(server.address()), &Image::new(&[b"one"]), &[&image]).unwrap();
     let before = server.seen("POST", "/blobs/uploads/").len();
@@ -77,13 +77,12 @@ fn every_upload_that_it_opens_is_cancelled() {
 }
 
 #[test]
-fn an_unknown_ca_and_a_wrong_password_end_it() {
+fn stops_after_an_unknown_ca_or_a_wrong_password() {
     let directory = tempfile::tempdir().unwrap();
     authority(directory.path());
     let tls = Some((directory.path().join("server.pem"), directory.path().join("server.key")));
     let server = RegistryServer::with(Setup { tls, ..Setup::default() });
-    let strict =
-        Registry::new(RegistryOptions { retry_policy: quick(), ..RegistryOptions::default() }).unwrap();
+    let strict = Registry::new(RegistryOptions { retries: quick(), ..RegistryOptions::default() }).unwrap();
     let checks = examine(&strict, &server.image("a"));
     assert_eq!(states(&checks)[1..4], ["tls pass", "ca fail", "auth skipped"]);
     assert!(first(&checks, CheckStatus::Fail).contains("`ca = "), "{checks:#?}");
@@ -97,40 +96,41 @@ fn an_unknown_ca_and_a_wrong_password_end_it() {
     let checks = examine(&registry, &server.image("a"));
     assert_eq!(states(&checks)[3..5], ["auth fail", "push skipped"]);
     let shown = first(&checks, CheckStatus::Fail);
-    assert!(shown.contains("asked as `me` of") && !shown.contains("wrong-horse"), "{shown}");
+    assert!(shown.contains("user `me` from") && !shown.contains("wrong-horse"), "{shown}");
 }
 
 #[test]
-fn one_that_may_not_be_pushed_to_says_which_right_it_takes() {
-    let server = FaultyServer::start(|request| request.is("POST", "/uploads/").then(|| Answer::status(403)));
+fn shows_the_scope_that_a_push_requires() {
+    let server =
+        FakeRegistry::start(|request| request.is("POST", "/uploads/").then(|| Response::status(403)));
     let checks = examine(&client(server.address()), &server.image("shop/erp"));
     assert_eq!(states(&checks)[4..6], ["push fail", "mount skipped"]);
     assert!(first(&checks, CheckStatus::Fail).contains("repository:shop/erp:pull,push"), "{checks:#?}");
 }
 
-/// Nothing is tried twice: who asks wants to know how it is now.
+/// Each request is sent once: the result is about the current state.
 #[test]
-fn one_that_takes_no_chunks_and_one_that_is_out_of_order() {
-    let server = FaultyServer::start(|request| request.is("PATCH", "").then(|| Answer::status(405)));
+fn reports_missing_chunk_support_and_an_unavailable_registry() {
+    let server = FakeRegistry::start(|request| request.is("PATCH", "").then(|| Response::status(405)));
     let checks = examine(&client(server.address()), &server.image("a"));
     assert_eq!(states(&checks)[7], "chunks warn");
 
-    let server = FaultyServer::start(|_| Some(Answer::status(503)));
+    let server = FakeRegistry::start(|_| Some(Response::status(503)));
     let checks = examine(&client(server.address()), &server.image("a"));
     assert_eq!(states(&checks)[1..4], ["tls pass", "ca skipped", "auth fail"]);
     assert_eq!(server.seen("GET", "/v2/").len(), 2);
 }
 
-/// As behind a proxy that asks another instance, which has another secret.
+/// Like a proxy in front of two instances with different secrets.
 #[test]
-fn an_upload_that_is_gone_at_once_and_the_smallest_chunk() {
+fn reports_a_lost_upload_and_the_minimum_chunk_size() {
     let start = |status: u16| {
-        FaultyServer::start(move |request| {
-            let answer = Answer::status(202).with("OCI-Chunk-Min-Length", "4096");
-            let answer = answer.with("Location", "/v2/a/blobs/uploads/one");
+        FakeRegistry::start(move |request| {
+            let response = Response::status(202).with("OCI-Chunk-Min-Length", "4096");
+            let response = response.with("Location", "/v2/a/blobs/uploads/one");
             match request.method.as_str() {
-                "POST" => Some(answer),
-                "PATCH" => Some(Answer::status(status)),
+                "POST" => Some(response),
+                "PATCH" => Some(Response::status(status)),
                 _ => None,
             }
         })

@@ -1,5 +1,5 @@
-//! A stand-in for a registry that misbehaves where a test says so. Otherwise it keeps to the
-//! distribution specification and is open to everyone. For what a real one does see `server`.
+//! A fake registry with faults. Without a fault it follows the distribution specification and requires
+//! no authentication. The real registry is in `server`.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::store::Store;
 
-/// A request that came.
+/// A request that was received.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub method: String,
@@ -21,16 +21,16 @@ pub struct Request {
 }
 
 impl Request {
-    /// Whether it is of this method, with `part` in its target.
+    /// Whether it has this method, and `part` in its target.
     pub fn is(&self, method: &str, part: &str) -> bool {
         self.method == method && self.target.contains(part)
     }
 }
 
-/// An answer: status, headers, body.
-pub struct Answer(pub u16, pub Vec<(&'static str, String)>, pub Vec<u8>);
+/// A response: status, headers, body.
+pub struct Response(pub u16, pub Vec<(&'static str, String)>, pub Vec<u8>);
 
-impl Answer {
+impl Response {
     pub fn status(status: u16) -> Self {
         Self(status, Vec::new(), Vec::new())
     }
@@ -46,44 +46,44 @@ impl Answer {
     }
 }
 
-/// What happens to a request.
+/// What the registry does instead of processing a request normally.
 pub enum Fault {
-    /// It is answered so, and not carried out.
-    Say(Answer),
-    /// The same, before its body is read; the rest of that is thrown away, as proxies do.
-    Refuse(Answer),
-    /// The connection is reset after so many bytes of its body. What came of a chunk is kept.
+    /// Responds without processing the request.
+    Respond(Response),
+    /// The same, before the body is read; the body is discarded, as proxies do.
+    Refuse(Response),
+    /// Closes the connection after this number of bytes of the body. The received part of a chunk is stored.
     Cut(usize),
-    /// The same, and nothing of it is kept.
+    /// The same, but nothing is stored.
     Drop(usize),
-    /// After so many bytes of its body the server closes its sending half, and reads on.
+    /// Closes the sending half of the connection after this number of bytes of the body, and reads the rest.
     HalfClose(usize),
-    /// It is carried out, and the connection closes without an answer.
-    LoseAnswer,
-    /// It is carried out, and the answer changed.
-    Edit(Box<dyn Fn(Answer) -> Answer>),
-    /// It is carried out, and the connection closes after so many bytes of the answer's body.
+    /// Processes the request, and closes the connection without a response.
+    LoseResponse,
+    /// Processes the request, and changes the response.
+    Edit(Box<dyn Fn(Response) -> Response>),
+    /// Processes the request, and closes the connection after this number of bytes of the response body.
     Short(usize),
-    /// The same, and the connection stays open.
+    /// The same, but the connection stays open.
     Hang(usize),
-    /// Nothing, until the client goes away.
+    /// Does nothing until the client closes the connection.
     Stall,
-    /// Nothing, after so many bytes of its body were read.
+    /// Does nothing after this number of bytes of the body.
     StopReading(usize),
-    /// The answer is no HTTP.
+    /// Responds with something that is not HTTP.
     Garbage,
 }
 
 type Script = dyn Fn(&Request) -> Option<Fault> + Send + Sync;
 
-/// The stand-in. Its threads end with the test's process.
-pub struct FaultyServer {
+/// The fake registry. Its threads end with the process of the test.
+pub struct FakeRegistry {
     address: String,
     state: Arc<State>,
 }
 
 struct State {
-    /// Consulted when the head of a request is there, and once more when the body is.
+    /// Called after the head of a request was read, and again after its body was read.
     early: Box<Script>,
     late: Box<Script>,
     store: Mutex<Store>,
@@ -92,18 +92,18 @@ struct State {
     sent: AtomicU64,
 }
 
-impl FaultyServer {
-    /// Answers with `answer` where that gives an answer.
-    pub fn start(answer: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) -> Self {
-        Self::run(|_| None, move |request| answer(request).map(Fault::Say))
+impl FakeRegistry {
+    /// Responds with the result of `response`, if it is not `None`.
+    pub fn start(response: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static) -> Self {
+        Self::run(|_| None, move |request| response(request).map(Fault::Respond))
     }
 
-    /// Follows `script`, which sees a request's head, without its body.
+    /// Applies the faults of `script`, which gets a request without its body.
     pub fn scripted(script: impl Fn(&Request) -> Option<Fault> + Send + Sync + 'static) -> Self {
         Self::run(script, |_| None)
     }
 
-    /// `early` sees a request's head alone; where it has nothing to say, `late` sees its body too.
+    /// `early` gets a request without its body; if it returns `None`, `late` gets it with the body.
     pub fn run(
         early: impl Fn(&Request) -> Option<Fault> + Send + Sync + 'static,
         late: impl Fn(&Request) -> Option<Fault> + Send + Sync + 'static,
@@ -136,7 +136,7 @@ impl FaultyServer {
         format!("{}/{name}", self.address)
     }
 
-    /// Requests of this method (or any) with `part` in their target; of those to an upload without bodies.
+    /// The requests with this method (empty: any) and `part` in their target. Those to an upload have no body.
     pub fn seen(&self, method: &str, part: &str) -> Vec<Request> {
         let seen = self.state.seen.lock().unwrap();
         let is_meant = |request: &&Request| {
@@ -145,12 +145,12 @@ impl FaultyServer {
         seen.iter().filter(is_meant).cloned().collect()
     }
 
-    /// The bytes of all blobs' bodies that came, whole or not.
+    /// The number of bytes that were received in uploads, complete or not.
     pub fn received(&self) -> u64 {
         self.state.received.load(Ordering::Relaxed)
     }
 
-    /// The bytes of blobs that were sent.
+    /// The number of bytes of blobs that were sent.
     pub fn sent(&self) -> u64 {
         self.state.sent.load(Ordering::Relaxed)
     }
@@ -160,14 +160,14 @@ impl FaultyServer {
         self.state.store.lock().unwrap().put(name, bytes);
     }
 
-    /// Uploads that were opened, and neither finished nor cancelled.
+    /// The number of uploads that were opened, and neither finished nor canceled.
     pub fn open_uploads(&self) -> usize {
         self.state.store.lock().unwrap().open_uploads()
     }
 
-    /// Loses what is stored under the last part of its path.
-    pub fn forget(&self, name: &str) {
-        self.state.store.lock().unwrap().forget(name);
+    /// Removes what is stored under the last part of its path.
+    pub fn remove(&self, name: &str) {
+        self.state.store.lock().unwrap().remove(name);
     }
 
     /// The blob that is stored under this digest.
@@ -177,15 +177,15 @@ impl FaultyServer {
 }
 
 impl State {
-    /// One request.
+    /// Serves one request.
     fn serve(&self, mut stream: &TcpStream) -> Option<()> {
         let mut reader = BufReader::new(stream);
         let mut request = read_head(&mut reader)?;
         let length = request.headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
         let early = (self.early)(&request);
-        if let Some(Fault::Refuse(answer)) = early {
-            self.note(&request, 0);
-            self.write(stream, &request, answer, Ending::Whole);
+        if let Some(Fault::Refuse(response)) = early {
+            self.log(&request, 0);
+            self.write(stream, &request, response, Ending::Complete);
             let _ = stream.shutdown(Shutdown::Write);
             return std::io::copy(&mut reader, &mut std::io::sink()).ok().map(|_| ());
         }
@@ -197,35 +197,35 @@ impl State {
         };
         request.body = vec![0; length];
         reader.read_exact(&mut request.body).ok()?;
-        self.note(&request, length);
-        let obey = || self.store.lock().unwrap().answer(&request);
+        self.log(&request, length);
+        let process = || self.store.lock().unwrap().process(&request);
         match early.or_else(|| (self.late)(&request)) {
-            None => self.write(stream, &request, obey(), Ending::Whole),
-            Some(Fault::Say(answer) | Fault::Refuse(answer)) => {
-                self.write(stream, &request, answer, Ending::Whole)
+            None => self.write(stream, &request, process(), Ending::Complete),
+            Some(Fault::Respond(response) | Fault::Refuse(response)) => {
+                self.write(stream, &request, response, Ending::Complete)
             }
-            Some(Fault::Cut(_)) => drop(request.is("PATCH", "/uploads/").then(obey)),
+            Some(Fault::Cut(_)) => drop(request.is("PATCH", "/uploads/").then(process)),
             Some(Fault::Drop(_)) => {}
             Some(Fault::HalfClose(_)) => {
                 let _ = stream.shutdown(Shutdown::Write);
                 let _ = std::io::copy(&mut reader, &mut std::io::sink());
             }
-            Some(Fault::LoseAnswer) => drop(obey()),
-            Some(Fault::Edit(edit)) => self.write(stream, &request, edit(obey()), Ending::Whole),
-            Some(Fault::Short(bytes)) => self.write(stream, &request, obey(), Ending::After(bytes)),
+            Some(Fault::LoseResponse) => drop(process()),
+            Some(Fault::Edit(edit)) => self.write(stream, &request, edit(process()), Ending::Complete),
+            Some(Fault::Short(bytes)) => self.write(stream, &request, process(), Ending::After(bytes)),
             Some(Fault::Hang(bytes)) => {
-                self.write(stream, &request, obey(), Ending::After(bytes));
+                self.write(stream, &request, process(), Ending::After(bytes));
                 let _ = reader.read(&mut [0]);
             }
             Some(Fault::Stall) => drop(reader.read(&mut [0])),
-            // Longer than any test's client waits: only reading would tell that it is gone.
+            // Longer than the client of any test waits. Without reading, the server cannot detect its end.
             Some(Fault::StopReading(_)) => std::thread::sleep(Duration::from_secs(10)),
             Some(Fault::Garbage) => drop(stream.write_all(b"220 mail.example ESMTP\r\n")),
         }
         Some(())
     }
 
-    fn note(&self, request: &Request, length: usize) {
+    fn log(&self, request: &Request, length: usize) {
         let mut logged = request.clone();
         if request.target.contains("/uploads/") {
             self.received.fetch_add(length as u64, Ordering::Relaxed);
@@ -238,10 +238,10 @@ impl State {
         &self,
         mut stream: &TcpStream,
         request: &Request,
-        Answer(status, headers, mut body): Answer,
+        Response(status, headers, mut body): Response,
         ending: Ending,
     ) {
-        let mut head = format!("HTTP/1.1 {status} Said\r\nConnection: close\r\n");
+        let mut head = format!("HTTP/1.1 {status} Status\r\nConnection: close\r\n");
         if !headers.iter().any(|(key, _)| *key == "Content-Length") && status != 204 {
             head += &format!("Content-Length: {}\r\n", body.len());
         }
@@ -250,7 +250,7 @@ impl State {
         }
         match ending {
             _ if request.method == "HEAD" => body.clear(),
-            Ending::Whole => {}
+            Ending::Complete => {}
             Ending::After(bytes) => body.truncate(bytes),
         }
         if request.is("GET", "/blobs/sha256:") && status < 300 {
@@ -260,9 +260,9 @@ impl State {
     }
 }
 
-/// How much of an answer's body is sent.
+/// How much of a response body is sent.
 enum Ending {
-    Whole,
+    Complete,
     After(usize),
 }
 

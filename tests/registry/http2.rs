@@ -1,4 +1,4 @@
-//! HTTP/2 over TLS: what a server may do to a connection that many requests share.
+//! HTTP/2 over TLS: faults of a connection that many requests share.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -17,29 +17,29 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::certificates::authority;
 use crate::clock::QuickClock;
-use crate::faulty::{Answer, Request};
+use crate::faulty::{Request, Response};
 use crate::store::Store;
 use crate::table::{CHUNK, Outcome, check, faults, image};
 use crate::{name, shown};
 
-use Outcome::{Done, Fails};
+use Outcome::{Fails, Succeeds};
 
-/// What happens to a request after so many bytes of its body.
+/// A fault after a number of bytes of the request body.
 #[derive(Clone, Copy)]
 enum Fault {
-    /// GOAWAY, and the connection ends at once.
+    /// GOAWAY, and the connection is closed.
     GoAway(Reason),
-    /// GOAWAY; what is under way is answered, and nothing more.
-    LastCall,
+    /// GOAWAY after the responses to the current requests.
+    GracefulGoAway,
     /// Its stream is reset.
     Reset(Reason),
     /// The connection closes.
     Close,
-    /// It is answered with this status, and the rest of its body is not wanted.
-    Answer(u16),
+    /// A response with this status; the rest of the body is not read.
+    Response(u16),
 }
 
-/// The request number `.0` (from 1) of the method `.1` meets the fault after `.2` bytes.
+/// The request number `.0` (from 1) with the method `.1` has the fault after `.2` bytes.
 type On = (usize, &'static str, u64, Fault);
 
 /// What all connections share.
@@ -47,14 +47,14 @@ struct Server {
     store: Mutex<Store>,
     received: AtomicU64,
     connections: AtomicUsize,
-    seen_hosts: AtomicUsize,
+    count: AtomicUsize,
     on: On,
 }
 
 impl Server {
     fn fault(&self, method: &str) -> Option<(u64, Fault)> {
         let (nth, meant, after, fault) = self.on;
-        let is_meant = method == meant && self.seen_hosts.fetch_add(1, Ordering::Relaxed) + 1 == nth;
+        let is_meant = method == meant && self.count.fetch_add(1, Ordering::Relaxed) + 1 == nth;
         is_meant.then_some((after, fault))
     }
 
@@ -69,12 +69,12 @@ impl Server {
                 loop {
                     tokio::select! {
                         request = connection.accept() => {
-                            let (request, answer) = request?.ok()?;
-                            tokio::spawn(Arc::clone(&server).exchange(request, answer, end.clone()));
+                            let (request, response) = request?.ok()?;
+                            tokio::spawn(Arc::clone(&server).exchange(request, response, end.clone()));
                         }
                         Some(fault) = ended.recv() => match fault {
                             Fault::GoAway(reason) => connection.abrupt_shutdown(reason),
-                            Fault::LastCall => connection.graceful_shutdown(),
+                            Fault::GracefulGoAway => connection.graceful_shutdown(),
                             _ => return Some(()),
                         }
                     }
@@ -86,7 +86,7 @@ impl Server {
     async fn exchange(
         self: Arc<Self>,
         request: http::Request<RecvStream>,
-        mut answer: SendResponse<Bytes>,
+        mut sender: SendResponse<Bytes>,
         end: mpsc::Sender<Fault>,
     ) -> Option<()> {
         let (head, mut stream) = request.into_parts();
@@ -103,11 +103,11 @@ impl Server {
         }
         match fault {
             Some((_, Fault::Reset(reason))) => {
-                answer.send_reset(reason);
+                sender.send_reset(reason);
                 return None;
             }
-            Some((_, Fault::Answer(status))) => return send(&mut answer, Answer::status(status)),
-            Some((_, fault @ Fault::LastCall)) => end.send(fault).await.ok()?,
+            Some((_, Fault::Response(status))) => return send(&mut sender, Response::status(status)),
+            Some((_, fault @ Fault::GracefulGoAway)) => end.send(fault).await.ok()?,
             Some((_, fault)) => return end.send(fault).await.ok(),
             None => {}
         }
@@ -119,27 +119,27 @@ impl Server {
         let target = head.uri.path_and_query()?.to_string();
         let is_read = head.method == "HEAD";
         let request = Request { method: head.method.to_string(), target, headers, body };
-        let mut said = self.store.lock().unwrap().answer(&request);
+        let mut response = self.store.lock().unwrap().process(&request);
         if is_read {
-            said.2.clear();
+            response.2.clear();
         }
-        send(&mut answer, said)
+        send(&mut sender, response)
     }
 }
 
-fn send(answer: &mut SendResponse<Bytes>, Answer(status, headers, body): Answer) -> Option<()> {
+fn send(sender: &mut SendResponse<Bytes>, Response(status, headers, body): Response) -> Option<()> {
     let mut response = http::Response::builder().status(status);
     for (key, value) in headers {
         response = response.header(key, value);
     }
-    let mut stream = answer.send_response(response.body(()).ok()?, body.is_empty()).ok()?;
+    let mut stream = sender.send_response(response.body(()).ok()?, body.is_empty()).ok()?;
     if !body.is_empty() {
         stream.send_data(body.into(), true).ok()?;
     }
     Some(())
 }
 
-/// Pushes the image to such a server; how many bytes came twice, and over how many connections.
+/// Pushes the image. Returns the number of bytes that were received twice, and of connections.
 fn push_over(on: On) -> (Result<u64, String>, usize) {
     let directory = tempfile::tempdir().unwrap();
     authority(directory.path());
@@ -154,7 +154,7 @@ fn push_over(on: On) -> (Result<u64, String>, usize) {
         store: Mutex::default(),
         received: AtomicU64::new(0),
         connections: AtomicUsize::new(0),
-        seen_hosts: AtomicUsize::new(0),
+        count: AtomicUsize::new(0),
         on,
     });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -162,10 +162,9 @@ fn push_over(on: On) -> (Result<u64, String>, usize) {
     let address = listener.local_addr().unwrap().to_string();
     runtime.spawn(Arc::clone(&server).serve(listener, TlsAcceptor::from(Arc::new(config))));
     let files = TlsFiles { ca: vec![directory.path().join("ca.pem")], ..TlsFiles::default() };
-    let retry_policy = carafe::registry::RetryPolicy::default().with_clock(Arc::<QuickClock>::default());
+    let retries = carafe::registry::RetryOptions::default().with_clock(Arc::<QuickClock>::default());
     let tls = [(address.clone(), files)].into();
-    let registry =
-        Registry::new(RegistryOptions { tls, retry_policy, ..RegistryOptions::default() }).unwrap();
+    let registry = Registry::new(RegistryOptions { tls, retries, ..RegistryOptions::default() }).unwrap();
     let (resolved, target) = (image().resolved(), name(&format!("{address}/a:1")));
     let pushed =
         registry.push(&resolved, image(), &[target], &MountCandidates::default(), &Progress::silent());
@@ -183,22 +182,22 @@ fn push(on: On, outcome: Outcome) {
 }
 
 faults! { HTTP2, push;
-    http2_goaway_at_a_chunk: (2, "PATCH", 0, Fault::GoAway(Reason::NO_ERROR)) => Done(0);
-    http2_goaway_in_the_middle_of_a_chunk: (2, "PATCH", 2 << 20, Fault::GoAway(Reason::ENHANCE_YOUR_CALM)) => Done(CHUNK);
-    http2_last_call_at_a_chunk: (2, "PATCH", 0, Fault::LastCall) => Done(CHUNK);
-    http2_goaway_at_the_first_request: (1, "GET", 0, Fault::GoAway(Reason::NO_ERROR)) => Done(0);
-    http2_stream_refused: (2, "PATCH", 0, Fault::Reset(Reason::REFUSED_STREAM)) => Done(0);
-    http2_stream_reset_in_the_middle: (2, "PATCH", 2 << 20, Fault::Reset(Reason::INTERNAL_ERROR)) => Done(CHUNK);
-    http2_connection_closed_in_the_middle: (2, "PATCH", 2 << 20, Fault::Close) => Done(CHUNK);
-    http2_manifest_reset: (1, "PUT", 0, Fault::Reset(Reason::CANCEL)) => Done(0);
-    http2_502_before_the_chunk_is_read: (2, "PATCH", 1000, Fault::Answer(502)) => Done(CHUNK);
-    http2_413_before_the_chunk_is_read: (2, "PATCH", 1000, Fault::Answer(413)) => Fails(&["no request of 5242880 bytes"]);
+    http2_goaway_at_a_chunk: (2, "PATCH", 0, Fault::GoAway(Reason::NO_ERROR)) => Succeeds(0);
+    http2_goaway_in_the_middle_of_a_chunk: (2, "PATCH", 2 << 20, Fault::GoAway(Reason::ENHANCE_YOUR_CALM)) => Succeeds(CHUNK);
+    http2_graceful_goaway_at_a_chunk: (2, "PATCH", 0, Fault::GracefulGoAway) => Succeeds(CHUNK);
+    http2_goaway_at_the_first_request: (1, "GET", 0, Fault::GoAway(Reason::NO_ERROR)) => Succeeds(0);
+    http2_stream_refused: (2, "PATCH", 0, Fault::Reset(Reason::REFUSED_STREAM)) => Succeeds(0);
+    http2_stream_reset_in_the_middle: (2, "PATCH", 2 << 20, Fault::Reset(Reason::INTERNAL_ERROR)) => Succeeds(CHUNK);
+    http2_connection_closed_in_the_middle: (2, "PATCH", 2 << 20, Fault::Close) => Succeeds(CHUNK);
+    http2_manifest_reset: (1, "PUT", 0, Fault::Reset(Reason::CANCEL)) => Succeeds(0);
+    http2_502_before_the_chunk_is_read: (2, "PATCH", 1000, Fault::Response(502)) => Succeeds(CHUNK);
+    http2_413_before_the_chunk_is_read: (2, "PATCH", 1000, Fault::Response(413)) => Fails(&["rejected a 5 MiB request"]);
 }
 
 #[test]
 fn all_requests_share_few_connections() {
     let (result, connections) = push_over((0, "", 0, Fault::Close));
     assert_eq!(result, Ok(0));
-    // What carries bytes of blobs has its own.
+    // Requests that send bytes of blobs have their own.
     assert!(connections <= 2, "{connections}");
 }

@@ -1,4 +1,4 @@
-//! Small images, made in memory.
+//! Small images in memory.
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
@@ -20,13 +20,13 @@ impl Image {
         Self::of_types(layers, [media_type::MANIFEST, media_type::CONFIG, media_type::LAYER_TAR])
     }
 
-    /// The same in Docker's.
+    /// The same with Docker's media types.
     pub fn docker(layers: &[&[u8]]) -> Self {
         let types = [media_type::DOCKER_MANIFEST, media_type::DOCKER_CONFIG, media_type::DOCKER_LAYER_GZIP];
         Self::of_types(layers, types)
     }
 
-    /// One whose single layer is elsewhere.
+    /// An image with a layer whose bytes it does not have.
     pub fn around(layer: Descriptor) -> Self {
         Self::build([media_type::MANIFEST, media_type::CONFIG], vec![layer], BTreeMap::new())
     }
@@ -69,12 +69,12 @@ impl Image {
         Self { root, blobs }
     }
 
-    /// Its documents.
+    /// Its resolved documents.
     pub fn resolved(&self) -> ResolvedImage {
         resolve(self, &Platform::host()).unwrap()
     }
 
-    /// The same, with a layer whose bytes are no longer what its digest says.
+    /// The same, with a layer whose bytes do not have its digest.
     pub fn damaged(mut self) -> Self {
         let layer = self.resolved().manifest.layers[0].digest;
         self.blobs.get_mut(&layer).unwrap()[0] ^= 1;

@@ -1,5 +1,5 @@
-//! `kill -9` in the middle of a blob, against the real registry behind a proxy that buffers each
-//! request, as nginx does by default.
+//! `kill -9` in the middle of a blob. The real registry is behind a proxy that buffers each request, as
+//! nginx does by default.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,32 +7,32 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
-use carafe::registry::{MountCandidates, Registry, RegistryOptions, RetryPolicy};
+use carafe::registry::{MountCandidates, Registry, RegistryOptions, RetryOptions};
 use carafe_builder::cache::Cache;
 use carafe_builder::progress::Progress;
 
-use crate::endurance::wanted;
+use crate::endurance::setting;
 use crate::images::Image;
 use crate::server::RegistryServer;
 use crate::table::CHUNK;
 use crate::{inside, name};
 
-/// Of the layer, in mebibytes, and how often its push is killed, unless the environment says more
+/// The size of the layer in MiB, and the number of kills, unless the environment has other values
 /// (`scripts/registry-endurance`).
 const SMALL: (usize, usize) = (100, 1);
-/// Tells the child its cache.
+/// The environment variable with the cache of the child process.
 const CACHE: &str = "CARAFE_TEST_CACHE";
-const TEST: &str = "kill::a_kill_in_the_middle_of_a_blob_sends_little_again";
+const TEST: &str = "kill::resumes_inside_a_blob_after_a_kill";
 
-/// Hands whole requests on, one to a connection, and counts the bytes that come.
+/// Forwards complete requests, one per connection, and counts the received bytes.
 struct Proxy {
     registry: String,
     received: Arc<AtomicU64>,
-    /// Of those, what the registry was given.
-    passed_on: Arc<AtomicU64>,
-    /// It stops reading when it has read so many bytes.
+    /// The bytes that were forwarded to the registry.
+    forwarded: Arc<AtomicU64>,
+    /// It stops reading after these numbers of bytes.
     stops: Vec<u64>,
-    /// ProgressTask when the proxy has stopped reading.
+    /// Notified when the proxy has stopped reading.
     stopped: mpsc::SyncSender<()>,
 }
 
@@ -47,7 +47,7 @@ impl Proxy {
             let after = before + count as u64;
             if self.stops.iter().any(|stop| (before + 1..=after).contains(stop)) {
                 let _ = self.stopped.send(());
-                // Until the client is dead.
+                // Until the client was killed.
                 while client.read(&mut piece).is_ok_and(|count| count > 0) {
                     std::thread::sleep(std::time::Duration::from_millis(100));
                 }
@@ -59,17 +59,17 @@ impl Proxy {
             };
         }
         let mut upstream = TcpStream::connect(&self.registry).ok()?;
-        // One request to a connection, on both of its sides.
+        // One request per connection, on both sides.
         let line = request.windows(2).position(|two| two == b"\r\n")?;
         upstream.write_all(&request[..line]).ok()?;
         upstream.write_all(b"\r\nConnection: close").ok()?;
         upstream.write_all(&request[line..]).ok()?;
-        self.passed_on.fetch_add(request.len() as u64, Ordering::Relaxed);
+        self.forwarded.fetch_add(request.len() as u64, Ordering::Relaxed);
         std::io::copy(&mut upstream, &mut client).ok().map(|_| ())
     }
 }
 
-/// How much of a request's body is still to come; none while its head is.
+/// The number of bytes of the request body that are missing; `None` before the end of the head.
 fn body_length(request: &[u8]) -> Option<usize> {
     let end = request.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(&request[..end]).to_lowercase();
@@ -78,11 +78,11 @@ fn body_length(request: &[u8]) -> Option<usize> {
 }
 
 fn size() -> usize {
-    wanted("CARAFE_ENDURANCE_BLOB_MIB", SMALL.0) << 20
+    setting("CARAFE_ENDURANCE_BLOB_MIB", SMALL.0) << 20
 }
 
-/// Spread over the blob, each in another part of a chunk: the next run begins at a chunk's first
-/// byte.
+/// Offsets spread over the blob, each in another part of a chunk: the next run starts at the first byte
+/// of a chunk.
 fn stops(gap: u64, kills: u64) -> impl Iterator<Item = u64> {
     let part = |nth: u64| CHUNK * (nth * 37 % 100) / 100;
     (1..=kills).scan(0, move |at, nth| {
@@ -98,7 +98,7 @@ fn push(address: &str) {
     let cache = Cache::at(std::env::var_os(CACHE).unwrap().as_ref()).unwrap();
     let options = RegistryOptions {
         insecure: [address.to_owned()].into(),
-        retry_policy: RetryPolicy::new(Progress::silent()),
+        retries: RetryOptions::new(Progress::silent()),
         uploads: Some(cache.bucket("uploads", 1).unwrap()),
         ..RegistryOptions::default()
     };
@@ -110,18 +110,18 @@ fn push(address: &str) {
 }
 
 #[test]
-fn a_kill_in_the_middle_of_a_blob_sends_little_again() {
+fn resumes_inside_a_blob_after_a_kill() {
     if let Some(address) = inside() {
         return push(&address);
     }
     let (server, cache) = (RegistryServer::start(), tempfile::tempdir().unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let (received, passed_on) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
-    let ((stopped, is_stopped), kills) = (mpsc::sync_channel(1), wanted("CARAFE_ENDURANCE_KILLS", SMALL.1));
+    let (received, forwarded) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+    let ((stopped, is_stopped), kills) = (mpsc::sync_channel(1), setting("CARAFE_ENDURANCE_KILLS", SMALL.1));
     let stops: Vec<u64> = stops(size() as u64 / (kills as u64 + 1), kills as u64).collect();
-    let (registry, counts) = (server.address().to_owned(), (Arc::clone(&received), Arc::clone(&passed_on)));
-    let proxy = Arc::new(Proxy { registry, received: counts.0, passed_on: counts.1, stops, stopped });
+    let (registry, counts) = (server.address().to_owned(), (Arc::clone(&received), Arc::clone(&forwarded)));
+    let proxy = Arc::new(Proxy { registry, received: counts.0, forwarded: counts.1, stops, stopped });
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let proxy = Arc::clone(&proxy);
@@ -140,9 +140,9 @@ fn a_kill_in_the_middle_of_a_blob_sends_little_again() {
         child.wait().unwrap();
     }
     assert!(start().wait().unwrap().success());
-    let (received, passed_on) = (received.load(Ordering::Relaxed), passed_on.load(Ordering::Relaxed));
+    let (received, forwarded) = (received.load(Ordering::Relaxed), forwarded.load(Ordering::Relaxed));
     let size = size() as u64;
-    println!("{kills} kills: {size} bytes, {received} at the proxy, {passed_on} at the registry");
-    assert!(passed_on > size && passed_on < size * 101 / 100, "{passed_on}");
+    println!("{kills} kills: {size} bytes, {received} at the proxy, {forwarded} at the registry");
+    assert!(forwarded > size && forwarded < size * 101 / 100, "{forwarded}");
     assert!(received < size * 11 / 10, "{received}");
 }

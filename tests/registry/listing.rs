@@ -1,4 +1,4 @@
-//! `docs/registry-faults.md` lists every row of every table. `CARAFE_WRITE_LISTING=1` writes it.
+//! `docs/registry-faults.md` lists all rows of all tables. `CARAFE_WRITE_LISTING=1` writes it.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -6,15 +6,15 @@ use std::path::Path;
 use crate::table::{CHUNK, Outcome, Row, SIZE};
 use crate::{http2, pull_faults, push_faults, tokens};
 
-/// Written by this test; it is the first lines of the file.
+/// The beginning of the file.
 const HEAD: &str = "\
-# What a registry may do to a push or a pull, and what comes of it
+# Faults of registries, and the outcome of a push or a pull
 
-Each line is a test of this name in `tests/registry/`, against a registry in the test's process that does
-this to one request over a real socket (where the name says no more: once). The layer has 12.5 MiB,
-which are three chunks. *Again* is the most that the test lets be sent twice. After a failure no tag has moved.
+Each line is a test of this name in `tests/registry/`. A registry in the process of the test has this fault in
+one request over a real socket (once, if the name does not say otherwise). The layer has 12.5 MiB, which are
+three chunks. *Sent again* is the maximum that the test accepts. After a failure no tag has moved.
 
-This file is checked by the tests; after a change run
+The tests check this file. After a change, run
 `CARAFE_WRITE_LISTING=1 cargo test --test registry listing`.
 ";
 
@@ -23,12 +23,13 @@ fn outcome(outcome: &Outcome) -> (String, String) {
         0 => "nothing".to_owned(),
         CHUNK => "a chunk".to_owned(),
         _ if bytes == SIZE as u64 => "the blob".to_owned(),
+        _ if bytes % (1 << 19) == 0 => format!("{} MiB", bytes as f64 / f64::from(1 << 20)),
         _ => format!("{bytes} bytes"),
     };
     match outcome {
-        Outcome::Done(most) => ("goes on".to_owned(), again(*most)),
-        Outcome::Waits(seconds, most) => (format!("goes on after {seconds} s, as asked"), again(*most)),
-        Outcome::TimesOut(most) => ("goes on after a time-out".to_owned(), again(*most)),
+        Outcome::Succeeds(max) => ("succeeds".to_owned(), again(*max)),
+        Outcome::Waits(seconds, max) => (format!("succeeds after the requested {seconds} s"), again(*max)),
+        Outcome::TimesOut(max) => ("succeeds after a timeout".to_owned(), again(*max)),
         Outcome::Fails(words) => {
             let words: Vec<_> = words.iter().map(|words| format!("`{words}`")).collect();
             (format!("fails: {}", words.join(", ")), "-".to_owned())
@@ -39,7 +40,7 @@ fn outcome(outcome: &Outcome) -> (String, String) {
 fn listing(tables: &[(&str, &[Row])]) -> String {
     let mut text = HEAD.to_owned();
     for (title, rows) in tables {
-        write!(text, "\n## {title}\n| fault | outcome | again |\n|---|---|---|\n").unwrap();
+        write!(text, "\n## {title}\n| fault | outcome | sent again |\n|---|---|---|\n").unwrap();
         for (name, expected) in *rows {
             let (outcome, again) = outcome(&expected());
             writeln!(text, "| {} | {outcome} | {again} |", name.replace('_', " ")).unwrap();
@@ -49,11 +50,11 @@ fn listing(tables: &[(&str, &[Row])]) -> String {
 }
 
 #[test]
-fn every_fault_is_listed() {
+fn lists_every_fault() {
     let tables = [
-        ("While an image is pushed", push_faults::PUSH),
-        ("While one is read", pull_faults::PULL),
-        ("While a token is asked for", tokens::TOKENS),
+        ("During a push", push_faults::PUSH),
+        ("During a pull", pull_faults::PULL),
+        ("During a token request", tokens::TOKENS),
         ("Over HTTP/2", http2::HTTP2),
     ];
     assert!(tables.iter().map(|(_, rows)| rows.len()).sum::<usize>() >= 60);
@@ -62,6 +63,6 @@ fn every_fault_is_listed() {
     if std::env::var_os("CARAFE_WRITE_LISTING").is_some() {
         std::fs::write(&path, &text).unwrap();
     }
-    let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == text, "{} is not what the tests do", path.display());
+    let current = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(current == text, "{} is out of date", path.display());
 }

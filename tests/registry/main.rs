@@ -1,4 +1,4 @@
-//! The registry client against Debian's docker-registry, and against a stand-in that misbehaves.
+//! The registry client with Debian's docker-registry, and with a fake registry that has faults.
 
 mod auth;
 #[path = "../common/certificates.rs"]
@@ -36,31 +36,31 @@ mod uploads;
 use std::process::Command;
 use std::sync::Arc;
 
-use carafe::registry::{CredentialFiles, Reference, Registry, RegistryOptions, RetryPolicy};
+use carafe::registry::{CredentialFiles, Reference, Registry, RegistryOptions, RetryOptions};
 
 use crate::clock::QuickClock;
 
-/// A client without credentials that speaks plain HTTP to `address`.
+/// A client without credentials that uses plain HTTP for `address`.
 fn client(address: &str) -> Registry {
     client_with(address, CredentialFiles::default())
 }
 
 fn client_with(address: &str, files: CredentialFiles) -> Registry {
     let insecure = [address.to_owned()].into();
-    Registry::new(RegistryOptions { insecure, files, retry_policy: quick(), ..RegistryOptions::default() })
+    Registry::new(RegistryOptions { insecure, files, retries: quick(), ..RegistryOptions::default() })
         .unwrap()
 }
 
-/// The usual retry_policy, without its pauses.
-fn quick() -> RetryPolicy {
-    RetryPolicy::default().with_clock(Arc::new(QuickClock::default()))
+/// The default retries, without pauses.
+fn quick() -> RetryOptions {
+    RetryOptions::default().with_clock(Arc::new(QuickClock::default()))
 }
 
 fn name(text: &str) -> Reference {
     text.parse().unwrap()
 }
 
-/// An error and all its causes and hints, as a user may see them.
+/// An error with all its causes and help texts, as a user sees it.
 fn shown(error: impl miette::Diagnostic + Send + Sync + 'static) -> String {
     let mut text = format!("{:?}", miette::Report::new(error));
     text = text.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
@@ -68,8 +68,8 @@ fn shown(error: impl miette::Diagnostic + Send + Sync + 'static) -> String {
 }
 
 /// Runs the test `test` of this binary again, in a process whose environment has `variables` and,
-/// as `CARAFE_TEST_ADDRESS`, `address`. The environment of this process is left alone: other
-/// tests run in it.
+/// as `CARAFE_TEST_ADDRESS`, `address`. The environment of this process does not change, because
+/// other tests use it.
 fn in_environment(test: &str, address: &str, variables: &[(&str, &str)]) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
@@ -82,7 +82,7 @@ fn in_environment(test: &str, address: &str, variables: &[(&str, &str)]) {
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
-/// In the process that [`in_environment`] starts: the address.
+/// The address, in the process that [`in_environment`] starts.
 fn inside() -> Option<String> {
     std::env::var("CARAFE_TEST_ADDRESS").ok()
 }

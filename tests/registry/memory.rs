@@ -1,4 +1,4 @@
-//! Memory does not grow with a blob.
+//! Memory use does not grow with a blob.
 
 use std::io::{self, Read};
 
@@ -14,11 +14,11 @@ use crate::{client, in_environment, inside, name};
 
 /// The size of the blob.
 const BLOB_BYTES: u64 = 256 << 20;
-/// What pushing and pulling it may take beside an idle process. Measured with 512 MiB:
+/// Maximum memory use of a push and a pull, in addition to an idle process. Measured with 512 MiB:
 /// 7 MiB.
-const MEMORY_KIB: u64 = 64 << 10;
+const MAX_MEMORY_KIB: u64 = 64 << 10;
 
-/// An image whose layer is made while it is read.
+/// An image whose layer is generated while it is read.
 struct Large {
     documents: Image,
     layer: Descriptor,
@@ -49,7 +49,7 @@ impl ImageSource for Large {
     }
 }
 
-/// This process's largest memory so far, in KiB.
+/// The peak memory use of this process in KiB.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
@@ -57,10 +57,10 @@ fn peak() -> u64 {
 }
 
 #[test]
-fn a_large_blob_takes_little_memory() {
+fn memory_use_does_not_grow_with_a_blob() {
     let Some(address) = inside() else {
         let server = RegistryServer::start();
-        return in_environment("memory::a_large_blob_takes_little_memory", server.address(), &[]);
+        return in_environment("memory::memory_use_does_not_grow_with_a_blob", server.address(), &[]);
     };
     let mut hashing = Hashing::new(bytes());
     io::copy(&mut hashing, &mut io::sink()).unwrap();
@@ -75,5 +75,5 @@ fn a_large_blob_takes_little_memory() {
     assert_eq!(io::copy(&mut pulled, &mut io::sink()).unwrap(), BLOB_BYTES);
     let both = peak() - before;
     println!("{before} KiB idle, {pushed} more to push, {both} more to pull too");
-    assert!(both < MEMORY_KIB, "{both} KiB");
+    assert!(both < MAX_MEMORY_KIB, "{both} KiB");
 }

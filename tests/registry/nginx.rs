@@ -1,5 +1,5 @@
-//! nginx before a registry, as registries are run: it adds TLS and HTTP/2, has a body limit and
-//! short time-outs, and can be killed and started again on the same port.
+//! nginx in front of a registry: with TLS, HTTP/2, a body limit and short timeouts. It can be killed and
+//! restarted on the same port.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -16,13 +16,13 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it before `registry`, with a limit of six million bytes: one chunk, and little more.
-    pub fn before(registry: &str) -> Self {
+    /// Starts it in front of `registry`, with a body limit of six million bytes: slightly more than a chunk.
+    pub fn in_front_of(registry: &str) -> Self {
         Self::with(registry, "")
     }
 
-    /// The same, for clients with a certificate of the private CA alone.
-    pub fn before_for_members(registry: &str) -> Self {
+    /// The same, but it requires a client certificate of the private CA.
+    pub fn with_client_certificates(registry: &str) -> Self {
         Self::with(registry, "ssl_client_certificate ca.pem; ssl_verify_client on;")
     }
 
@@ -54,12 +54,12 @@ impl Nginx {
         self.directory.path().join("ca.pem")
     }
 
-    /// A line for each request that it answered: status, protocol, method and path.
+    /// A line for each response: status, protocol, method and path.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("access.log")).unwrap_or_default()
     }
 
-    /// In one process, so that killing that is killing all of it.
+    /// In one process, so that a kill ends all of it.
     pub fn start(&mut self) {
         let path = std::env::var("PATH").unwrap_or_default();
         let child = Command::new("nginx")
@@ -80,7 +80,7 @@ impl Nginx {
         }
     }
 
-    /// As `kill -9`: connections break, and nobody listens.
+    /// Like `kill -9`: connections break, and the port is closed.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();

@@ -1,4 +1,4 @@
-//! Between us and a registry: a proxy, and IPv6.
+//! Proxies and IPv6.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -16,29 +16,29 @@ use crate::{client, in_environment, inside, name, quick, shown};
 /// base64 of `user:proxy-password`.
 const LOGIN: &str = "dXNlcjpwcm94eS1wYXNzd29yZA==";
 
-/// A stand-in for a proxy: it connects where CONNECT says, and notes where that was.
+/// A fake proxy: it connects to the target of CONNECT, and logs it.
 struct Proxy {
     address: String,
-    asked: Arc<Mutex<Vec<String>>>,
+    requested: Arc<Mutex<Vec<String>>>,
 }
 
 impl Proxy {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&asked);
+        let requested = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&requested);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let noted = Arc::clone(&noted);
-                thread::spawn(move || serve(stream, &noted));
+                let log = Arc::clone(&log);
+                thread::spawn(move || serve(stream, &log));
             }
         });
-        Self { address, asked }
+        Self { address, requested }
     }
 }
 
-fn serve(mut client: TcpStream, noted: &Mutex<Vec<String>>) -> Option<()> {
+fn serve(mut client: TcpStream, log: &Mutex<Vec<String>>) -> Option<()> {
     let mut reader = BufReader::new(client.try_clone().ok()?);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -47,9 +47,9 @@ fn serve(mut client: TcpStream, noted: &Mutex<Vec<String>>) -> Option<()> {
         }
     }
     let line = head.lines().next()?;
-    noted.lock().unwrap().push(line.to_owned());
+    log.lock().unwrap().push(line.to_owned());
     if !head.to_lowercase().contains(&format!("proxy-authorization: basic {LOGIN}").to_lowercase()) {
-        client.write_all(b"HTTP/1.1 407 Say who you are\r\nContent-Length: 0\r\n\r\n").ok()?;
+        client.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n").ok()?;
         return None;
     }
     let mut server = TcpStream::connect(line.strip_prefix("CONNECT ")?.split(' ').next()?).ok()?;
@@ -63,15 +63,15 @@ fn serve(mut client: TcpStream, noted: &Mutex<Vec<String>>) -> Option<()> {
     server.shutdown(Shutdown::Write).ok()
 }
 
-/// In a process with these variables: what became of a request.
+/// The error of a request, in a process with these variables.
 fn resolve(address: &str) -> RegistryError {
-    let options = RegistryOptions { retry_policy: quick(), ..RegistryOptions::default() };
+    let options = RegistryOptions { retries: quick(), ..RegistryOptions::default() };
     Registry::new(options).unwrap().resolve(&name(&format!("{address}/a:1"))).unwrap_err()
 }
 
 #[test]
-fn a_proxy_is_gone_through_unless_it_is_not_for_that_host() {
-    const TEST: &str = "proxy::a_proxy_is_gone_through_unless_it_is_not_for_that_host";
+fn uses_a_proxy_except_for_excluded_hosts() {
+    const TEST: &str = "proxy::uses_a_proxy_except_for_excluded_hosts";
     if let Some(address) = inside() {
         let error = resolve(&address);
         return assert!(matches!(error, RegistryError::NotFound { .. }), "{error:?}");
@@ -86,16 +86,16 @@ fn a_proxy_is_gone_through_unless_it_is_not_for_that_host() {
         [("SSL_CERT_FILE", ca.to_str().unwrap()), ("HTTPS_PROXY", &url), ("NO_PROXY", "10.0.0.0/8")];
     in_environment(TEST, server.address(), &variables);
     let expected = format!("CONNECT {} HTTP/1.1", server.address());
-    let asked = std::mem::take(&mut *proxy.asked.lock().unwrap());
-    assert!(!asked.is_empty() && asked.iter().all(|line| *line == expected), "{asked:?}");
+    let requested = std::mem::take(&mut *proxy.requested.lock().unwrap());
+    assert!(!requested.is_empty() && requested.iter().all(|line| *line == expected), "{requested:?}");
 
     let variables = [variables[0], variables[1], ("NO_PROXY", "127.0.0.0/8")];
     in_environment(TEST, server.address(), &variables);
-    assert!(proxy.asked.lock().unwrap().is_empty());
+    assert!(proxy.requested.lock().unwrap().is_empty());
 }
 
 #[test]
-fn a_proxy_that_refuses_is_told_of_without_its_password() {
+fn does_not_show_the_password_of_a_proxy() {
     if let Some(address) = inside() {
         let text = shown(resolve(&address));
         assert!(text.contains("HTTPS_PROXY"), "{text}");
@@ -103,13 +103,13 @@ fn a_proxy_that_refuses_is_told_of_without_its_password() {
     }
     let proxy = Proxy::start();
     let url = format!("http://user:wrong-password@{}", proxy.address);
-    let test = "proxy::a_proxy_that_refuses_is_told_of_without_its_password";
+    let test = "proxy::does_not_show_the_password_of_a_proxy";
     in_environment(test, "registry.example.com", &[("HTTPS_PROXY", &url), ("NO_PROXY", "")]);
-    assert!(!proxy.asked.lock().unwrap().is_empty());
+    assert!(!proxy.requested.lock().unwrap().is_empty());
 }
 
 #[test]
-fn a_registry_may_have_an_ipv6_address() {
+fn supports_a_registry_with_an_ipv6_address() {
     let (server, image) =
         (RegistryServer::with(Setup { is_v6: true, ..Setup::default() }), Image::new(&[b"one"]));
     assert!(server.address().starts_with("[::1]:"));

@@ -1,4 +1,4 @@
-//! Push and pull against the real registry.
+//! Push and pull with the real registry.
 
 use std::io::Read;
 use std::process::Command;
@@ -12,19 +12,19 @@ use crate::images::Image;
 use crate::server::RegistryServer;
 use crate::{client, name, shown};
 
-/// Pushes without anything known of other repositories.
+/// Pushes without mount candidates.
 pub fn push(registry: &Registry, image: &Image, targets: &[&str]) -> Result<Vec<PushReport>, RegistryError> {
-    push_near(registry, image, targets, &MountCandidates::default())
+    push_with_candidates(registry, image, targets, &MountCandidates::default())
 }
 
-fn push_near(
+fn push_with_candidates(
     registry: &Registry,
     image: &Image,
     targets: &[&str],
-    known: &MountCandidates,
+    candidates: &MountCandidates,
 ) -> Result<Vec<PushReport>, RegistryError> {
     let targets: Vec<_> = targets.iter().map(|target| name(target)).collect();
-    registry.push(&image.resolved(), image, &targets, known, &Progress::silent())
+    registry.push(&image.resolved(), image, &targets, candidates, &Progress::silent())
 }
 
 fn deliveries(report: &PushReport) -> Vec<Delivery> {
@@ -40,13 +40,13 @@ fn skopeo_inspect(image: &str) -> serde_json::Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// `pieces` of 256 KiB and a bit more: a blob that takes more than one piece to send.
+/// A blob of `pieces` pieces of 256 KiB and a few bytes.
 fn large(seed: u8, pieces: usize) -> Vec<u8> {
     (0..pieces * (256 << 10) + 17).map(|n| (n as u8).wrapping_mul(seed) ^ (n >> 8) as u8).collect()
 }
 
 #[test]
-fn what_was_pushed_is_pulled_equal_and_another_client_agrees() {
+fn a_pulled_image_equals_the_pushed_one_and_skopeo_agrees() {
     let (server, image) = (RegistryServer::start(), Image::new(&[&large(3, 5), b"second", b""]));
     let (registry, target) = (client(server.address()), server.image("a/b:1"));
     let reports = push(&registry, &image, &[&target]).unwrap();
@@ -58,10 +58,10 @@ fn what_was_pushed_is_pulled_equal_and_another_client_agrees() {
     assert_eq!(pulled.descriptor, pushed.descriptor);
     assert_eq!(registry.resolve(&name(&target)).unwrap(), pushed.descriptor);
     for layer in &pushed.manifest.layers {
-        let (mut got, mut wanted) = (Vec::new(), Vec::new());
+        let (mut got, mut expected) = (Vec::new(), Vec::new());
         source.blob(layer).unwrap().read_to_end(&mut got).unwrap();
-        image.blob(layer).unwrap().read_to_end(&mut wanted).unwrap();
-        assert_eq!(got, wanted);
+        image.blob(layer).unwrap().read_to_end(&mut expected).unwrap();
+        assert_eq!(got, expected);
     }
     let inspected = skopeo_inspect(&target);
     assert_eq!(inspected["Digest"], pushed.descriptor.digest.to_string());
@@ -77,7 +77,7 @@ fn a_second_push_sends_nothing() {
 }
 
 #[test]
-fn a_layer_twice_in_an_image_is_sent_once() {
+fn sends_a_layer_once_that_is_twice_in_an_image() {
     let (server, image) = (RegistryServer::start(), Image::new(&[b"one", b"two", b"one"]));
     let reports = push(&client(server.address()), &image, &[&server.image("a:1")]).unwrap();
     assert_eq!(reports[0].blobs.len(), 3);
@@ -85,32 +85,34 @@ fn a_layer_twice_in_an_image_is_sent_once() {
 }
 
 #[test]
-fn a_bases_layers_are_mounted_and_ours_are_sent() {
+fn mounts_the_base_layers_and_sends_the_new_ones() {
     let (server, base) = (RegistryServer::start(), Image::new(&[b"base"]));
     let registry = client(server.address());
     push(&registry, &base, &[&server.image("base/debian:12")]).unwrap();
-    let mut known = MountCandidates::default();
+    let mut candidates = MountCandidates::default();
     let from = name(&server.image("base/debian")).repository().clone();
-    known.add(&from, base.resolved().manifest.layers.iter().map(|layer| layer.digest));
+    candidates.add(&from, base.resolved().manifest.layers.iter().map(|layer| layer.digest));
 
     let derived = Image::new(&[b"base", b"ours"]);
-    let reports = push_near(&registry, &derived, &[&server.image("erp:15")], &known).unwrap();
+    let reports = push_with_candidates(&registry, &derived, &[&server.image("erp:15")], &candidates).unwrap();
     assert_eq!(deliveries(&reports[0]), [Delivery::Mounted { from }, Delivery::Sent, Delivery::Sent]);
     resolve(&registry.source(&name(&server.image("erp:15"))), &Platform::host()).unwrap();
 }
 
 #[test]
-fn a_base_that_lacks_the_layer_costs_a_try_and_no_more() {
+fn sends_a_layer_that_the_mount_candidate_does_not_have() {
     let (server, image) = (RegistryServer::start(), Image::new(&[b"ours"]));
-    let mut known = MountCandidates::default();
+    let mut candidates = MountCandidates::default();
     let layer = image.resolved().manifest.layers[0].digest;
-    known.add(name(&server.image("nowhere")).repository(), [layer]);
-    let reports = push_near(&client(server.address()), &image, &[&server.image("erp:15")], &known).unwrap();
+    candidates.add(name(&server.image("nowhere")).repository(), [layer]);
+    let reports =
+        push_with_candidates(&client(server.address()), &image, &[&server.image("erp:15")], &candidates)
+            .unwrap();
     assert_eq!(deliveries(&reports[0]), [Delivery::Sent, Delivery::Sent]);
 }
 
 #[test]
-fn many_names_send_each_blob_once() {
+fn sends_each_blob_once_for_several_targets() {
     let (server, image) = (RegistryServer::start(), Image::new(&[b"one", b"two"]));
     let names = ["a:1", "a:1.0", "b:1", "a:1"].map(|text| server.image(text));
     let registry = client(server.address());
@@ -124,7 +126,7 @@ fn many_names_send_each_blob_once() {
 }
 
 #[test]
-fn an_image_may_be_pushed_by_its_own_digest_alone() {
+fn pushes_an_image_by_its_digest() {
     let (server, image) = (RegistryServer::start(), Image::new(&[b"one"]));
     let own = server.image(&format!("a@{}", image.resolved().descriptor.digest));
     assert!(push(&client(server.address()), &image, &[&own]).unwrap()[0].tags.is_empty());
@@ -132,7 +134,7 @@ fn an_image_may_be_pushed_by_its_own_digest_alone() {
 }
 
 #[test]
-fn dockers_media_types_and_lists_are_pulled() {
+fn pulls_dockers_media_types_and_indexes() {
     let (server, image) = (RegistryServer::start(), Image::docker(&[b"one"]));
     let (registry, resolved) = (client(server.address()), image.resolved());
     push(&registry, &image, &[&server.image("a:1")]).unwrap();
@@ -154,7 +156,7 @@ fn dockers_media_types_and_lists_are_pulled() {
     }
 }
 
-/// A PUT by hand: an index has no way through our own client yet.
+/// A PUT without the client.
 fn put(address: &str, path: &str, kind: &str, body: &[u8]) {
     use std::io::Write;
     let mut stream = std::net::TcpStream::connect(address).unwrap();
@@ -163,13 +165,13 @@ fn put(address: &str, path: &str, kind: &str, body: &[u8]) {
         "PUT {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
     );
     stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 201"), "{response}");
 }
 
 #[test]
-fn what_is_not_there_is_said() {
+fn reports_missing_manifests_and_blobs() {
     let (server, image) = (RegistryServer::start(), Image::new(&[b"one"]));
     let registry = client(server.address());
     push(&registry, &image, &[&server.image("a:1")]).unwrap();
@@ -181,7 +183,7 @@ fn what_is_not_there_is_said() {
     let source = registry.source(&name(&server.image("a:1")));
     let missing = Descriptor::of(media_type::CONFIG, b"never pushed");
     let text = shown(read_document(&source, "config", &missing).unwrap_err());
-    assert!(text.contains("no such thing"), "{text}");
+    assert!(text.contains("not found in"), "{text}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Asking a registry what refers to an image, where it keeps track.
+//! The referrers of an image, with and without the referrers API.
 
 use carafe::registry::{MountCandidates, RegistryError};
 use carafe_builder::progress::Progress;
@@ -10,71 +10,71 @@ use carafe_layers::oci::{Descriptor, media_type};
 use carafe_layers::referrers;
 use carafe_layers::source::{ImageSource, SourceError};
 
-use crate::faulty::{Answer, Fault, FaultyServer, Request};
+use crate::faulty::{FakeRegistry, Fault, Request, Response};
 use crate::images::Image;
 use crate::{client, name, shown};
 
-fn page(names: &[&str]) -> Answer {
+fn page(names: &[&str]) -> Response {
     let entry = |name: &&str| Descriptor::of(media_type::MANIFEST, name.as_bytes());
     let index = Index::of(names.iter().map(entry).collect());
-    Answer::status(200).with("content-type", media_type::INDEX).body(serde_json::to_vec(&index).unwrap())
+    Response::status(200).with("content-type", media_type::INDEX).body(serde_json::to_vec(&index).unwrap())
 }
 
-fn ask(server: &FaultyServer) -> Result<Vec<Descriptor>, SourceError> {
+fn list_referrers(server: &FakeRegistry) -> Result<Vec<Descriptor>, SourceError> {
     client(server.address()).source(&name(&server.image("a:1"))).referrers(&Digest::of(b"image"))
 }
 
 #[test]
-fn an_answer_in_pages_is_read_to_its_end() {
-    let server = FaultyServer::start(|request: &Request| {
+fn reads_all_pages_of_a_list() {
+    let server = FakeRegistry::start(|request: &Request| {
         let rest = request.is("GET", "/referrers/").then(|| request.target.split_once('?'))?;
         Some(match rest {
             None => page(&["one", "two"])
-                // Only the query is taken from it: it cannot lead to another host.
+                // Only its query is used: it cannot lead to another host.
                 .with("link", "<http://169.254.169.254/v2/x?last=2>; rel=\"next\""),
             Some((_, "last=2")) => page(&["three"]),
-            _ => Answer::status(500),
+            _ => Response::status(500),
         })
     });
-    let found: Vec<Digest> = ask(&server).unwrap().into_iter().map(|entry| entry.digest).collect();
+    let found: Vec<Digest> = list_referrers(&server).unwrap().into_iter().map(|entry| entry.digest).collect();
     assert_eq!(found, ["one", "two", "three"].map(|text| Digest::of(text.as_bytes())));
 }
 
 #[test]
-fn an_answer_without_end_is_refused() {
-    let server = FaultyServer::start(|request: &Request| {
-        let answer = || page(&["one"]).with("link", "</v2/a/referrers/x?again>; rel=\"next\"");
-        request.is("GET", "/referrers/").then(answer)
+fn rejects_a_list_with_too_many_pages() {
+    let server = FakeRegistry::start(|request: &Request| {
+        let response = || page(&["one"]).with("link", "</v2/a/referrers/x?again>; rel=\"next\"");
+        request.is("GET", "/referrers/").then(response)
     });
-    let said = shown(ask(&server).unwrap_err());
-    assert!(said.contains("more than 100 pages"), "{said}");
+    let text = shown(list_referrers(&server).unwrap_err());
+    assert!(text.contains("more than 100 pages"), "{text}");
 }
 
 #[test]
-fn more_than_anybody_has_are_refused_before_they_are_held() {
+fn rejects_a_list_with_too_many_referrers() {
     let names: Vec<String> = (0..3000).map(|number| number.to_string()).collect();
-    let server = FaultyServer::start(move |request: &Request| {
+    let server = FakeRegistry::start(move |request: &Request| {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let answer = || page(&names).with("link", "</v2/a/referrers/x?again>; rel=\"next\"");
-        request.is("GET", "/referrers/").then(answer)
+        let response = || page(&names).with("link", "</v2/a/referrers/x?again>; rel=\"next\"");
+        request.is("GET", "/referrers/").then(response)
     });
-    let said = shown(ask(&server).unwrap_err());
-    assert!(said.contains("more than 10000 referrers"), "{said}");
+    let text = shown(list_referrers(&server).unwrap_err());
+    assert!(text.contains("more than 10000 referrers"), "{text}");
 }
 
 #[test]
-fn a_refusal_is_no_empty_list() {
-    let server = FaultyServer::start(|request: &Request| {
-        request.is("GET", "/referrers/").then(|| Answer::status(403))
+fn a_rejection_is_not_an_empty_list() {
+    let server = FakeRegistry::start(|request: &Request| {
+        request.is("GET", "/referrers/").then(|| Response::status(403))
     });
-    assert!(shown(ask(&server).unwrap_err()).contains("denies it"));
+    assert!(shown(list_referrers(&server).unwrap_err()).contains("denied access"));
     let garbage =
-        |request: &Request| request.is("GET", "/referrers/").then(|| Answer::status(200).body("<html>"));
-    let said = shown(ask(&FaultyServer::start(garbage)).unwrap_err());
-    assert!(said.contains("no index"), "{said}");
+        |request: &Request| request.is("GET", "/referrers/").then(|| Response::status(200).body("<html>"));
+    let text = shown(list_referrers(&FakeRegistry::start(garbage)).unwrap_err());
+    assert!(text.contains("not an index"), "{text}");
 }
 
-/// An artifact about `image`, as a graph of its own.
+/// An artifact whose subject is an image, as a graph.
 fn artifact(image: &Image) -> Graph {
     let part = image.resolved();
     let mut manifest = part.manifest.clone();
@@ -85,19 +85,19 @@ fn artifact(image: &Image) -> Graph {
     Graph { root, ..Graph::of(&part) }
 }
 
-fn push(server: &FaultyServer) -> Result<(), RegistryError> {
+fn push(server: &FakeRegistry) -> Result<(), RegistryError> {
     let image = Image::new(&[b"sbom"]);
     let target = format!("a@{}", artifact(&image).root.descriptor.digest);
-    let (targets, known) = ([name(&server.image(&target))], MountCandidates::default());
+    let (targets, candidates) = ([name(&server.image(&target))], MountCandidates::default());
     client(server.address())
-        .push_graph(&artifact(&image), &image, &targets, &known, &Progress::silent())
+        .push_graph(&artifact(&image), &image, &targets, &candidates, &Progress::silent())
         .map(drop)
 }
 
 #[test]
-fn a_registry_that_keeps_track_gets_no_list() {
-    let edit = |answer: Answer| answer.with("oci-subject", Digest::of(b"an image").to_string());
-    let server = FaultyServer::scripted(move |request| {
+fn does_not_write_the_referrers_tag_with_the_referrers_api() {
+    let edit = |response: Response| response.with("oci-subject", Digest::of(b"an image").to_string());
+    let server = FakeRegistry::scripted(move |request| {
         request.is("PUT", "/manifests/").then(|| Fault::Edit(Box::new(edit)))
     });
     push(&server).unwrap();
@@ -105,8 +105,8 @@ fn a_registry_that_keeps_track_gets_no_list() {
 }
 
 #[test]
-fn a_registry_that_does_not_gets_one_once() {
-    let server = FaultyServer::scripted(|_| None);
+fn writes_the_referrers_tag_once_without_the_referrers_api() {
+    let server = FakeRegistry::scripted(|_| None);
     let list = format!("/manifests/{}", referrers::tag(&Digest::of(b"an image")));
     push(&server).unwrap();
     push(&server).unwrap();

@@ -1,23 +1,23 @@
-//! No password, token or signed URL is in what `carafe` prints, in what it keeps, or in any
-//! command line; however much the servers give it back.
+//! No password, token or presigned URL is in the output of `carafe`, in its files, or in a command line,
+//! even if servers send it back.
 
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::faulty::{Answer, Fault, FaultyServer, Request};
+use crate::faulty::{FakeRegistry, Fault, Request, Response};
 use crate::table::{image, layer};
 
-/// Of the two accounts: `user:password` in base64, and the password.
+/// `user:password` in base64, and the password, of the two accounts.
 const BASE: (&str, &str) = ("cm9ib3QkYmFzZTpiNHNlLXBhc3N3b3Jk", "b4se-password");
 const TARGET: (&str, &str) = ("cm9ib3QkZXJwOnQ0cmdldC1wYXNzd29yZA==", "t4rget-password");
 const IDENTITY: &str = "1dentity-of-the-target";
 const TOKEN: &str = "be4rer-token";
-/// Of the storage's URLs.
+/// The signature in the URLs of the object store.
 const SIGNATURE: &str = "s1gnature";
 
-/// What is held against every secret.
+/// Texts that must not contain a secret.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<(String, String)>>>);
 
@@ -53,25 +53,28 @@ impl Seen {
     }
 }
 
-/// Says back what it was sent, and where a storage is.
-fn tattle(status: u16, request: &Request) -> Fault {
+/// Sends back the request, and a presigned URL.
+fn echo(status: u16, request: &Request) -> Fault {
     let shown = request.headers.get("authorization").cloned().unwrap_or_default();
     let body = String::from_utf8_lossy(&request.body).into_owned();
     let url = format!("http://storage.example/blob?X-Signature={SIGNATURE}");
-    Fault::Say(Answer::status(status).body(format!("you sent {shown} to {url} with {body}")))
+    Fault::Respond(Response::status(status).body(format!("you sent {shown} to {url} with {body}")))
 }
 
-/// Wants Basic, has the image, and sends whoever reads its layer to a storage.
-fn base(storage: &FaultyServer, seen: Seen) -> FaultyServer {
+/// Requires basic authentication, has the image, and redirects requests for its layer to an object store.
+fn base(storage: &FakeRegistry, seen: Seen) -> FakeRegistry {
     let location = format!("http://{}/blobs/{{}}?X-Signature={SIGNATURE}", storage.address());
     let digest = image().resolved().manifest.layers[0].digest.to_string();
-    let server = FaultyServer::scripted(move |request| {
+    let server = FakeRegistry::scripted(move |request| {
         seen.command_lines();
         if request.headers.get("authorization") != Some(&format!("Basic {}", BASE.0)) {
-            return Some(Fault::Say(Answer::status(401).with("WWW-Authenticate", r#"Basic realm="x""#)));
+            return Some(Fault::Respond(
+                Response::status(401).with("WWW-Authenticate", r#"Basic realm="x""#),
+            ));
         }
         let is_layer = request.is("GET", &digest);
-        is_layer.then(|| Fault::Say(Answer::status(307).with("Location", location.replace("{}", &digest))))
+        is_layer
+            .then(|| Fault::Respond(Response::status(307).with("Location", location.replace("{}", &digest))))
     });
     let resolved = image().resolved();
     for name in ["1", &resolved.descriptor.digest.to_string()] {
@@ -81,37 +84,39 @@ fn base(storage: &FaultyServer, seen: Seen) -> FaultyServer {
     server
 }
 
-/// Wants a token, which it gives itself; the chunk number `nth` is answered with `status` and all
-/// that it knows.
-fn target(nth: usize, status: u16, seen: Seen) -> FaultyServer {
-    let seen_hosts = AtomicUsize::new(0);
-    FaultyServer::run(
+/// Requires a token, which it issues itself. The response to the chunk number `nth` has `status`, and
+/// everything that was sent.
+fn target(nth: usize, status: u16, seen: Seen) -> FakeRegistry {
+    let count = AtomicUsize::new(0);
+    FakeRegistry::run(
         |_| None,
         move |request| {
             seen.command_lines();
             if request.target.starts_with("/token") {
                 let shown = format!("{:?} {}", request.headers, String::from_utf8_lossy(&request.body));
                 return match shown.contains(TARGET.0) || shown.contains(IDENTITY) {
-                    true => Some(Fault::Say(Answer::status(200).body(format!(r#"{{"token":"{TOKEN}"}}"#)))),
-                    false => Some(tattle(401, request)),
+                    true => {
+                        Some(Fault::Respond(Response::status(200).body(format!(r#"{{"token":"{TOKEN}"}}"#))))
+                    }
+                    false => Some(echo(401, request)),
                 };
             }
             if request.headers.get("authorization") != Some(&format!("Bearer {TOKEN}")) {
                 let realm = format!(r#"Bearer realm="http://{}/token",service="s""#, request.headers["host"]);
-                return Some(Fault::Say(Answer::status(401).with("WWW-Authenticate", realm)));
+                return Some(Fault::Respond(Response::status(401).with("WWW-Authenticate", realm)));
             }
-            let is_meant = request.method == "PATCH" && seen_hosts.fetch_add(1, Ordering::Relaxed) + 1 == nth;
-            is_meant.then(|| tattle(status, request))
+            let is_meant = request.method == "PATCH" && count.fetch_add(1, Ordering::Relaxed) + 1 == nth;
+            is_meant.then(|| echo(status, request))
         },
     )
 }
 
-/// Copies the image from one to the other; whether that went well, and all that can be seen.
+/// Copies the image. Returns whether it succeeded, and the output.
 #[track_caller]
-fn copy(login: &str, status: u16) -> (bool, String, FaultyServer) {
+fn copy(login: &str, status: u16) -> (bool, String, FakeRegistry) {
     let (seen, directory) = (Seen::default(), tempfile::tempdir().unwrap());
     let broken = AtomicUsize::new(0);
-    let storage = FaultyServer::scripted(move |request| {
+    let storage = FakeRegistry::scripted(move |request| {
         let is_first = request.method == "GET" && broken.fetch_add(1, Ordering::Relaxed) == 0;
         is_first.then_some(Fault::Short(1 << 20))
     });
@@ -134,25 +139,25 @@ fn copy(login: &str, status: u16) -> (bool, String, FaultyServer) {
     seen.add("the output", &text);
     seen.files(&directory.path().join("cache"));
     seen.check();
-    // Without this the above says little.
+    // Without this the checks above prove little.
     assert!(
         base.seen("GET", "/manifests/").iter().all(|request| request.headers.contains_key("authorization"))
     );
-    let asked = storage.seen("GET", SIGNATURE);
-    assert!(asked.iter().all(|request| !request.headers.contains_key("authorization")));
-    assert!(asked.len() >= 2, "{text}");
+    let requests = storage.seen("GET", SIGNATURE);
+    assert!(requests.iter().all(|request| !request.headers.contains_key("authorization")));
+    assert!(requests.len() >= 2, "{text}");
     (output.status.success(), text, target)
 }
 
 #[test]
-fn none_is_shown_while_a_copy_is_tried_again() {
+fn shows_no_secret_while_a_copy_is_retried() {
     let (is_done, text, target) = copy(&format!(r#"{{"auth":"{}"}}"#, TARGET.0), 502);
-    assert!(is_done && text.contains("trying again") && text.contains("you sent Bearer ***"), "{text}");
+    assert!(is_done && text.contains("retrying in") && text.contains("you sent Bearer ***"), "{text}");
     assert!(target.stored("1").is_some());
 }
 
 #[test]
-fn none_is_shown_when_a_copy_is_refused() {
+fn shows_no_secret_if_a_copy_is_rejected() {
     let (is_done, text, target) = copy(&format!(r#"{{"identitytoken":"{IDENTITY}"}}"#), 403);
     assert!(
         !is_done && text.contains("you sent Bearer ***") && text.contains("storage.example/blob"),
@@ -162,7 +167,7 @@ fn none_is_shown_when_a_copy_is_refused() {
 }
 
 #[test]
-fn none_is_shown_when_a_token_is_refused() {
+fn shows_no_secret_if_a_token_request_is_rejected() {
     let seen = Seen::default();
     let target = target(0, 0, seen.clone());
     let directory = tempfile::tempdir().unwrap();

@@ -1,40 +1,40 @@
-//! Tables of named faults: each row is a test, and a line of `docs/registry-faults.md`.
+//! Tables of faults: each row is a test, and a line of `docs/registry-faults.md`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use carafe::registry::{Registry, RegistryOptions, RetryPolicy};
+use carafe::registry::{Registry, RegistryOptions, RetryOptions};
 
 use crate::clock::QuickClock;
-use crate::faulty::{Answer, Fault, FaultyServer, Request};
+use crate::faulty::{FakeRegistry, Fault, Request, Response};
 use crate::images::Image;
 
-/// What the client sends at once.
+/// The size of a chunk.
 pub const CHUNK: u64 = 5 << 20;
-/// Of the blob: two whole chunks and a half.
+/// The size of the blob: two and a half chunks.
 pub const SIZE: usize = (12 << 20) + (1 << 19);
 
-/// What is to come of a fault. In each case that ends well the blob, the manifest and the tag are
-/// there; in each that fails no tag has moved.
+/// The expected outcome. After a success the blob, the manifest and the tag are in the registry; after a
+/// failure no tag has moved.
 pub enum Outcome {
-    /// It goes on; at most so many bytes are sent again.
-    Done(u64),
-    /// The same, after a pause of so many seconds that the registry asked for.
+    /// Success; at most this number of bytes is sent again.
+    Succeeds(u64),
+    /// The same, after a pause of this number of seconds that the registry requested.
     Waits(u64, u64),
-    /// The same, after a time-out. The client's are short in this row.
+    /// The same, after a timeout. The client has a short one in this row.
     TimesOut(u64),
-    /// It fails, and says so, with these words.
+    /// Failure; the message contains these texts.
     Fails(&'static [&'static str]),
 }
 
-/// Answers a request, if the fault concerns it.
+/// The fault of a request, if it has one.
 pub type Script = Box<dyn Fn(&Request) -> Option<Fault> + Send + Sync>;
 
-/// A row: what happens, and what is to come of it.
+/// A row: its name, and the expected outcome.
 pub type Row = (&'static str, fn() -> Outcome);
 
-/// Makes a test of each row with `$run`, and a list of them.
+/// Generates a test for each row with `$run`, and a list of the rows.
 macro_rules! faults {
     ($list:ident, $run:path; $($name:ident: $fault:expr => $outcome:expr;)*) => {
         $(#[test] fn $name() { $run($fault, $outcome) })*
@@ -50,9 +50,9 @@ pub fn nth(
     part: &'static str,
     fault: impl Fn() -> Fault + Send + Sync + 'static,
 ) -> Script {
-    let seen_hosts = AtomicUsize::new(0);
+    let count = AtomicUsize::new(0);
     Box::new(move |request| {
-        let is_meant = request.is(method, part) && seen_hosts.fetch_add(1, Ordering::Relaxed) + 1 == nth;
+        let is_meant = request.is(method, part) && count.fetch_add(1, Ordering::Relaxed) + 1 == nth;
         is_meant.then(&fault)
     })
 }
@@ -66,33 +66,33 @@ pub fn every(
     Box::new(move |request| request.is(method, part).then(&fault))
 }
 
-/// The first of the two that has something to say.
+/// The first of the two that applies.
 pub fn both(one: Script, other: Script) -> Script {
     Box::new(move |request| one(request).or_else(|| other(request)))
 }
 
-/// A proxy's page instead of an answer.
+/// A proxy's HTML page instead of the registry's response.
 pub fn page(status: u16) -> Fault {
-    Fault::Say(Answer::status(status).body("<html><h1>Bad Gateway</h1></html>"))
+    Fault::Respond(Response::status(status).body("<html><h1>Bad Gateway</h1></html>"))
 }
 
-/// It is carried out, and its answer changed.
-pub fn edit(edit: impl Fn(Answer) -> Answer + 'static) -> Fault {
+/// The registry processes the request, and its response is changed.
+pub fn edit(edit: impl Fn(Response) -> Response + 'static) -> Fault {
     Fault::Edit(Box::new(edit))
 }
 
-/// A registry's error.
-pub fn refusal(status: u16, code: &str, message: &str) -> Fault {
+/// A registry's error document.
+pub fn error(status: u16, code: &str, message: &str) -> Fault {
     let body = format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#);
-    Fault::Say(Answer::status(status).body(body))
+    Fault::Respond(Response::status(status).body(body))
 }
 
-/// "Come back later", in one of the header's two forms.
-pub fn later(status: u16, after: &str) -> Fault {
-    Fault::Say(Answer::status(status).with("Retry-After", after))
+/// A response with `Retry-After`, in one of its two forms.
+pub fn retry_after(status: u16, after: &str) -> Fault {
+    Fault::Respond(Response::status(status).with("Retry-After", after))
 }
 
-/// The bytes of a layer of three chunks that are not alike.
+/// The bytes of a layer of three chunks, all different.
 pub fn layer() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| {
@@ -110,35 +110,35 @@ pub fn image() -> &'static Image {
     IMAGE.get_or_init(|| Image::new(&[layer()]))
 }
 
-/// A client, as patient as the outcome wants it, and its clock.
-pub fn client_for(server: &FaultyServer, outcome: &Outcome) -> (Registry, Arc<QuickClock>) {
+/// A client with the timeouts for this outcome, and its clock.
+pub fn client_for(server: &FakeRegistry, outcome: &Outcome) -> (Registry, Arc<QuickClock>) {
     let (options, clock) = options_for(server, outcome);
     (Registry::new(options).unwrap(), clock)
 }
 
-/// The same client's options.
-pub fn options_for(server: &FaultyServer, outcome: &Outcome) -> (RegistryOptions, Arc<QuickClock>) {
+/// The options of that client.
+pub fn options_for(server: &FakeRegistry, outcome: &Outcome) -> (RegistryOptions, Arc<QuickClock>) {
     let clock = Arc::<QuickClock>::default();
-    let retry_policy = RetryPolicy::default().with_clock(clock.clone());
-    let retry_policy = match outcome {
-        Outcome::TimesOut(_) => retry_policy.with_read_timeout(Duration::from_millis(500)),
-        _ => retry_policy,
+    let retries = RetryOptions::default().with_clock(clock.clone());
+    let retries = match outcome {
+        Outcome::TimesOut(_) => retries.with_read_timeout(Duration::from_millis(500)),
+        _ => retries,
     };
     let insecure = [server.address().to_owned()].into();
-    (RegistryOptions { insecure, retry_policy, ..RegistryOptions::default() }, clock)
+    (RegistryOptions { insecure, retries, ..RegistryOptions::default() }, clock)
 }
 
-/// Holds `result` (how many bytes were sent again, or what a user is told) against `outcome`.
+/// Compares `result` (the number of bytes that were sent again, or the message) with `outcome`.
 #[track_caller]
 pub fn check(outcome: &Outcome, result: Result<u64, String>, clock: &QuickClock) {
     match (outcome, result) {
-        (Outcome::Done(most) | Outcome::TimesOut(most) | Outcome::Waits(_, most), Ok(again)) => {
-            assert!(again <= *most, "{again} bytes were sent again");
+        (Outcome::Succeeds(max) | Outcome::TimesOut(max) | Outcome::Waits(_, max), Ok(again)) => {
+            assert!(again <= *max, "{again} bytes were sent again");
         }
         (Outcome::Fails(words), Err(text)) => {
             assert!(words.iter().all(|words| text.contains(words)), "{text}");
         }
-        (Outcome::Fails(_), Ok(_)) => panic!("it ended well"),
+        (Outcome::Fails(_), Ok(_)) => panic!("it succeeded"),
         (_, Err(text)) => panic!("{text}"),
     }
     if let Outcome::Waits(seconds, _) = outcome {

@@ -1,4 +1,4 @@
-//! TLS: a private CA, a CA's own certificate, plain HTTP where TLS is expected and the reverse.
+//! TLS: private CAs, client certificates, plain HTTP where TLS is expected and the reverse.
 
 use std::path::{Path, PathBuf};
 
@@ -11,23 +11,23 @@ use crate::push::push;
 use crate::server::{RegistryServer, Setup};
 use crate::{client, in_environment, inside, name, quick, shown};
 
-/// A client that speaks plain HTTP to nobody.
+/// A client that always uses TLS.
 fn strict() -> Registry {
-    Registry::new(RegistryOptions { retry_policy: quick(), ..RegistryOptions::default() }).unwrap()
+    Registry::new(RegistryOptions { retries: quick(), ..RegistryOptions::default() }).unwrap()
 }
 
-/// One that has PEM files for `address`.
+/// A client with PEM files for `address`.
 fn with_files(address: &str, ca: &[PathBuf], client: Option<(PathBuf, PathBuf)>) -> Registry {
     let tls = [(address.to_owned(), TlsFiles { ca: ca.to_vec(), client })].into();
-    Registry::new(RegistryOptions { tls, retry_policy: quick(), ..RegistryOptions::default() }).unwrap()
+    Registry::new(RegistryOptions { tls, retries: quick(), ..RegistryOptions::default() }).unwrap()
 }
 
 fn resolve(registry: &Registry, address: &str) -> RegistryError {
     registry.resolve(&name(&format!("{address}/a:1"))).unwrap_err()
 }
 
-/// It answered what was asked, which is that nothing is there.
-fn is_spoken_to(registry: &Registry, address: &str) -> bool {
+/// Whether the registry responds: that the image does not exist.
+fn responds(registry: &Registry, address: &str) -> bool {
     matches!(resolve(registry, address), RegistryError::NotFound { .. })
 }
 
@@ -37,8 +37,8 @@ fn tls(directory: &Path, certificate: &str, key: &str) -> Setup {
 }
 
 #[test]
-fn a_private_ca_is_trusted_where_named() {
-    const TEST: &str = "tls::a_private_ca_is_trusted_where_named";
+fn trusts_a_private_ca_only_if_configured() {
+    const TEST: &str = "tls::trusts_a_private_ca_only_if_configured";
     if let Some(address) = inside() {
         let error = resolve(&strict(), &address);
         let is_trusted = std::env::var("SSL_CERT_FILE").unwrap().ends_with("ca.pem");
@@ -62,7 +62,7 @@ fn a_private_ca_is_trusted_where_named() {
 }
 
 #[test]
-fn a_cas_own_certificate_is_explained() {
+fn explains_a_ca_certificate_that_is_used_by_a_server() {
     if let Some(address) = inside() {
         let text = shown(resolve(&strict(), &address));
         return assert!(text.contains("CA:FALSE"), "{text}");
@@ -75,19 +75,19 @@ fn a_cas_own_certificate_is_explained() {
     let server = RegistryServer::with(tls(directory.path(), "ca.pem", "ca.key"));
     let bundle = directory.path().join("ca.pem");
     in_environment(
-        "tls::a_cas_own_certificate_is_explained",
+        "tls::explains_a_ca_certificate_that_is_used_by_a_server",
         server.address(),
         &[("SSL_CERT_FILE", bundle.to_str().unwrap())],
     );
 }
 
-/// It does not need one for a registry with a CA of its own, nor for plain HTTP.
+/// Not for a registry with its own CA, nor for plain HTTP.
 #[test]
-fn a_machine_without_ca_bundle_gets_an_error_where_it_needs_one() {
+fn requires_a_ca_bundle_only_for_public_registries() {
     if let Some(address) = inside() {
         assert!(shown(resolve(&strict(), "registry.example.com")).contains("ca-certificates"));
         let ca = PathBuf::from(std::env::var_os("CARAFE_TEST_CA").unwrap());
-        assert!(is_spoken_to(&with_files(&address, &[ca], None), &address));
+        assert!(responds(&with_files(&address, &[ca], None), &address));
         return assert!(matches!(resolve(&client(&address), &address), RegistryError::NotPlainHttp { .. }));
     }
     let directory = tempfile::tempdir().unwrap();
@@ -99,13 +99,13 @@ fn a_machine_without_ca_bundle_gets_an_error_where_it_needs_one() {
         ("SSL_CERT_DIR", "/nonexistent"),
         ("CARAFE_TEST_CA", ca.to_str().unwrap()),
     ];
-    let test = "tls::a_machine_without_ca_bundle_gets_an_error_where_it_needs_one";
+    let test = "tls::requires_a_ca_bundle_only_for_public_registries";
     in_environment(test, server.address(), &variables);
 }
 
-/// In the one registry's directory, and for no other port.
+/// In the directory of one host and port only.
 #[test]
-fn a_private_ca_is_found_where_docker_and_podman_look() {
+fn finds_a_private_ca_in_dockers_and_podmans_directories() {
     let (directory, certs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     authority(directory.path());
     let [server, other] =
@@ -115,15 +115,15 @@ fn a_private_ca_is_found_where_docker_and_podman_look() {
     std::fs::copy(directory.path().join("ca.pem"), own.join("ca.crt")).unwrap();
     let certificates = CertificateDirectories::at([certs.path().to_owned()]);
     let registry =
-        Registry::new(RegistryOptions { certificates, retry_policy: quick(), ..RegistryOptions::default() })
+        Registry::new(RegistryOptions { certificates, retries: quick(), ..RegistryOptions::default() })
             .unwrap();
-    assert!(is_spoken_to(&registry, server.address()));
+    assert!(responds(&registry, server.address()));
     let error = resolve(&registry, other.address());
     assert!(matches!(error, RegistryError::Untrusted { .. }), "{error:?}");
 }
 
 #[test]
-fn a_client_certificate_is_shown_where_it_is_wanted() {
+fn sends_a_client_certificate_if_it_is_required() {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str| directory.path().join(name);
     authority(directory.path());
@@ -132,20 +132,20 @@ fn a_client_certificate_is_shown_where_it_is_wanted() {
     let server = RegistryServer::with(Setup { client_ca: Some(file("ca.pem")), ..setup });
     let address = server.address();
     let ours = Some((file("client.pem"), file("client.key")));
-    assert!(is_spoken_to(&with_files(address, &[file("ca.pem")], ours), address));
+    assert!(responds(&with_files(address, &[file("ca.pem")], ours), address));
     let text = shown(resolve(&with_files(address, &[file("ca.pem")], None), address));
     // The server closes right after the handshake; whether its alert is read is a race.
     assert!(text.contains("client certificate") && text.contains("`client-cert`"), "{text}");
     let mixed = Some((file("client.pem"), file("server.key")));
     let text = shown(resolve(&with_files(address, &[file("ca.pem")], mixed), address));
-    assert!(text.contains("server.key") && text.contains("no key of its certificate"), "{text}");
+    assert!(text.contains("server.key") && text.contains("not the key of its certificate"), "{text}");
 }
 
-/// nginx ends the handshake first, and then refuses each request with a page of its own.
+/// nginx completes the handshake, and then rejects each request with an HTML page.
 #[test]
-fn a_client_certificate_is_shown_to_a_proxy_that_wants_it() {
+fn sends_a_client_certificate_to_a_proxy_that_requires_it() {
     let server = RegistryServer::start();
-    let nginx = Nginx::before_for_members(server.address());
+    let nginx = Nginx::with_client_certificates(server.address());
     let (address, ca) = (nginx.address(), [nginx.authority()]);
     pair(nginx.directory(), "client", "CN=robot");
     let strangers = tempfile::tempdir().unwrap();
@@ -165,7 +165,7 @@ fn a_client_certificate_is_shown_to_a_proxy_that_wants_it() {
 }
 
 #[test]
-fn plain_http_is_not_spoken_unless_asked_for() {
+fn uses_plain_http_only_if_marked_as_insecure() {
     let server = RegistryServer::start();
     let error = resolve(&strict(), server.address());
     assert!(matches!(error, RegistryError::PlainHttp { .. }), "{error:?}");
@@ -174,7 +174,7 @@ fn plain_http_is_not_spoken_unless_asked_for() {
 }
 
 #[test]
-fn a_registry_that_speaks_tls_is_not_insecure() {
+fn detects_a_tls_registry_that_is_marked_as_insecure() {
     let directory = tempfile::tempdir().unwrap();
     authority(directory.path());
     let server = RegistryServer::with(tls(directory.path(), "server.pem", "server.key"));
@@ -183,7 +183,7 @@ fn a_registry_that_speaks_tls_is_not_insecure() {
 }
 
 #[test]
-fn nobody_there_is_said() {
+fn reports_a_refused_connection() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = resolve(&client(&port.to_string()), &port.to_string());
     assert!(matches!(error, RegistryError::Unreachable { .. }), "{error:?}");

@@ -1,27 +1,27 @@
-//! What uploads ask for, and what the next run makes of one that broke off.
+//! Uploads, and their resumption by the next run.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use carafe::registry::{
-    MAX_PARALLEL_UPLOADS, MountCandidates, Registry, RegistryError, RegistryOptions, RetryPolicy,
+    MAX_PARALLEL_UPLOADS, MountCandidates, Registry, RegistryError, RegistryOptions, RetryOptions,
 };
 use carafe_builder::cache::Cache;
 use carafe_builder::progress::Progress;
 
 use crate::clock::QuickClock;
-use crate::faulty::{Answer, Fault, FaultyServer};
+use crate::faulty::{FakeRegistry, Fault, Response};
 use crate::images::Image;
 use crate::name;
 use crate::table::{CHUNK, SIZE, every, image, nth, page};
 use crate::tokens::with_tokens_for;
 
-fn registry(server: &FaultyServer, directory: Option<&tempfile::TempDir>) -> Registry {
-    let retry_policy = RetryPolicy::default().with_clock(Arc::<QuickClock>::default());
+fn registry(server: &FakeRegistry, directory: Option<&tempfile::TempDir>) -> Registry {
+    let retries = RetryOptions::default().with_clock(Arc::<QuickClock>::default());
     let options = RegistryOptions {
         insecure: [server.address().to_owned()].into(),
-        retry_policy,
+        retries,
         uploads: directory
             .map(|directory| Cache::at(directory.path()).unwrap().bucket("uploads", 1).unwrap()),
         ..RegistryOptions::default()
@@ -29,26 +29,26 @@ fn registry(server: &FaultyServer, directory: Option<&tempfile::TempDir>) -> Reg
     Registry::new(options).unwrap()
 }
 
-fn push(server: &FaultyServer, image: &Image, registry: &Registry) -> Result<u64, RegistryError> {
+fn push(server: &FakeRegistry, image: &Image, registry: &Registry) -> Result<u64, RegistryError> {
     let before = server.received();
     let (resolved, target) = (image.resolved(), name(&server.image("a:1")));
     registry.push(&resolved, image, &[target], &MountCandidates::default(), &Progress::silent())?;
     let layer = resolved.manifest.layers[0].digest;
-    assert!(server.stored(&layer.to_string()).is_some_and(|bytes| bytes.len() == SIZE), "not whole");
-    // Beyond the layer's and the config's own bytes.
+    assert!(server.stored(&layer.to_string()).is_some_and(|bytes| bytes.len() == SIZE), "incomplete");
+    // The bytes beyond those of the layer and the config.
     Ok((server.received() - before).saturating_sub(SIZE as u64 + resolved.manifest.config.size))
 }
 
-/// The push succeeds in spite of the fault; at most `most` bytes are sent again.
+/// The push succeeds despite the fault; at most `max` bytes are sent again.
 #[track_caller]
-fn survives(server: &FaultyServer, most: u64) {
+fn survives(server: &FakeRegistry, max: u64) {
     let again = push(server, image(), &registry(server, None)).unwrap();
-    assert!(again <= most, "{again} bytes were sent again");
+    assert!(again <= max, "{again} bytes were sent again");
 }
 
 #[test]
-fn without_a_fault_nothing_is_sent_twice() {
-    let server = FaultyServer::scripted(|_| None);
+fn sends_nothing_twice_without_a_fault() {
+    let server = FakeRegistry::scripted(|_| None);
     survives(&server, 0);
     let ranges: Vec<_> =
         server.seen("PATCH", "").iter().map(|request| request.headers["content-range"].clone()).collect();
@@ -56,66 +56,68 @@ fn without_a_fault_nothing_is_sent_twice() {
 }
 
 #[test]
-fn a_reset_in_the_middle_of_a_chunk_goes_on_there() {
-    let server = FaultyServer::scripted(nth(2, "PATCH", "", || Fault::Cut(1_000_000)));
+fn resumes_at_the_byte_of_a_reset() {
+    let server = FakeRegistry::scripted(nth(2, "PATCH", "", || Fault::Cut(1_000_000)));
     survives(&server, 0);
     let ranges = server.seen("PATCH", "");
     assert_eq!(ranges[2].headers["content-range"], "6242880-11485759");
 }
 
 #[test]
-fn sessions_that_are_always_lost_are_given_up() {
-    let server = FaultyServer::scripted(every("PATCH", "", || page(404)));
+fn gives_up_after_many_lost_sessions() {
+    let server = FakeRegistry::scripted(every("PATCH", "", || page(404)));
     let error = push(&server, image(), &registry(&server, None)).unwrap_err();
     assert!(matches!(error, RegistryError::Broken { .. }), "{error}");
     assert_eq!(server.seen("PATCH", "").len(), 8);
 }
 
 #[test]
-fn a_registry_that_takes_nothing_is_given_up() {
-    let server = FaultyServer::scripted(|request| {
-        let answer = Answer::status(202).with("Range", "0-0");
-        request.is("PATCH", "").then_some(Fault::Say(answer))
+fn gives_up_on_a_registry_that_stores_nothing() {
+    let server = FakeRegistry::scripted(|request| {
+        let response = Response::status(202).with("Range", "0-0");
+        request.is("PATCH", "").then_some(Fault::Respond(response))
     });
     push(&server, image(), &registry(&server, None)).unwrap_err();
     assert_eq!(server.seen("PATCH", "").len(), 8);
 }
 
 #[test]
-fn a_small_blob_goes_in_one_request_and_is_sent_again_whole() {
-    let server = FaultyServer::scripted(nth(2, "PUT", "/uploads/", || page(502)));
+fn sends_a_small_blob_in_one_request() {
+    let server = FakeRegistry::scripted(nth(2, "PUT", "/uploads/", || page(502)));
     survives(&server, 1 << 10);
     assert_eq!(server.seen("PATCH", "").len(), 3);
 }
 
 #[test]
-fn a_registrys_minimum_is_kept_to() {
-    let server = FaultyServer::scripted(|request| {
-        let answer = Answer::status(202).with("Location", "/v2/a/blobs/uploads/session-1");
-        request.is("POST", "/uploads/").then_some(Fault::Say(answer.with("OCI-Chunk-Min-Length", "30000000")))
+fn respects_the_minimum_chunk_size() {
+    let server = FakeRegistry::scripted(|request| {
+        let response = Response::status(202).with("Location", "/v2/a/blobs/uploads/session-1");
+        request
+            .is("POST", "/uploads/")
+            .then_some(Fault::Respond(response.with("OCI-Chunk-Min-Length", "30000000")))
     });
-    // That session does not exist, and so the push fails; what it was asked is what counts.
+    // The session does not exist, so the push fails; only the request matters.
     push(&server, image(), &registry(&server, None)).unwrap_err();
     assert!(server.seen("PATCH", "").is_empty());
     assert_eq!(server.seen("PUT", "session-1")[0].headers["content-length"], SIZE.to_string());
 }
 
 #[test]
-fn a_minimum_beyond_measure_makes_no_chunk_of_a_large_blob() {
-    let server = FaultyServer::scripted(|request| {
-        let answer = Answer::status(202).with("Location", "/v2/a/blobs/uploads/session-1");
-        let answer = answer.with("OCI-Chunk-Min-Length", "1000000000000");
-        request.is("POST", "/uploads/").then_some(Fault::Say(answer))
+fn sends_a_blob_in_one_request_if_the_minimum_chunk_size_is_too_large() {
+    let server = FakeRegistry::scripted(|request| {
+        let response = Response::status(202).with("Location", "/v2/a/blobs/uploads/session-1");
+        let response = response.with("OCI-Chunk-Min-Length", "1000000000000");
+        request.is("POST", "/uploads/").then_some(Fault::Respond(response))
     });
     push(&server, &Image::new(&[&vec![7; 65 << 20]]), &registry(&server, None)).unwrap_err();
-    // Once to learn of the minimum, and once for each request that the blob is streamed in.
+    // One for the chunked upload, and one for each monolithic upload.
     assert_eq!(server.seen("POST", "/uploads/").len(), server.seen("PUT", "session-1").len() + 1);
 }
 
 #[test]
-fn what_is_final_ends_an_upload_at_once() {
+fn a_permanent_error_ends_an_upload_at_once() {
     for status in [400, 403, 413] {
-        let server = FaultyServer::scripted(nth(2, "PATCH", "", move || page(status)));
+        let server = FakeRegistry::scripted(nth(2, "PATCH", "", move || page(status)));
         let error = push(&server, image(), &registry(&server, None)).unwrap_err();
         assert_eq!(server.seen("PATCH", "").len(), 2, "{status}");
         let is_sized = matches!(error, RegistryError::TooLarge { size: CHUNK, .. });
@@ -124,12 +126,12 @@ fn what_is_final_ends_an_upload_at_once() {
 }
 
 #[test]
-fn the_next_run_goes_on_inside_the_blob() {
-    let (directory, seen_hosts) = (tempfile::tempdir().unwrap(), AtomicUsize::new(0));
+fn the_next_run_resumes_inside_the_blob() {
+    let (directory, count) = (tempfile::tempdir().unwrap(), AtomicUsize::new(0));
     // From the second chunk on the registry is down, until the first run gives up.
-    let server = FaultyServer::scripted(move |request| {
-        let is_late = request.is("PATCH", "") && seen_hosts.fetch_add(1, Ordering::Relaxed) > 0;
-        (is_late && seen_hosts.load(Ordering::Relaxed) < 10).then_some(Fault::Cut(0))
+    let server = FakeRegistry::scripted(move |request| {
+        let is_late = request.is("PATCH", "") && count.fetch_add(1, Ordering::Relaxed) > 0;
+        (is_late && count.load(Ordering::Relaxed) < 10).then_some(Fault::Cut(0))
     });
     push(&server, image(), &registry(&server, Some(&directory))).unwrap_err();
     assert_eq!(server.received(), CHUNK);
@@ -141,41 +143,41 @@ fn the_next_run_goes_on_inside_the_blob() {
 }
 
 #[test]
-fn a_noted_session_that_is_gone_is_forgotten() {
+fn drops_a_stored_session_that_does_not_exist_any_more() {
     let (directory, is_gone) = (tempfile::tempdir().unwrap(), Arc::new(AtomicBool::new(false)));
     let switch = Arc::clone(&is_gone);
-    let server = FaultyServer::scripted(move |request| match is_gone.load(Ordering::Relaxed) {
+    let server = FakeRegistry::scripted(move |request| match is_gone.load(Ordering::Relaxed) {
         true => request.is("GET", "/session-1").then(|| page(404)),
         false => request.is("PATCH", "").then_some(Fault::Cut(0)),
     });
     push(&server, image(), &registry(&server, Some(&directory))).unwrap_err();
-    let asked = server.seen("GET", "/session-1").len();
+    let requests = server.seen("GET", "/session-1").len();
     switch.store(true, Ordering::Relaxed);
     assert_eq!(push(&server, image(), &registry(&server, Some(&directory))).unwrap(), 0);
-    assert_eq!(server.seen("GET", "/session-1").len(), asked + 1);
+    assert_eq!(server.seen("GET", "/session-1").len(), requests + 1);
 }
 
-/// A registry that sends uploads to a storage, with the signed URL of a session there.
-fn beside_a_storage() -> (FaultyServer, FaultyServer) {
-    let storage = FaultyServer::scripted(|_| None);
+/// A registry with an object store for uploads, and the presigned URL of a session there.
+fn with_object_store() -> (FakeRegistry, FakeRegistry) {
+    let storage = FakeRegistry::scripted(|_| None);
     let address = storage.address().to_owned();
     let http = std::net::TcpStream::connect(&address).unwrap();
-    // The storage's own first session.
+    // The first session of the object store.
     let request = "POST /bucket/blobs/uploads/ HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
     std::io::Write::write_all(&mut &http, request.as_bytes()).unwrap();
     std::io::Read::read_to_end(&mut &http, &mut Vec::new()).unwrap();
     let location = format!("http://{address}/bucket/blobs/uploads/session-1?X-Signature=s3cret");
-    let seen_hosts = AtomicUsize::new(0);
-    let server = FaultyServer::scripted(move |request| {
-        let is_first = request.is("POST", "/uploads/") && seen_hosts.fetch_add(1, Ordering::Relaxed) == 0;
-        is_first.then(|| Fault::Say(Answer::status(202).with("Location", location.clone())))
+    let count = AtomicUsize::new(0);
+    let server = FakeRegistry::scripted(move |request| {
+        let is_first = request.is("POST", "/uploads/") && count.fetch_add(1, Ordering::Relaxed) == 0;
+        is_first.then(|| Fault::Respond(Response::status(202).with("Location", location.clone())))
     });
     (server, storage)
 }
 
 #[test]
-fn an_upload_at_a_storage_is_not_noted_and_sees_no_password() {
-    let (directory, (server, storage)) = (tempfile::tempdir().unwrap(), beside_a_storage());
+fn an_upload_to_an_object_store_is_not_stored_and_has_no_password() {
+    let (directory, (server, storage)) = (tempfile::tempdir().unwrap(), with_object_store());
     let image = image();
     let registry = registry(&server, Some(&directory));
     let target = [name(&server.image("a:1"))];
@@ -190,32 +192,32 @@ fn an_upload_at_a_storage_is_not_noted_and_sees_no_password() {
 }
 
 #[test]
-fn tokens_that_end_in_the_middle_of_a_blob_are_exchanged() {
+fn replaces_tokens_that_expire_inside_a_blob() {
     let server = with_tokens_for(2);
     let config = image().resolved().manifest.config.size;
-    // Each of the three chunks may meet an old token once.
+    // Each of the three chunks can be rejected once because of an expired token.
     survives(&server, 3 * CHUNK + config);
 }
 
 #[test]
-fn four_blobs_are_on_their_way_to_a_registry_and_no_more() {
+fn uploads_at_most_four_blobs_in_parallel() {
     let layers: Vec<[u8; 1]> = (0..8).map(|layer| [layer]).collect();
     let image = Image::new(&layers.iter().map(|layer| &layer[..]).collect::<Vec<_>>());
     let config = image.resolved().manifest.config.digest.hex();
-    let meeting = Arc::new((Mutex::new(Meeting::default()), Condvar::new()));
-    let shared = Arc::clone(&meeting);
-    // Each layer's last request waits for three others.
-    let server = FaultyServer::start(move |request| {
+    let requests = Arc::new((Mutex::new(Requests::default()), Condvar::new()));
+    let shared = Arc::clone(&requests);
+    // The last request of each layer waits for three others.
+    let server = FakeRegistry::start(move |request| {
         if request.is("PUT", "/uploads/") && !request.target.contains(&config) {
-            let (meeting, came) = &*shared;
-            let mut now = meeting.lock().unwrap();
-            (now.here, now.came) = (now.here + 1, now.came + 1);
-            now.most = now.most.max(now.here);
-            came.notify_all();
-            let all = now.came.next_multiple_of(MAX_PARALLEL_UPLOADS);
+            let (requests, changed) = &*shared;
+            let mut now = requests.lock().unwrap();
+            (now.current, now.all) = (now.current + 1, now.all + 1);
+            now.max = now.max.max(now.current);
+            changed.notify_all();
+            let expected = now.all.next_multiple_of(MAX_PARALLEL_UPLOADS);
             let (mut now, _) =
-                came.wait_timeout_while(now, Duration::from_secs(10), |now| now.came < all).unwrap();
-            now.here -= 1;
+                changed.wait_timeout_while(now, Duration::from_secs(10), |now| now.all < expected).unwrap();
+            now.current -= 1;
         }
         None
     });
@@ -223,14 +225,14 @@ fn four_blobs_are_on_their_way_to_a_registry_and_no_more() {
     registry
         .push(&image.resolved(), &image, &[target], &MountCandidates::default(), &Progress::silent())
         .unwrap();
-    let now = meeting.0.lock().unwrap();
-    assert_eq!((now.most, now.came), (MAX_PARALLEL_UPLOADS, 8));
+    let now = requests.0.lock().unwrap();
+    assert_eq!((now.max, now.all), (MAX_PARALLEL_UPLOADS, 8));
 }
 
-/// Requests that are being answered, the most that were, and all that came.
+/// The number of current requests, its maximum, and the number of all requests.
 #[derive(Default)]
-struct Meeting {
-    here: usize,
-    most: usize,
-    came: usize,
+struct Requests {
+    current: usize,
+    max: usize,
+    all: usize,
 }

@@ -173,16 +173,16 @@ for where in ('192.0.2.1', 443), ('192.0.2.2', 80), ('2001:db8::1', 22), ('192.0
     for (at, (line, expected)) in lines.iter().zip(expected).enumerate() {
         assert!(line == expected || (at == 3 && !is_v6), "{at}: {line}");
     }
-    let Some(EgressError::Blocked { requests: refusals }) = proxy.explain_failure() else {
-        panic!("nothing was refused")
+    let Some(EgressError::Blocked { requests: blocked }) = proxy.explain_failure() else {
+        panic!("nothing was blocked")
     };
     let mut expected = vec!["DNS telemetry.test", "TCP 192.0.2.1:443", "TCP 192.0.2.2:80"];
     expected.extend(is_v6.then_some("TCP [2001:db8::1]:22"));
-    let shown = |refusal: &BlockedRequest| format!("{} {}", refusal.method, refusal.url);
-    assert_eq!(refusals.iter().map(shown).collect::<Vec<_>>(), expected);
-    for refusal in refusals {
-        assert_eq!(refusal.reason, BlockReason::Bypass);
-        let peer = refusal.peer.unwrap();
+    let shown = |request: &BlockedRequest| format!("{} {}", request.method, request.url);
+    assert_eq!(blocked.iter().map(shown).collect::<Vec<_>>(), expected);
+    for request in blocked {
+        assert_eq!(request.reason, BlockReason::Bypass);
+        let peer = request.peer.unwrap();
         assert!(peer.command.starts_with("/usr/bin/python3 -c"), "{peer}");
     }
 }
@@ -200,7 +200,7 @@ print(socket.socket().connect_ex(('127.0.0.1', 9)))
 ";
     let (test, proxy) = with_egress_proxy();
     let refused = rustix::io::Errno::CONNREFUSED.raw_os_error().to_string();
-    assert_eq!(machine.python(SELF).well(), ["hello 127.0.0.1", "hello 127.0.0.1", &refused]);
+    assert_eq!(test.python(SERVER).succeeded(), ["hello 127.0.0.1", "hello 127.0.0.1", &refused]);
     assert!(proxy.explain_failure().is_none());
 }
 

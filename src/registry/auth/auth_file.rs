@@ -1,5 +1,4 @@
-//! One file of credentials, in the form that docker's `config.json` and podman's `auth.json`
-//! share.
+//! One file with credentials, in the format of docker's `config.json` and podman's `auth.json`.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,19 +7,15 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use carafe_builder::net::{Credential, docker_hub};
 use carafe_builder::secret::Secret;
 use serde::Deserialize;
 
-use super::{Credential, Problem, credential_helper};
+use super::credential_helper::{self, LookupError};
 use crate::registry::reference::Repository;
 
-/// A larger file is none of docker's or podman's.
+/// Maximum size of a file.
 const MAX_FILE_BYTES: u64 = 4 << 20;
-/// Docker Hub, and the other names that it has in such files.
-const HUB: &str = "docker.io";
-const HUB_ALIASES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
-/// The name under which a helper of docker's keeps its login.
-const HUB_KEY: &str = "https://index.docker.io/v1/";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -33,7 +28,7 @@ struct Document {
     cred_helpers: BTreeMap<String, String>,
 }
 
-/// What a login left. All empty where a helper has it.
+/// The result of a login. All fields are empty if a helper has it.
 #[derive(Deserialize, Default)]
 struct Entry {
     #[serde(default)]
@@ -46,55 +41,59 @@ struct Entry {
     identitytoken: String,
 }
 
-/// What the file has for `repository`: its registry's own helper, else the entry that names the
-/// longest part of its name, else the helper for all registries. None if nothing is there, or
-/// the file is not.
-pub(super) fn find(path: &Path, repository: &Repository) -> Result<Option<Credential>, Problem> {
+/// The credential for `repository` in a file: that of its registry's own helper, else of the entry
+/// with the longest prefix of its name, else of the helper for all registries. `None` if there is
+/// none, or no file.
+pub(super) fn find(path: &Path, repository: &Repository) -> Result<Option<Credential>, LookupError> {
     let Some(document) = read(path)? else { return Ok(None) };
     let registry = repository.registry();
-    let own = document.cred_helpers.iter().find(|(key, _)| host(key) == registry);
-    if let Some((key, helper)) = own.filter(|(_, helper)| !helper.is_empty())
-        && let Some(credential) = credential_helper::ask(helper, key)?
+    let own_helper = document.cred_helpers.iter().find(|(key, _)| host(key) == registry);
+    if let Some((key, helper)) = own_helper.filter(|(_, helper)| !helper.is_empty())
+        && let Some(credential) = credential_helper::get(helper, key)?
     {
         return Ok(Some(credential));
     }
-    if let Some(entry) = nearest(&document.auths, repository)
+    if let Some(entry) = longest_match(&document.auths, repository)
         && let Some(credential) = entry.credential()?
     {
         return Ok(Some(credential));
     }
     match document.creds_store.filter(|helper| !helper.is_empty()) {
-        Some(helper) => credential_helper::ask(&helper, if registry == HUB { HUB_KEY } else { registry }),
+        Some(helper) => credential_helper::get(&helper, docker_hub::credential_key(registry)),
         None => Ok(None),
     }
 }
 
-fn read(path: &Path) -> Result<Option<Document>, Problem> {
+fn read(path: &Path) -> Result<Option<Document>, LookupError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None);
         }
-        Err(error) => return Err(Problem(error.to_string())),
+        Err(error) => return Err(LookupError(error.to_string())),
     };
     let mut text = Vec::new();
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text).map_err(|error| Problem(error.to_string()))?;
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text).map_err(|error| LookupError(error.to_string()))?;
     if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(Problem(format!("the file is over {MAX_FILE_BYTES} bytes")));
+        return Err(LookupError("the file is larger than 4 MiB".to_owned()));
     }
-    // podman makes the file before it writes it.
+    // podman creates the file before it writes it.
     if text.trim_ascii().is_empty() {
         return Ok(None);
     }
-    // The cause may quote a secret: its place says enough.
+    // The cause may quote a secret, so only its position is shown.
     serde_json::from_slice(&text).map(Some).map_err(|error| {
-        Problem(format!("it is no JSON of docker's form at line {}, column {}", error.line(), error.column()))
+        LookupError(format!(
+            "it does not have the format of docker's config.json at line {}, column {}",
+            error.line(),
+            error.column()
+        ))
     })
 }
 
-/// The entry whose key is the longest part of the repository's name, at its slashes; of those for
-/// one host the first that has something.
-fn nearest<'a>(auths: &'a BTreeMap<String, Entry>, repository: &Repository) -> Option<&'a Entry> {
+/// The entry whose key is the longest prefix of the repository's name that ends at a slash; of several
+/// with the same prefix, the first that is not empty.
+fn longest_match<'a>(auths: &'a BTreeMap<String, Entry>, repository: &Repository) -> Option<&'a Entry> {
     let name = repository.to_string();
     let covers =
         |key: &str| name.strip_prefix(key).is_some_and(|rest| rest.starts_with('/') || rest.is_empty());
@@ -110,9 +109,9 @@ fn nearest<'a>(auths: &'a BTreeMap<String, Entry>, repository: &Repository) -> O
         .map(|(_, entry)| entry)
 }
 
-/// A key without what older versions of docker wrote around the host, and with Docker Hub's own
-/// name: `https://index.docker.io/v1/` is `docker.io`. A path without a scheme is a part of a
-/// registry.
+/// A key as a prefix of repository names: without the URL that older versions of docker wrote around
+/// the host, and with the canonical name of Docker Hub. `https://index.docker.io/v1/` is `docker.io`.
+/// A path without a scheme is a prefix inside a registry.
 fn scope(key: &str) -> String {
     let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
     let key = match bare {
@@ -120,8 +119,7 @@ fn scope(key: &str) -> String {
         None => key.trim_end_matches('/').trim_end_matches("/v1").trim_end_matches("/v2"),
     };
     let (host, path) = key.find('/').map_or((key, ""), |slash| key.split_at(slash));
-    let host = if HUB_ALIASES.contains(&host) { HUB } else { host };
-    format!("{host}{path}")
+    format!("{}{path}", docker_hub::canonical_host(host))
 }
 
 fn host(key: &str) -> String {
@@ -134,24 +132,24 @@ impl Entry {
         [&self.auth, &self.username, &self.password, &self.identitytoken].iter().all(|text| text.is_empty())
     }
 
-    fn credential(&self) -> Result<Option<Credential>, Problem> {
+    fn credential(&self) -> Result<Option<Credential>, LookupError> {
         if !self.identitytoken.is_empty() {
             return Ok(Some(Credential::IdentityToken(Secret::new(&self.identitytoken))));
         }
         if !self.auth.is_empty() {
             let (user, password) = decode(&self.auth)
-                .ok_or_else(|| Problem("`auth` is no base64 of `user:password`".to_owned()))?;
-            return Ok(Some(Credential::Password { user, password }));
+                .ok_or_else(|| LookupError("`auth` is not base64 of `user:password`".to_owned()))?;
+            return Ok(Some(Credential::Basic { user, password }));
         }
         if self.username.is_empty() || self.password.is_empty() {
-            return Err(Problem("an entry has only one of `username` and `password`".to_owned()));
+            return Err(LookupError("an entry has only one of `username` and `password`".to_owned()));
         }
         let (user, password) = (self.username.clone(), Secret::new(&self.password));
-        Ok(Some(Credential::Password { user, password }))
+        Ok(Some(Credential::Basic { user, password }))
     }
 }
 
-/// A user has no colon; a password may. Some versions of docker ended it with a zero byte.
+/// A user name has no colon, a password may have one. Some versions of docker append a NUL byte.
 fn decode(auth: &str) -> Option<(String, Secret)> {
     let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let engine = GeneralPurpose::new(&base64::alphabet::STANDARD, config);
@@ -164,7 +162,7 @@ fn decode(auth: &str) -> Option<(String, Secret)> {
 mod tests {
     use super::*;
 
-    fn look(json: &str, name: &str) -> Result<Option<Credential>, Problem> {
+    fn find_in(json: &str, name: &str) -> Result<Option<Credential>, LookupError> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config.json");
         std::fs::write(&path, json).unwrap();
@@ -173,9 +171,11 @@ mod tests {
     }
 
     fn user(json: &str, name: &str) -> Option<String> {
-        match look(json, name).unwrap()? {
-            Credential::Password { user, .. } => Some(user),
-            Credential::IdentityToken(token) => Some(format!("token {}", token.expose())),
+        match find_in(json, name).unwrap()? {
+            Credential::Basic { user, .. } => Some(user),
+            Credential::IdentityToken(token) | Credential::Bearer(token) => {
+                Some(format!("token {}", token.expose()))
+            }
         }
     }
 
@@ -190,13 +190,13 @@ mod tests {
         "https://index.docker.io/v1/": {"identitytoken": "refresh", "auth": "eDp5"}}}"#;
 
     #[test]
-    fn a_password_may_have_colons_and_a_user_a_dollar() {
-        let expected = Credential::Password { user: "robot$erp".into(), password: Secret::new("pa:ss") };
-        assert_eq!(look(CONFIG, "a.example.com:5000/x").unwrap(), Some(expected));
+    fn a_password_may_have_colons_and_a_user_name_a_dollar_sign() {
+        let expected = Credential::Basic { user: "robot$erp".into(), password: Secret::new("pa:ss") };
+        assert_eq!(find_in(CONFIG, "a.example.com:5000/x").unwrap(), Some(expected));
     }
 
     #[test]
-    fn the_longest_part_of_the_name_wins() {
+    fn the_longest_matching_prefix_applies() {
         let found = |name: &str| user(CONFIG, &format!("b.example.com/{name}"));
         assert_eq!(found("team/repo").as_deref(), Some("repo"));
         assert_eq!(found("team/repo/deeper").as_deref(), Some("repo"));
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn old_keys_and_docker_hubs_aliases_are_known() {
+    fn accepts_old_keys_and_aliases_of_docker_hub() {
         assert_eq!(user(CONFIG, "old.example.com/a").as_deref(), Some("old"));
         for name in ["debian", "docker.io/frappe/base", "index.docker.io/frappe/base"] {
             assert_eq!(user(CONFIG, name).as_deref(), Some("token refresh"), "{name}");
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn another_registry_and_an_empty_entry_have_nothing() {
+    fn other_registries_and_empty_entries_have_no_credential() {
         for name in ["a.example.com/x", "empty.example.com/x", "xb.example.com/team"] {
             assert_eq!(user(CONFIG, name), None, "{name}");
         }
@@ -229,14 +229,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broken_is_said_and_not_quoted() {
+    fn errors_do_not_quote_the_file() {
         for json in [
             "{",
             r#"{"auths":{"a.io":{"auth":"!s3cret"}}}"#,
             r#"{"auths":{"a.io":"s3cret"}}"#,
             r#"{"auths":{"a.io":{"username":"s3cret"}}}"#,
         ] {
-            let Problem(reason) = look(json, "a.io/x").unwrap_err();
+            let LookupError(reason) = find_in(json, "a.io/x").unwrap_err();
             assert!(!reason.contains("s3cret"), "{reason}");
         }
     }

@@ -1,13 +1,14 @@
-//! The files in which credentials are looked up: docker's `config.json`, podman's `auth.json`.
+//! The files that contain credentials: docker's `config.json`, podman's `auth.json`.
 
 use std::path::PathBuf;
 
 use super::auth_file;
-use super::{Identity, Problem};
+use super::credential::Login;
+use super::credential_helper::LookupError;
 use crate::registry::error::RegistryError;
 use crate::registry::reference::Repository;
 
-/// The files in which credentials are looked up, in order.
+/// The files in which credentials are looked up, in this order.
 #[derive(Clone, Debug, Default)]
 pub struct CredentialFiles(Vec<PathBuf>);
 
@@ -23,36 +24,32 @@ impl CredentialFiles {
         let docker = below(directory("DOCKER_CONFIG"), "config.json")
             .or_else(|| below(home.clone(), ".docker/config.json"));
         let user = rustix::process::getuid().as_raw();
-        let run = || PathBuf::from(format!("/run/containers/{user}/auth.json"));
-        let login = directory("REGISTRY_AUTH_FILE")
+        let runtime = || PathBuf::from(format!("/run/containers/{user}/auth.json"));
+        let podman = directory("REGISTRY_AUTH_FILE")
             .or_else(|| below(directory("XDG_RUNTIME_DIR"), "containers/auth.json"))
-            .unwrap_or_else(run);
-        let lasting = below(directory("XDG_CONFIG_HOME"), "containers/auth.json")
+            .unwrap_or_else(runtime);
+        let persistent = below(directory("XDG_CONFIG_HOME"), "containers/auth.json")
             .or_else(|| below(home, ".config/containers/auth.json"));
-        Self([docker, Some(login), lasting].into_iter().flatten().collect())
+        Self([docker, Some(podman), persistent].into_iter().flatten().collect())
     }
 
-    /// These files alone.
+    /// Only these files.
     pub fn at(files: impl IntoIterator<Item = PathBuf>) -> Self {
         Self(files.into_iter().collect())
     }
 
-    /// What they have for `repository`: the first file that has an entry decides, and in it the
-    /// entry that names the longest part of the repository's name. Runs a credential helper where
-    /// a file names one. A file that is not there is no error; one that is broken, or a helper
-    /// that fails, is.
-    pub(in crate::registry) fn find(
-        &self,
-        repository: &Repository,
-    ) -> Result<Option<Identity>, RegistryError> {
+    /// The credential for `repository`: of the first file that has an entry, the entry with the longest
+    /// prefix of the repository's name. Runs the credential helper that a file names. A missing file
+    /// is not an error; an invalid one and a helper that fails are.
+    pub(crate) fn find(&self, repository: &Repository) -> Result<Option<Login>, RegistryError> {
         for path in &self.0 {
-            let place = format!("`{}`", path.display());
+            let file = format!("`{}`", path.display());
             match auth_file::find(path, repository) {
                 Ok(None) => {}
-                Ok(Some(credential)) => return Ok(Some(Identity { credential, place })),
-                Err(Problem(reason)) => {
+                Ok(Some(credential)) => return Ok(Some(Login::from_file(credential, file))),
+                Err(LookupError(reason)) => {
                     let registry = repository.registry().to_owned();
-                    return Err(RegistryError::Credentials { registry, place, reason });
+                    return Err(RegistryError::Credentials { registry, source_name: file, reason });
                 }
             }
         }
@@ -65,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_file_that_has_an_entry_decides() {
+    fn the_first_file_with_an_entry_applies() {
         let directory = tempfile::tempdir().unwrap();
         // "a:b" and "c:d".
         let files = [("empty", "{}"), ("one", "YTpi"), ("two", "Yzpk")].map(|(name, auth)| {
@@ -77,7 +74,7 @@ mod tests {
         let files = [vec![directory.path().join("missing")], files.to_vec()].concat();
         let reference: crate::registry::Reference = "r.io/x/a".parse().unwrap();
         let found = CredentialFiles::at(files).find(reference.repository()).unwrap().unwrap();
-        let shown = Identity::describe(Some(&found));
-        assert!(shown.starts_with("asked as `a` of") && shown.contains("one"), "{shown}");
+        let text = Login::describe(Some(&found));
+        assert!(text.starts_with("user `a` from") && text.contains("one"), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! Credential helpers: programs named `docker-credential-…` that keep logins for docker.
+//! Credential helpers: programs named `docker-credential-…` that store logins for docker.
 
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
@@ -7,60 +7,61 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use carafe_builder::net::Credential;
 use carafe_builder::secret::Secret;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 
-use super::{Credential, Problem};
-use crate::registry::error::scrub;
+use crate::registry::error::server_message;
 
-/// A helper that has not answered by then is ended: most likely it waits for a person.
-const TIME: Duration = Duration::from_secs(30);
-/// Tokens have a few kilobytes.
-const MAX_ANSWER_BYTES: u64 = 256 << 10;
-/// The user's name that marks an identity token.
+/// A helper that takes longer is killed: most likely it waits for input.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum size of an output. Tokens have a few kilobytes.
+const MAX_OUTPUT_BYTES: u64 = 256 << 10;
+/// The user name that marks an identity token.
 const TOKEN_USER: &str = "<token>";
+
+/// Why a credential could not be looked up, without anything secret.
+#[derive(Debug)]
+pub(super) struct LookupError(pub(super) String);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct Response {
     username: String,
     secret: String,
 }
 
-/// What `docker-credential-NAME` has under `key`; none where it has nothing. It may take 30
-/// seconds.
-pub(super) fn ask(name: &str, key: &str) -> Result<Option<Credential>, Problem> {
-    ask_within(name, key, TIME)
-}
-
-fn ask_within(name: &str, key: &str, time: Duration) -> Result<Option<Credential>, Problem> {
-    let shown = format!("`docker-credential-{}`", scrub(name));
+/// The credential that `docker-credential-NAME` has under `key`, if any.
+pub(super) fn get(name: &str, key: &str) -> Result<Option<Credential>, LookupError> {
+    let program = format!("`docker-credential-{}`", server_message(name));
     if name.contains('/') {
-        return Err(Problem(format!("{shown} is no name of a helper")));
+        return Err(LookupError(format!("{program} is not the name of a helper")));
     }
-    let child = start(name)
-        .map_err(|error| Problem(format!("its helper {shown} could not be run: {error}; is it in PATH?")))?;
-    let (stdout, stderr, is_success) = finish(child, key, time)
-        .ok_or_else(|| Problem(format!("its helper {shown} gave no answer within {} s", time.as_secs())))?;
+    let child = start(name).map_err(|error| {
+        LookupError(format!("its helper {program} could not be started: {error}; is it in PATH?"))
+    })?;
+    let Some((stdout, stderr, is_success)) = finish(child, key, TIMEOUT) else {
+        return Err(LookupError(format!("its helper {program} did not end within {} s", TIMEOUT.as_secs())));
+    };
     if !is_success {
-        // The words of docker's own helpers for "no such entry". Otherwise stdout is not shown:
-        // it may hold the secret.
+        // The message of docker's own helpers for a missing entry. Any other stdout is not shown,
+        // because it may contain the secret.
         return match stdout.contains("credentials not found") {
             true => Ok(None),
-            false => Err(Problem(format!("its helper {shown} failed: {}", scrub(&stderr)))),
+            false => Err(LookupError(format!("its helper {program} failed: {}", server_message(&stderr)))),
         };
     }
-    let answer: Answer = serde_json::from_str(&stdout)
-        .map_err(|_| Problem(format!("the answer of its helper {shown} is malformed")))?;
-    let secret = Secret::new(answer.secret);
-    Ok(Some(match answer.username.as_str() {
+    let response: Response = serde_json::from_str(&stdout)
+        .map_err(|_| LookupError(format!("the output of its helper {program} is malformed")))?;
+    let secret = Secret::new(response.secret);
+    Ok(Some(match response.username.as_str() {
         TOKEN_USER => Credential::IdentityToken(secret),
-        _ => Credential::Password { user: answer.username, password: secret },
+        _ => Credential::Basic { user: response.username, password: secret },
     }))
 }
 
-/// In a process group of its own, so that it can be ended with all that it started.
+/// In its own process group, so that it can be killed with all its child processes.
 fn start(name: &str) -> std::io::Result<Child> {
     Command::new(format!("docker-credential-{name}"))
         .arg("get")
@@ -71,30 +72,30 @@ fn start(name: &str) -> std::io::Result<Child> {
         .spawn()
 }
 
-/// Its output and whether it succeeded; none if it was ended because its time was over.
-fn finish(mut child: Child, key: &str, time: Duration) -> Option<(String, String, bool)> {
+/// Its stdout, its stderr, and whether it succeeded; `None` if it was killed after `timeout`.
+fn finish(mut child: Child, key: &str, timeout: Duration) -> Option<(String, String, bool)> {
     let group = Pid::from_child(&child);
     let (sender, receiver) = mpsc::channel();
     let key = key.to_owned();
     thread::spawn(move || {
-        // Some helpers do not read it to its end; their answer counts.
+        // Some helpers do not read all of it. Their output is valid nevertheless.
         let _ = child.stdin.take().map(|mut stdin| stdin.write_all(key.as_bytes()));
         let stdout = read(child.stdout.take());
         let stderr = read(child.stderr.take());
         let is_success = child.wait().is_ok_and(|status| status.success());
         let _ = sender.send((stdout, stderr, is_success));
     });
-    let answer = receiver.recv_timeout(time).ok();
-    if answer.is_none() {
+    let output = receiver.recv_timeout(timeout).ok();
+    if output.is_none() {
         let _ = kill_process_group(group, Signal::KILL);
     }
-    answer
+    output
 }
 
 fn read(pipe: Option<impl Read>) -> String {
     let mut bytes = Vec::new();
     if let Some(pipe) = pipe {
-        let _ = pipe.take(MAX_ANSWER_BYTES).read_to_end(&mut bytes);
+        let _ = pipe.take(MAX_OUTPUT_BYTES).read_to_end(&mut bytes);
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -103,29 +104,29 @@ fn read(pipe: Option<impl Read>) -> String {
 mod tests {
     use super::*;
 
-    fn run(script: &str, time: Duration) -> Option<(String, String, bool)> {
+    fn run(script: &str, timeout: Duration) -> Option<(String, String, bool)> {
         let mut command = Command::new("sh");
         command.args(["-c", script]).process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        finish(command.spawn().unwrap(), "key", time)
+        finish(command.spawn().unwrap(), "key", timeout)
     }
 
     #[test]
-    fn the_key_goes_in_and_the_answer_comes_out() {
-        assert_eq!(run("cat", TIME), Some(("key".into(), String::new(), true)));
-        assert_eq!(run("echo no >&2; exit 1", TIME), Some((String::new(), "no\n".into(), false)));
+    fn writes_the_key_to_stdin_and_reads_stdout() {
+        assert_eq!(run("cat", TIMEOUT), Some(("key".into(), String::new(), true)));
+        assert_eq!(run("echo no >&2; exit 1", TIMEOUT), Some((String::new(), "no\n".into(), false)));
     }
 
-    /// So does its child, which holds the same pipes: else this would last ten minutes.
+    /// Its child process is killed too: it has the same pipes open, and would block the test for ten minutes.
     #[test]
-    fn one_that_never_answers_is_ended() {
+    fn kills_a_helper_that_does_not_end() {
         assert_eq!(run("sleep 600 & sleep 600", Duration::from_millis(50)), None);
     }
 
     #[test]
-    fn one_that_is_not_there_is_named() {
-        let Problem(reason) = ask("no-such-helper", "r.io").unwrap_err();
+    fn the_error_names_a_missing_helper() {
+        let LookupError(reason) = get("no-such-helper", "r.io").unwrap_err();
         assert!(reason.contains("docker-credential-no-such-helper") && reason.contains("PATH"), "{reason}");
-        assert!(ask("../x", "r.io").is_err());
+        assert!(get("../x", "r.io").is_err());
     }
 }

@@ -1,100 +1,81 @@
-//! The token protocol's three messages: a registry's challenge, the request, the answer.
+//! Token authentication: the registry's challenge names a token server, which issues bearer tokens.
+//! The specification is "Token Authentication" of the distribution project.
 
 use std::time::{Duration, Instant};
 
+use carafe_builder::net::Credential;
 use carafe_builder::secret::Secret;
-use http_auth::parser::ChallengeParser;
 use oci_client::token_cache::RegistryToken;
 use reqwest::{RequestBuilder, Url, header};
 use serde::Deserialize;
 
-use crate::registry::auth::Credential;
+use super::method::{AuthMethod, AuthRequest, Authorization, Exchange, Grant, Step};
 
-/// What the specification says of a token that does not say how long it lasts.
+/// The specification's lifetime of a token whose response has no `expires_in`.
 const DEFAULT_TOKEN_SECONDS: u64 = 60;
-/// No token is kept for longer, whatever it says.
+/// Maximum time that a token is used, whatever its `expires_in`.
 const MAX_TOKEN_SECONDS: u64 = 3600;
-/// Harbor's tokens have a few kilobytes.
+/// Maximum size of a token. Harbor's have a few kilobytes.
 const MAX_TOKEN_BYTES: usize = 64 << 10;
 
-/// What a request carries.
-#[derive(Clone, Debug)]
-pub(in crate::registry) enum Authorization {
-    /// Nothing.
-    None,
-    /// A name and a password.
-    Basic(String, Secret),
-    /// A token.
-    Bearer(Secret),
-}
+pub(super) struct Token;
 
-impl Authorization {
-    /// A credential as it is shown; an identity token only ever to a token server.
-    pub(in crate::registry) fn of(credential: &Credential) -> Self {
-        match credential {
-            Credential::Password { user, password } => Self::Basic(user.clone(), password.clone()),
-            Credential::IdentityToken(token) => Self::Bearer(token.clone()),
-        }
-    }
-
-    pub(in crate::registry) fn apply(&self, request: RequestBuilder) -> RequestBuilder {
-        match self {
-            Self::None => request,
-            Self::Basic(user, password) => request.basic_auth(user, Some(password.expose())),
-            Self::Bearer(token) => request.bearer_auth(token.expose()),
-        }
-    }
-}
-
-/// How a registry wants to be asked.
-#[derive(Clone, Debug, PartialEq)]
-pub(in crate::registry) enum Challenge {
-    Open,
-    Basic,
-    Bearer { realm: String, service: Option<String> },
-}
-
-/// One exchange's result, and until when it may be used.
-#[derive(Clone)]
-pub(in crate::registry) struct Grant {
-    pub(in crate::registry) authorization: Authorization,
-    pub(in crate::registry) until: Option<Instant>,
-}
-
-impl Grant {
-    pub(in crate::registry) fn is_fresh(&self) -> bool {
-        self.until.is_none_or(|until| Instant::now() < until)
-    }
-}
-
-/// Where and as whom a token is asked for.
-pub(in crate::registry) struct TokenRequest<'a> {
-    pub(in crate::registry) realm: Url,
-    pub(in crate::registry) service: Option<String>,
-    pub(in crate::registry) credential: Option<&'a Credential>,
-}
-
-impl TokenRequest<'_> {
-    /// A GET with Basic; an identity token is exchanged by POST, as OAuth2 has it.
-    pub(in crate::registry) fn build(&self, http: &reqwest::Client, scopes: &[String]) -> RequestBuilder {
-        let service = self.service.as_deref().unwrap_or_default();
-        let Some(Credential::IdentityToken(token)) = self.credential else {
-            let mut url = self.realm.clone();
-            url.query_pairs_mut()
-                .append_pair("service", service)
-                .extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
-            let request = http.get(url);
-            return match self.credential {
-                Some(Credential::Password { user, password }) => {
-                    request.basic_auth(user, Some(password.expose()))
-                }
-                _ => request,
-            };
+impl AuthMethod for Token {
+    fn begin(&self, request: &AuthRequest<'_>) -> Option<Result<Step, String>> {
+        let bearer = request.challenges.of_scheme("Bearer").find(|one| one.parameter("realm").is_some())?;
+        let realm = match token_server(bearer.parameter("realm")?, request.allows_http) {
+            Ok(realm) => realm,
+            Err(reason) => return Some(Err(reason.to_owned())),
         };
+        let service = bearer.parameter("service").unwrap_or_default().to_owned();
+        let credential = request.credential.cloned();
+        Some(Ok(Step::Exchange(Box::new(TokenRequest { realm, service, credential }))))
+    }
+}
+
+/// A credential that is sent to the registry over TLS is not sent to a token server without.
+fn token_server(realm: &str, allows_http: bool) -> Result<Url, &'static str> {
+    let url = Url::parse(realm).map_err(|_| "the address of its token server is not a URL")?;
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if allows_http => Ok(url),
+        _ => Err("the address of its token server is not https"),
+    }
+}
+
+/// A request for a token.
+struct TokenRequest {
+    realm: Url,
+    service: String,
+    credential: Option<Credential>,
+}
+
+impl Exchange for TokenRequest {
+    /// GET with basic authentication, or anonymous; an identity token is exchanged by POST (OAuth 2.0
+    /// refresh token).
+    fn request(&self, http: &reqwest::Client, scopes: &[String]) -> RequestBuilder {
+        if let Some(Credential::IdentityToken(token)) = &self.credential {
+            return self.refresh(http, scopes, token);
+        }
+        let mut url = self.realm.clone();
+        url.query_pairs_mut()
+            .append_pair("service", &self.service)
+            .extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
+        let credential = self.credential.as_ref().map(Authorization::with_credential);
+        credential.unwrap_or_else(Authorization::anonymous).apply(http.get(url))
+    }
+
+    fn read(&self, body: &str) -> Option<Grant> {
+        parse_token(body)
+    }
+}
+
+impl TokenRequest {
+    fn refresh(&self, http: &reqwest::Client, scopes: &[String], token: &Secret) -> RequestBuilder {
         let mut form = self.realm.clone();
         form.query_pairs_mut().clear().extend_pairs([
             ("grant_type", "refresh_token"),
-            ("service", service),
+            ("service", &self.service),
             ("client_id", "carafe"),
             ("scope", &scopes.join(" ")),
             ("refresh_token", token.expose()),
@@ -105,83 +86,82 @@ impl TokenRequest<'_> {
     }
 }
 
-/// A token server's answer; none if it has no token that fits a header.
-pub(in crate::registry) fn parse_token(body: &str) -> Option<Grant> {
+/// The token in a token server's response; `None` if it has no token that is valid in a header.
+fn parse_token(body: &str) -> Option<Grant> {
     #[derive(Deserialize)]
-    struct Answer {
+    struct TokenResponse {
         /// Under either of its names, `token` and `access_token`.
         #[serde(flatten)]
         token: RegistryToken,
         expires_in: Option<u64>,
     }
-    let answer: Answer = serde_json::from_str(body).ok()?;
-    let token = Some(answer.token.token()).filter(|token| is_header_safe(token))?;
-    let seconds = answer.expires_in.filter(|&seconds| seconds > 0).unwrap_or(DEFAULT_TOKEN_SECONDS);
-    // A fifth earlier: the request that carries it takes time too.
+    let response: TokenResponse = serde_json::from_str(body).ok()?;
+    let token = Some(response.token.token()).filter(|token| is_header_safe(token))?;
+    let seconds = response.expires_in.filter(|&seconds| seconds > 0).unwrap_or(DEFAULT_TOKEN_SECONDS);
+    // A fifth earlier, because the request that contains it takes time too.
     let lifetime = Duration::from_secs(seconds.min(MAX_TOKEN_SECONDS)) * 4 / 5;
-    let authorization = Authorization::Bearer(Secret::new(token));
-    Some(Grant { authorization, until: Some(Instant::now() + lifetime) })
+    let authorization = Authorization::with_token(token);
+    Some(Grant { authorization, expires: Some(Instant::now() + lifetime) })
 }
 
-/// Whether a request can carry it.
+/// Whether a header can contain it.
 fn is_header_safe(token: &str) -> bool {
     (1..=MAX_TOKEN_BYTES).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-/// Bearer before Basic, wherever they are among the headers.
-pub(in crate::registry) fn parse_challenges(headers: &header::HeaderMap) -> Challenge {
-    let values = headers.get_all(header::WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-    for challenge in values.flat_map(ChallengeParser::new).flatten() {
-        let parameter = |name: &str| {
-            let found = challenge.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-            found.map(|(_, value)| value.to_unescaped())
-        };
-        if challenge.scheme.eq_ignore_ascii_case("Bearer")
-            && let Some(realm) = parameter("realm")
-        {
-            return Challenge::Bearer { realm, service: parameter("service") };
-        }
-    }
-    Challenge::Basic
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::auth::{Challenges, begin};
 
-    fn challenge(values: &[&'static str]) -> Challenge {
+    /// The URL of the token request that follows from these challenges; `None` for another method.
+    fn token_url(values: &[&'static str], allows_http: bool) -> Result<Option<String>, String> {
         let mut headers = header::HeaderMap::new();
         for value in values {
             headers.append(header::WWW_AUTHENTICATE, header::HeaderValue::from_static(value));
         }
-        parse_challenges(&headers)
+        let challenges = Challenges::parse(&headers);
+        let credential = Credential::Basic { user: "me".into(), password: Secret::new("x") };
+        let request = AuthRequest { challenges: &challenges, credential: Some(&credential), allows_http };
+        Ok(match begin(&request)? {
+            Step::Ready(_) => None,
+            Step::Exchange(exchange) => {
+                let _ = carafe_builder::net::tls::install_provider();
+                let request = exchange.request(&reqwest::Client::new(), &["s".to_owned()]).build();
+                Some(request.unwrap().url().to_string())
+            }
+        })
     }
 
     #[test]
-    fn bearer_goes_before_basic() {
-        let expected =
-            Challenge::Bearer { realm: "https://a/t".to_owned(), service: Some("harbor".to_owned()) };
+    fn prefers_bearer_to_basic() {
+        let expected = Some("https://a/t?service=harbor&scope=s".to_owned());
         let bearer = r#"Bearer realm="https://a/t",service="harbor",scope="x""#;
-        assert_eq!(challenge(&[r#"Basic realm="x""#, bearer]), expected);
-        assert_eq!(
-            challenge(&[r#"Basic realm="x", Bearer service="harbor", realm="https://a/t""#]),
-            expected
-        );
-        assert_eq!(challenge(&[r#"Basic realm="x""#]), Challenge::Basic);
-        assert_eq!(challenge(&["Bearer"]), Challenge::Basic);
-        assert_eq!(challenge(&[]), Challenge::Basic);
+        assert_eq!(token_url(&[r#"Basic realm="x""#, bearer], false).unwrap(), expected);
+        let both = r#"Basic realm="x", Bearer service="harbor", realm="https://a/t""#;
+        assert_eq!(token_url(&[both], false).unwrap(), expected);
+        for values in [&[r#"Basic realm="x""#][..], &["Bearer"], &[]] {
+            assert_eq!(token_url(values, false).unwrap(), None);
+        }
     }
 
     #[test]
-    fn a_token_that_fits_no_header_is_refused() {
-        assert!(parse_token(r#"{"token":"abc","expires_in":300}"#).unwrap().is_fresh());
+    fn a_token_server_without_https_is_only_used_by_an_insecure_registry() {
+        let plain = r#"Bearer realm="http://a/t""#;
+        assert!(token_url(&[plain], false).unwrap_err().contains("not https"));
+        assert!(token_url(&[plain], true).unwrap().is_some());
+        assert!(token_url(&[r#"Bearer realm="a/t""#], true).unwrap_err().contains("not a URL"));
+    }
+
+    #[test]
+    fn rejects_a_token_that_no_header_can_contain() {
+        assert!(parse_token(r#"{"token":"abc","expires_in":300}"#).unwrap().is_valid());
         for body in [
             r#"{"access_token":"abc"}"#,
             r#"{"token":"abc","access_token":"abc","expires_in":300,"issued_at":"2026-01-01T00:00:00Z"}"#,
             r#"{"token":null,"access_token":"abc","expires_in":null,"refresh_token":"x"}"#,
         ] {
-            let authorization = parse_token(body).map(|grant| grant.authorization);
-            assert!(matches!(authorization, Some(Authorization::Bearer(token)) if token.expose() == "abc"));
+            assert_eq!(parse_token(body).unwrap().authorization.secrets()[0].expose(), "abc");
         }
         for body in ["", "{}", r#"{"token":""}"#, r#"{"token":"a\nb"}"#, r#"{"token":"ü"}"#] {
             assert!(parse_token(body).is_none(), "{body}");

@@ -1,13 +1,13 @@
-//! The rights that a request needs, which a refusal is about.
+//! The permission that a request needs.
 
 use std::collections::BTreeSet;
 
-/// The rights that a request needs.
+/// The permission that a request needs.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(in crate::registry) enum Access {
-    /// To read.
+pub(crate) enum Access {
+    /// Reading.
     Pull,
-    /// To read and write, and to mount from these repositories of the same registry.
+    /// Reading and writing, and mounting from these repositories of the same registry.
     Push {
         /// Their names.
         mount_from: BTreeSet<String>,
@@ -15,12 +15,12 @@ pub(in crate::registry) enum Access {
 }
 
 impl Access {
-    pub(in crate::registry) fn push(mount_from: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn push(mount_from: impl IntoIterator<Item = String>) -> Self {
         Self::Push { mount_from: mount_from.into_iter().collect() }
     }
 
-    /// In the form of the token specification.
-    pub(in crate::registry) fn scopes(&self, repository: &str) -> Vec<String> {
+    /// The scopes of the token specification.
+    pub(crate) fn scopes(&self, repository: &str) -> Vec<String> {
         match self {
             Self::Pull => vec![format!("repository:{repository}:pull")],
             Self::Push { mount_from } => std::iter::once(format!("repository:{repository}:pull,push"))
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mount_needs_a_scope_of_its_own() {
+    fn a_mount_needs_its_own_scope() {
         let access = Access::push(["base/debian".to_owned()]);
         assert_eq!(access.scopes("erp"), ["repository:erp:pull,push", "repository:base/debian:pull"]);
     }

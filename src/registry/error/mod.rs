@@ -1,15 +1,16 @@
-//! What goes wrong: what is being tried (`attempt`) with which rights (`access`), what a registry's
-//! no means (`refusal`), its words made fit to be shown (`scrub`), and the error that all of it
-//! becomes (`error`).
+//! Errors of the registry client, in this order: `text` makes a server's text safe for messages,
+//! [`Access`] is the permission that a request needs, `response` reads a registry's error document
+//! and finds the [`Policy`] behind it, [`RegistryError`] is the error, and [`RequestContext`] makes
+//! one from a failed request.
 
 mod access;
-mod error_response;
+mod context;
 mod registry_error;
-mod request_context;
-mod scrub;
+mod response;
+mod text;
 
-pub(super) use self::access::Access;
-pub use self::error_response::Rule;
+pub(crate) use self::access::Access;
+pub(crate) use self::context::{Principal, RequestContext};
 pub use self::registry_error::RegistryError;
-pub(super) use self::request_context::{Principal, RequestContext};
-pub(super) use self::scrub::scrub;
+pub use self::response::Policy;
+pub(crate) use self::text::server_message;

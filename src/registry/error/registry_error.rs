@@ -1,53 +1,49 @@
-//! Why a registry could not be used, and what to do about it.
+//! The error of the registry client.
 
 use std::error::Error as StdError;
 use std::path::PathBuf;
 
 use carafe_builder::net::retry::RetryAfter;
+use carafe_builder::net::tls::UnsupportedProcessor;
 use carafe_layers::digest::Digest;
 use carafe_layers::source::SourceError;
 
-use super::error_response::Rule;
-use crate::registry::push_report::PushReport;
+use super::response::Policy;
+use crate::registry::report::PushReport;
 
-/// Why a registry could not be used. Every `action` reads after "failed to" and names the
-/// repository, tag or digest. Neither credentials nor the queries of signed URLs are in any
-/// message, and what a server says is cut to a bounded length.
+/// A failure of the registry client. Every `action` continues "failed to" and names the repository,
+/// tag or digest. No message contains credentials or the query of a presigned URL; a server's text in
+/// it has a maximum length.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum RegistryError {
-    /// The processor lacks what the TLS code is written for.
-    #[error("failed to start the registry client: this processor has no {missing}")]
-    #[diagnostic(help(
-        "run carafe on an x86-64 with AES, PCLMULQDQ, BMI1, ADX and AVX2 (Haswell or Zen, or newer), or an arm64 with the crypto extensions"
-    ))]
-    Processor {
-        /// The features that are missing.
-        missing: String,
-    },
-    /// The HTTP client could not be made: nearly always a machine without a CA bundle.
+    /// The processor lacks instructions that the TLS library requires.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Processor(#[from] UnsupportedProcessor),
+    /// The HTTP client could not be created: nearly always, the machine has no CA bundle.
     #[error("failed to start the registry client: no usable CA bundle was found")]
-    #[diagnostic(help("install the package `ca-certificates`, or let SSL_CERT_FILE name a PEM bundle"))]
+    #[diagnostic(help("install the package `ca-certificates`, or set SSL_CERT_FILE to a PEM bundle"))]
     NoCaBundle(#[source] reqwest::Error),
     /// Threads could not be started.
     #[error("failed to start the threads of the registry client")]
     Runtime(#[source] std::io::Error),
-    /// `insecure` names something that is no host.
-    #[error("failed to use `{registry}` as a registry: it is no `host` or `host:port`")]
+    /// A registry that is not a host.
+    #[error("failed to use `{registry}` as a registry: it is not `host` or `host:port`")]
     Host {
-        /// What was given.
+        /// The invalid name.
         registry: String,
     },
-    /// No connection: name, route, refused, or timed out.
+    /// No connection: unknown name, no route, refused, or timed out.
     #[error("failed to {action}: no connection to `{registry}`")]
     #[diagnostic(help(
         "check the name and the port, that the registry runs, and the proxy variables HTTPS_PROXY and NO_PROXY"
     ))]
     Unreachable {
-        /// What was tried.
+        /// The attempted action.
         action: String,
         /// The registry's host.
         registry: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: reqwest::Error,
     },
@@ -55,218 +51,218 @@ pub enum RegistryError {
     #[error("failed to {action}: the certificate of `{registry}` is not trusted: {reason}")]
     #[diagnostic(help("{hint}"))]
     Untrusted {
-        /// What was tried.
+        /// The attempted action.
         action: String,
         /// The registry's host.
         registry: String,
-        /// The verifier's word.
+        /// The reason of the verification failure.
         reason: String,
-        /// What to do.
+        /// The help text.
         hint: &'static str,
     },
     /// `registries.conf` blocks a repository.
     #[error("failed to use `{repository}`: `{prefix}` is blocked in `{file}`", file = file.display())]
     #[diagnostic(help("use another name, or remove `blocked = true` there"))]
     Blocked {
-        /// Which one.
+        /// The repository.
         repository: String,
-        /// What is blocked.
+        /// The blocked prefix.
         prefix: String,
-        /// By which file.
+        /// The file that blocks it.
         file: PathBuf,
     },
-    /// A `registries.conf` is of no use.
-    #[error("failed to read `{file}`{line}: {reason}", file = file.display(), line = in_line(*line))]
+    /// A `registries.conf` that cannot be read or is invalid.
+    #[error("failed to read `{file}`{line}: {reason}", file = file.display(), line = line_suffix(*line))]
     #[diagnostic(help(
-        "containers-registries.conf(5) has the format; CONTAINERS_REGISTRIES_CONF names another file"
+        "containers-registries.conf(5) describes the format; CONTAINERS_REGISTRIES_CONF can name another file"
     ))]
     Settings {
         /// The file.
         file: PathBuf,
-        /// Counted from one, where there is one.
+        /// The line, counted from 1, if it is known.
         line: Option<usize>,
-        /// Why.
+        /// The cause.
         reason: String,
     },
-    /// A PEM file that is to be used for a registry cannot be.
+    /// A PEM file of a registry that cannot be used.
     #[error("failed to use `{path}` for `{registry}`: {reason}", path = path.display())]
-    #[diagnostic(help("correct or remove that file, or the key in carafe.toml that names it"))]
+    #[diagnostic(help("correct or remove this file, or the key in carafe.toml that names it"))]
     Certificates {
         /// The registry's host.
         registry: String,
-        /// The file, or its directory.
+        /// The file, or the directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         reason: String,
     },
-    /// The server wants to see a client certificate that it trusts.
-    #[error("failed to {action}: `{registry}` wants a client certificate that it trusts: {reason}")]
+    /// The server requires a client certificate that it trusts.
+    #[error("failed to {action}: `{registry}` requires a client certificate that it trusts: {reason}")]
     #[diagnostic(help(
-        "name it: `client-cert` and `client-key` under `[registry.\"{registry}\"]`, or `client.cert` and `client.key` in `/etc/docker/certs.d/{registry}`"
+        "configure one: `client-cert` and `client-key` under `[registry.\"{registry}\"]`, or `client.cert` and `client.key` in `/etc/docker/certs.d/{registry}`"
     ))]
     ClientCertificate {
-        /// What was tried.
+        /// The attempted action.
         action: String,
         /// The registry's host.
         registry: String,
-        /// The server's word.
+        /// The server's reason.
         reason: String,
     },
-    /// TLS was spoken to a server that speaks plain HTTP.
-    #[error("failed to {action}: `{registry}` answers plain http, not https")]
+    /// The server responds to TLS with plain HTTP.
+    #[error("failed to {action}: `{registry}` uses plain http, not https")]
     #[diagnostic(help(
-        "if that is meant, name it as insecure: `insecure = true` under `[registry.\"{registry}\"]`, or `--insecure-registry {registry}`"
+        "if this is intended, mark it as insecure: `insecure = true` under `[registry.\"{registry}\"]`, or `--insecure-registry {registry}`"
     ))]
     PlainHttp {
-        /// What was tried.
+        /// The attempted action.
         action: String,
         /// The registry's host.
         registry: String,
     },
-    /// Plain HTTP was spoken to a server that speaks TLS.
-    #[error("failed to {action}: `{registry}` speaks https, and it is named as insecure")]
+    /// The server responds to plain HTTP with TLS.
+    #[error("failed to {action}: `{registry}` uses https, but is marked as insecure")]
     #[diagnostic(help(
-        "remove `insecure` of `{registry}`; for a private CA name its certificate: `ca` under `[registry.\"{registry}\"]`"
+        "remove `insecure` for `{registry}`; for a private CA, set its certificate: `ca` under `[registry.\"{registry}\"]`"
     ))]
     NotPlainHttp {
-        /// What was tried.
+        /// The attempted action.
         action: String,
         /// The registry's host.
         registry: String,
     },
-    /// The connection broke, or an answer could not be read.
-    #[error("failed to {action}: the exchange with `{registry}` broke off")]
+    /// The connection broke, or a response could not be read.
+    #[error("failed to {action}: the connection to `{registry}` was interrupted")]
     #[diagnostic(help(
-        "run the same command again: what the registry already has is not sent a second time{hint}"
+        "run the same command again; a push does not send again what the registry already has{hint}"
     ))]
     Broken {
-        /// What was tried.
+        /// The attempted action.
         action: String,
         /// The registry's host.
         registry: String,
-        /// What else may help.
+        /// More help text.
         hint: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
-    /// 401: the registry does not know who asks.
-    #[error("failed to {action}: `{registry}` wants other credentials ({identity}): {message}")]
+    /// 401: the registry requires other credentials.
+    #[error("failed to {action}: `{registry}` requires other credentials ({identity}): {message}")]
     #[diagnostic(help(
         "log in with `docker login {registry}` (or podman, skopeo), or set CARAFE_USERNAME and CARAFE_PASSWORD; the account needs `{scope}`"
     ))]
     Unauthorized {
-        /// What was tried.
+        /// The attempted action.
         action: String,
         /// The registry's host.
         registry: String,
-        /// Which credentials were shown, without the password.
+        /// The credentials that were sent, without the password.
         identity: String,
-        /// The scope asked for, as in `repository:erp:pull,push`.
+        /// The requested scope, such as `repository:erp:pull,push`.
         scope: String,
-        /// The registry's word.
+        /// The registry's message.
         message: String,
     },
-    /// 403: the registry knows who asks and says no.
-    #[error("failed to {action}: `{registry}` denies it ({identity}): {message}")]
+    /// 403: the account lacks a permission.
+    #[error("failed to {action}: `{registry}` denied access ({identity}): {message}")]
     #[diagnostic(help(
-        "the account needs the right `{scope}`; on Harbor and ECR the project or repository must exist first"
+        "the account needs the permission `{scope}`; on Harbor and ECR the project or repository must exist first"
     ))]
     Forbidden {
-        /// What was tried.
+        /// The attempted action.
         action: String,
         /// The registry's host.
         registry: String,
-        /// Which credentials were shown, without the password.
+        /// The credentials that were sent, without the password.
         identity: String,
-        /// The scope asked for, as in `repository:erp:pull,push`.
+        /// The requested scope, such as `repository:erp:pull,push`.
         scope: String,
-        /// The registry's word.
+        /// The registry's message.
         message: String,
     },
-    /// 404: no such repository, tag or digest.
-    #[error("failed to {action}: `{registry}` has no such thing: {message}")]
+    /// 404: the repository, tag or digest does not exist.
+    #[error("failed to {action}: not found in `{registry}` ({message})")]
     #[diagnostic(help(
-        "check the spelling; a registry may also hide from a stranger what a logged-in account can see"
+        "check the spelling; some registries respond with 404 if the account may not read the repository"
     ))]
     NotFound {
-        /// What was tried.
+        /// The attempted action.
         action: String,
         /// The registry's host.
         registry: String,
-        /// The registry's word.
+        /// The registry's message.
         message: String,
     },
-    /// 413: too large for the registry, or for a proxy before it.
-    #[error("failed to {action}: `{registry}` takes no request of {size} bytes")]
+    /// 413: the request is too large for the registry, or for a proxy in front of it.
+    #[error("failed to {action}: `{registry}` rejected a {} request (413 Payload Too Large)", size_text(*size))]
     #[diagnostic(help(
-        "raise the body limit of the proxy before the registry above that: `client_max_body_size` for nginx, the annotation `nginx.ingress.kubernetes.io/proxy-body-size` for its ingress; or ask whoever runs the registry for its own limit"
+        "raise the body limit of the proxy in front of the registry above this size: `client_max_body_size` for nginx, the annotation `nginx.ingress.kubernetes.io/proxy-body-size` for its ingress; or ask the registry's administrator for its own limit"
     ))]
     TooLarge {
-        /// What was tried.
+        /// The attempted action.
         action: String,
         /// The registry's host.
         registry: String,
-        /// The size of what was sent.
+        /// The size of the request body in bytes.
         size: u64,
     },
-    /// A rule of the registry's stands in the way: a quota, an immutable tag, a name, a project
-    /// that does not exist.
-    #[error("failed to {action}: `{registry}` says no, {rule}: {message}")]
+    /// A policy of the registry rejects the push: a quota, an immutable tag, an invalid name, a
+    /// project that does not exist.
+    #[error("failed to {action}: `{registry}` rejected the push: {policy} ({message})")]
     #[diagnostic(help("{hint}"))]
     PolicyViolation {
-        /// What was tried.
+        /// The attempted action.
         action: String,
         /// The registry's host.
         registry: String,
-        /// Which rule.
-        rule: Rule,
-        /// The registry's word.
+        /// The policy.
+        policy: Policy,
+        /// The registry's message.
         message: String,
-        /// What to do.
+        /// The help text.
         hint: String,
     },
-    /// Any other refusal.
-    #[error("failed to {action}: `{registry}` says no (status {status}): {message}")]
-    Refused {
-        /// What was tried.
+    /// Any other status that is not a success.
+    #[error("failed to {action}: `{registry}` responded with status {status}: {message}")]
+    Rejected {
+        /// The attempted action.
         action: String,
         /// The registry's host.
         registry: String,
-        /// The HTTP status; 0 where the transport does not tell.
+        /// The HTTP status.
         status: u16,
         /// The registry's error code and message.
         message: String,
-        /// When it wants to be asked again, if it says so.
+        /// The `Retry-After` of the response, if it has one.
         retry_after: Option<RetryAfter>,
     },
-    /// The registry does not keep to the distribution specification.
-    #[error("failed to {action}: `{registry}` breaks the protocol: {reason}")]
+    /// The registry violates the distribution specification.
+    #[error("failed to {action}: `{registry}` violates the protocol: {reason}")]
     Protocol {
-        /// What was tried.
+        /// The attempted action.
         action: String,
         /// The registry's host.
         registry: String,
-        /// How.
+        /// The violation.
         reason: String,
     },
-    /// What arrived is not what the digest names.
-    #[error("failed to {action}: wanted {wanted}, got {got}")]
-    #[diagnostic(help("the copy is damaged or was tampered with; fetch it again from where it was made"))]
+    /// Content that does not have the expected digest.
+    #[error("failed to {action}: expected {expected}, got {got}")]
+    #[diagnostic(help("the copy is damaged or was modified; fetch it again from its origin"))]
     DigestMismatch {
-        /// What was tried.
+        /// The attempted action.
         action: String,
-        /// The digest asked for.
-        wanted: Digest,
-        /// The digest of what there is.
+        /// The expected digest.
+        expected: Digest,
+        /// The digest of the content.
         got: Digest,
     },
-    /// A blob that is to be pushed could not be read.
-    #[error("failed to {action}: its bytes could not be read")]
+    /// A blob could not be read from its source during a push.
+    #[error("failed to {action}: the blob could not be read")]
     Blob {
-        /// What was tried.
+        /// The attempted action.
         action: String,
-        /// Why.
+        /// The cause.
         #[source]
         #[diagnostic_source]
         source: SourceError,
@@ -274,64 +270,81 @@ pub enum RegistryError {
     /// A push to several registries failed in some of them.
     #[error("failed to push to {} of {registries} registries", failed.len())]
     #[diagnostic(help(
-        "the others have all of it, and their tags have moved; run the same command again: what is there is not sent again"
+        "the others are complete, and their tags have moved; run the same command again: it does not send again what is there"
     ))]
     PartialPush {
-        /// What the others have.
+        /// The results in the other registries.
         done: Vec<PushReport>,
-        /// Why, for each that failed. No tag has moved there.
+        /// The error of each registry that failed. No tag has moved there.
         #[related]
         failed: Vec<RegistryError>,
-        /// How many were pushed to.
+        /// The number of target registries.
         registries: usize,
     },
-    /// The credentials of a registry could not be looked up.
-    #[error("failed to find the credentials of `{registry}` in {place}: {reason}")]
-    #[diagnostic(help("correct or remove that entry, or set CARAFE_USERNAME and CARAFE_PASSWORD instead"))]
+    /// The credentials for a registry could not be read.
+    #[error("failed to read the credentials for `{registry}` from {source_name}: {reason}")]
+    #[diagnostic(help(
+        "correct or remove this entry; for a registry that is pushed to, CARAFE_USERNAME and CARAFE_PASSWORD take precedence"
+    ))]
     Credentials {
         /// The registry's host.
         registry: String,
-        /// The file, or the helper's name.
-        place: String,
-        /// Why.
+        /// The file.
+        source_name: String,
+        /// The cause.
         reason: String,
     },
 }
 
 impl RegistryError {
-    /// Whether the same request may well succeed a little later. What is final says so at once: a
-    /// refusal (401, 403, 404, 413), a certificate, a full disk (507), what is not implemented.
-    pub(in crate::registry) fn is_passing(&self) -> bool {
+    /// Whether the same request may succeed a little later. Final are: rejections (401, 403, 404,
+    /// 413 and similar), certificates, a full disk (507), features that are not implemented.
+    pub(crate) fn is_temporary(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } => true,
-            Self::Refused { status, .. } => {
+            Self::Rejected { status, .. } => {
                 matches!(status, 408 | 425 | 429 | 500..=599) && !matches!(status, 501 | 505 | 507)
             }
             _ => false,
         }
     }
 
-    /// Whether the registry answered, and said no for good.
-    pub(in crate::registry) fn is_refusal(&self) -> bool {
+    /// Whether the registry rejected the request, and would reject it again.
+    pub(crate) fn is_rejection(&self) -> bool {
         match self {
             Self::Unauthorized { .. }
             | Self::Forbidden { .. }
             | Self::NotFound { .. }
             | Self::PolicyViolation { .. } => true,
-            Self::Refused { status, .. } => (400..500).contains(status) && !self.is_passing(),
+            Self::Rejected { status, .. } => (400..500).contains(status) && !self.is_temporary(),
             _ => false,
         }
     }
 
-    /// When the registry wants to be asked again, if it says so.
-    pub(in crate::registry) fn retry_after(&self) -> Option<RetryAfter> {
+    /// The `Retry-After` of the response, if it has one.
+    pub(crate) fn retry_after(&self) -> Option<RetryAfter> {
         match self {
-            Self::Refused { retry_after, .. } => *retry_after,
+            Self::Rejected { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
 }
 
-fn in_line(line: Option<usize>) -> String {
+fn line_suffix(line: Option<usize>) -> String {
     line.map(|line| format!(", line {line}")).unwrap_or_default()
+}
+
+/// The size of a request: `12-byte`, `5 MiB`, `12.5 MiB`.
+fn size_text(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes}-byte"),
+        1024..1_048_576 => format!("{} KiB", tenths(bytes, 1 << 10)),
+        1_048_576..1_073_741_824 => format!("{} MiB", tenths(bytes, 1 << 20)),
+        _ => format!("{} GiB", tenths(bytes, 1 << 30)),
+    }
+}
+
+fn tenths(bytes: u64, unit: u64) -> String {
+    let text = format!("{:.1}", bytes as f64 / unit as f64);
+    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
 }

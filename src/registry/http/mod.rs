@@ -1,10 +1,11 @@
-//! The wire: what every request has in common (`client`) and what is read from every answer
-//! (`answer`); the HTTP clients (`transport`) and their cryptography (`tls`); what a request is
-//! signed with (`auth`, by `token`'s messages).
+//! Requests to registries, in this order: `transport` (the HTTP clients of each registry), `response`
+//! (what is read from any response), `authenticator` (obtains authorizations), `client` (one
+//! authorized request).
 
+mod authenticator;
 mod client;
-pub(super) mod response;
-pub(super) mod transport;
+mod response;
+mod transport;
 
-pub(super) use self::client::Client;
-pub(super) use self::response::{header, refused};
+pub(crate) use self::client::Client;
+pub(crate) use self::response::{header, rejection};

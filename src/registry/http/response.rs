@@ -1,4 +1,4 @@
-//! What is read from any answer: a header, a short text, and what a refusal means.
+//! What is read from any response: a header, a short body, an error.
 
 use carafe_builder::net::retry::RetryAfter;
 use reqwest::Response;
@@ -6,31 +6,31 @@ use reqwest::header::{HeaderName, RETRY_AFTER};
 
 use crate::registry::error::{Principal, RegistryError, RequestContext};
 
-/// As much of an error's or a token's body as is read.
+/// Maximum size of the body of an error or a token; the rest is not read.
 const MAX_TEXT_BYTES: usize = 128 << 10;
 
-/// An answer that is a refusal, as an error.
-pub(in crate::registry) async fn refused(
-    attempt: &RequestContext<'_>,
+/// The error for a response whose status is not a success.
+pub(crate) async fn rejection(
+    context: &RequestContext<'_>,
     principal: Principal,
     response: Response,
 ) -> RegistryError {
     let status = response.status();
     let after = header(&response, &RETRY_AFTER).and_then(RetryAfter::parse);
-    let mut error = attempt.refusal(principal, status, &read_text(response).await);
-    if let RegistryError::Refused { retry_after, .. } = &mut error {
+    let mut error = context.rejection(principal, status, &read_text(response).await);
+    if let RegistryError::Rejected { retry_after, .. } = &mut error {
         *retry_after = after;
     }
     error
 }
 
-/// A header's value, if it is there and is text.
-pub(in crate::registry) fn header<'a>(response: &'a Response, name: &HeaderName) -> Option<&'a str> {
+/// The value of a header, if it exists and is text.
+pub(crate) fn header<'a>(response: &'a Response, name: &HeaderName) -> Option<&'a str> {
     response.headers().get(name)?.to_str().ok()
 }
 
-/// The first bytes of a body as text; what cannot be read is left out.
-pub(in crate::registry) async fn read_text(mut response: Response) -> String {
+/// The first bytes of a body as text. What cannot be read is left out.
+pub(super) async fn read_text(mut response: Response) -> String {
     let mut bytes = Vec::new();
     while bytes.len() < MAX_TEXT_BYTES
         && let Ok(Some(piece)) = response.chunk().await

@@ -1,5 +1,5 @@
-//! `registries.conf`, version 2, as podman, skopeo and CRI-O read it: `containers-registries.conf(5)`.
-//! Of it, what says where images are; short names are not looked up here.
+//! Reads `registries.conf`, version 2, as podman, skopeo and CRI-O do: `containers-registries.conf(5)`.
+//! Short names and aliases in it are ignored.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,17 +9,17 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
-use super::{Entry, Mirror, Mirrors, Serves};
+use super::entries::{Entry, Mirror, Mirrors, Serves};
 use crate::registry::error::RegistryError;
 use crate::registry::reference::is_host;
 
-/// A larger file is none that a person has written.
+/// Maximum size of a file.
 const MAX_FILE_BYTES: u64 = 1 << 20;
-/// Where the administrator's settings are, and below the home directory the user's.
+/// The administrator's directory, and the user's below the home directory.
 const SYSTEM: &str = "/etc/containers";
 const USER: &str = ".config/containers";
 
-/// The parts of a file that are of use here; others are passed over.
+/// The keys of a file that are used here.
 #[derive(Deserialize)]
 struct Document {
     #[serde(default)]
@@ -54,10 +54,10 @@ struct MirrorTable {
 }
 
 impl Mirrors {
-    /// What this machine's files say: `$CONTAINERS_REGISTRIES_CONF`, else
+    /// Reads this machine's files: `$CONTAINERS_REGISTRIES_CONF`, else
     /// `$HOME/.config/containers/registries.conf`, else `/etc/containers/registries.conf`, and the
-    /// `*.conf` in the directories `registries.conf.d` beside the last two (where the user has a file,
-    /// only in the user's). A file of a later directory or a later name goes before an earlier one.
+    /// `*.conf` files in the directories `registries.conf.d` beside the last two (if the user has a
+    /// file, only in the user's). A later directory or name takes precedence.
     pub fn from_environment() -> Result<Self, RegistryError> {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let user = variable("HOME").map(|home| home.join(USER));
@@ -65,7 +65,7 @@ impl Mirrors {
         Self::read(files)
     }
 
-    /// What these files say, a later one before an earlier one.
+    /// Reads these files; a later one takes precedence.
     pub fn read(files: impl IntoIterator<Item = PathBuf>) -> Result<Self, RegistryError> {
         let mut mirrors = Self::default();
         for path in files {
@@ -88,7 +88,7 @@ fn files(named: Option<PathBuf>, user: Option<&Path>, system: &Path) -> Result<V
     Ok(files)
 }
 
-/// The `*.conf` in a directory, in the order of their names.
+/// The `*.conf` files of a directory, sorted by name.
 fn list(directory: &Path) -> Result<Vec<PathBuf>, RegistryError> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -107,7 +107,7 @@ fn list(directory: &Path) -> Result<Vec<PathBuf>, RegistryError> {
 fn read(path: &Path) -> Result<String, RegistryError> {
     let size = fs::metadata(path).map_err(|error| unreadable(path, error.to_string()))?.len();
     if size > MAX_FILE_BYTES {
-        return Err(unreadable(path, format!("it is over {MAX_FILE_BYTES} bytes")));
+        return Err(unreadable(path, "it is larger than 1 MiB".to_owned()));
     }
     fs::read_to_string(path).map_err(|error| unreadable(path, error.to_string()))
 }
@@ -116,14 +116,14 @@ fn unreadable(path: &Path, reason: String) -> RegistryError {
     RegistryError::Settings { file: path.to_owned(), line: None, reason }
 }
 
-/// One file, for messages.
+/// One file, for error messages.
 struct File<'a> {
     path: &'a Path,
     text: &'a str,
 }
 
 impl File<'_> {
-    fn wrong(&self, offset: usize, reason: impl Into<String>) -> RegistryError {
+    fn invalid(&self, offset: usize, reason: impl Into<String>) -> RegistryError {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line = Some(before.matches('\n').count() + 1);
         RegistryError::Settings { file: self.path.to_owned(), line, reason: reason.into() }
@@ -131,18 +131,18 @@ impl File<'_> {
 
     fn entries(&self) -> Result<Vec<Entry>, RegistryError> {
         let document: Document = toml::from_str(self.text)
-            .map_err(|error| self.wrong(error.span().unwrap_or_default().start, error.message()))?;
-        let old = document.registries.keys().find(|key| key.get_ref() != "search");
-        if let Some(key) = old {
+            .map_err(|error| self.invalid(error.span().unwrap_or_default().start, error.message()))?;
+        let old_key = document.registries.keys().find(|key| key.get_ref() != "search");
+        if let Some(key) = old_key {
             let reason = "this is version 1 of the format: write it as `[[registry]]`";
-            return Err(self.wrong(key.span().start, reason));
+            return Err(self.invalid(key.span().start, reason));
         }
         document.registry.into_iter().map(|table| self.entry(table)).collect()
     }
 
     fn entry(&self, table: RegistryTable) -> Result<Entry, RegistryError> {
         let Some(prefix) = table.prefix.as_ref().or(table.location.as_ref()) else {
-            // TOML's tables have no place of their own here.
+            // `toml` gives no position for a table.
             return Err(unreadable(self.path, "a `[[registry]]` has neither `prefix` nor `location`".into()));
         };
         let prefix = match prefix.get_ref().strip_prefix("*.") {
@@ -173,22 +173,22 @@ impl File<'_> {
             Some(("digest-only", _)) => Serves::Digests,
             Some(("tag-only", _)) => Serves::Tags,
             Some((_, text)) => {
-                let reason = "`pull-from-mirror` is `all`, `digest-only` or `tag-only`";
-                return Err(self.wrong(text.span().start, reason));
+                let reason = "`pull-from-mirror` must be `all`, `digest-only` or `tag-only`";
+                return Err(self.invalid(text.span().start, reason));
             }
         };
         let location = self.location(&table.location, table.location.get_ref())?;
         Ok(Mirror { location, is_insecure: table.insecure, serves })
     }
 
-    /// `host[:port][/path]`; `at` says where it stands.
+    /// Checks `host[:port][/path]`; `at` is its position in the file.
     fn location(&self, at: &Spanned<String>, text: &str) -> Result<String, RegistryError> {
         let bare = text.trim_end_matches('/');
         let (host, path) = bare.split_once('/').map_or((bare, ""), |(host, path)| (host, path));
-        let path_is_sound = path.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase());
-        if !is_host(host) || !path_is_sound {
-            let reason = format!("`{text}` is no `host[:port][/path]`, without `https://`");
-            return Err(self.wrong(at.span().start, reason));
+        let is_valid_path = path.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase());
+        if !is_host(host) || !is_valid_path {
+            let reason = format!("`{text}` is not `host[:port][/path]` (without `https://`)");
+            return Err(self.invalid(at.span().start, reason));
         }
         Ok(bare.to_owned())
     }
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_where_images_are_is_read_and_the_rest_passed_over() {
+    fn reads_locations_and_mirrors_and_ignores_other_keys() {
         let entries = parse(
             r#"unqualified-search-registries = ["docker.io"]
             short-name-mode = "enforcing"
@@ -243,16 +243,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_file_and_line() {
+    fn errors_have_the_file_and_the_line() {
         for (text, message) in [
             ("[[registry]]\nlocation = 1\n", "line 2: invalid type"),
-            ("[[registry]]\nlocation = \"https://a.io\"\n", "line 2: `https://a.io` is no"),
+            ("[[registry]]\nlocation = \"https://a.io\"\n", "line 2: `https://a.io` is not"),
             ("\n[[registry]\n", "line 2: "),
             ("[[registry]]\ninsecure = true\n", "neither `prefix` nor"),
-            ("[[registry]]\nprefix = \"*\"\n", "line 2: `*` is no"),
+            ("[[registry]]\nprefix = \"*\"\n", "line 2: `*` is not"),
             (
                 "[[registry]]\nlocation = \"a.io\"\n[[registry.mirror]]\nlocation = \"b.io\"\npull-from-mirror = \"x\"\n",
-                "line 5: `pull-from-mirror` is",
+                "line 5: `pull-from-mirror` must",
             ),
             (
                 "[registries.search]\nregistries = []\n[registries.insecure]\nregistries = []\n",
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_users_file_stands_for_the_systems() {
+    fn the_users_file_replaces_the_systems() {
         let directory = tempfile::tempdir().unwrap();
         let [system, user] = ["system", "user"].map(|name| directory.path().join(name));
         let found = |named: Option<&str>| {

@@ -1,67 +1,41 @@
-//! Whom a registry has to be, and whom it may want us to be: CAs and client certificates, by host.
+//! The PEM files of a registry: CAs and a client certificate.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use carafe_builder::net::tls::{PemError, read_ca_bundle, read_identity};
 use reqwest::{Certificate, Identity};
 
 use crate::registry::error::RegistryError;
 
-/// A larger bundle is none; the system's has a quarter of that.
-const MAX_PEM_BYTES: u64 = 4 << 20;
-
 /// The PEM files for one registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Bundles of CAs that are trusted beside the system's.
+    /// Bundles of CA certificates that are trusted in addition to the system's.
     pub ca: Vec<PathBuf>,
-    /// Our certificate (with the ones that it stands on) and its key.
+    /// The client certificate (with its intermediate certificates) and its key.
     pub client: Option<(PathBuf, PathBuf)>,
 }
 
 impl TlsFiles {
-    /// What the files hold; `registry` is for messages.
-    pub(in crate::registry) fn read(
-        &self,
-        registry: &str,
-    ) -> Result<(Vec<Certificate>, Option<Identity>), RegistryError> {
+    /// The contents of the files; `registry` is for error messages.
+    pub(crate) fn read(&self, registry: &str) -> Result<(Vec<Certificate>, Option<Identity>), RegistryError> {
+        let failed = |PemError { path, reason }| certificate_error(registry, &path, reason);
         let mut authorities = Vec::new();
         for path in &self.ca {
-            let failed = |reason| wrong_certificate(registry, path, reason);
-            let found = Certificate::from_pem_bundle(&read(path).map_err(failed)?)
-                .map_err(|_| failed("it is no PEM".to_owned()))?;
-            // A file of something else counts as an empty bundle.
-            if found.is_empty() {
-                return Err(failed("there is no certificate in it".to_owned()));
-            }
-            authorities.extend(found);
+            authorities.extend(read_ca_bundle(path).map_err(failed)?);
         }
-        let identity = self.client.as_ref().map(|(certificate, key)| {
-            let mut pem =
-                read(certificate).map_err(|reason| wrong_certificate(registry, certificate, reason))?;
-            pem.push(b'\n');
-            pem.extend(read(key).map_err(|reason| wrong_certificate(registry, key, reason))?);
-            let reason = || "with its certificate it is no pair in PEM, or it is encrypted".to_owned();
-            Identity::from_pem(&pem).map_err(|_| wrong_certificate(registry, key, reason()))
-        });
-        Ok((authorities, identity.transpose()?))
+        let identity = self.client.as_ref().map(|(certificate, key)| read_identity(certificate, key));
+        Ok((authorities, identity.transpose().map_err(failed)?))
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let size = fs::metadata(path).map_err(|error| error.to_string())?.len();
-    if size > MAX_PEM_BYTES {
-        return Err(format!("it is over {MAX_PEM_BYTES} bytes"));
-    }
-    fs::read(path).map_err(|error| error.to_string())
-}
-
-pub(in crate::registry) fn wrong_certificate(registry: &str, path: &Path, reason: String) -> RegistryError {
+pub(crate) fn certificate_error(registry: &str, path: &Path, reason: String) -> RegistryError {
     RegistryError::Certificates { registry: registry.to_owned(), path: path.to_owned(), reason }
 }
 
-/// Directories such as docker's `/etc/docker/certs.d`, which have one directory for each registry.
+/// Directories such as docker's `/etc/docker/certs.d`, with one subdirectory for each registry.
 #[derive(Clone, Debug, Default)]
 pub struct CertificateDirectories(Vec<PathBuf>);
 
@@ -74,20 +48,21 @@ impl CertificateDirectories {
         Self(own.into_iter().chain(system).collect())
     }
 
-    /// These directories alone.
+    /// Only these directories.
     pub fn at(directories: impl IntoIterator<Item = PathBuf>) -> Self {
         Self(directories.into_iter().collect())
     }
 
-    /// The files for `registry` (with its port), as docker and podman name them: `*.crt` are CAs,
-    /// `*.cert` is our certificate, and `*.key` beside it its key. The first directory that has one
-    /// for this registry decides; one that may not be read is passed over, as by podman.
-    pub(in crate::registry) fn find(&self, registry: &str) -> Result<TlsFiles, RegistryError> {
+    /// The files for `registry` (with its port), named as in docker and podman: `*.crt` are CAs,
+    /// `*.cert` is a client certificate, and the `*.key` of the same name is its key. The first
+    /// directory with a subdirectory for this registry applies. One without read permission is
+    /// skipped, as in podman.
+    pub(crate) fn find(&self, registry: &str) -> Result<TlsFiles, RegistryError> {
         for directory in self.0.iter().map(|directory| directory.join(registry)) {
             match list(&directory) {
-                Ok(files) => return sort(registry, files),
+                Ok(files) => return classify(registry, files),
                 Err(error) if is_absent(&error) => {}
-                Err(error) => return Err(wrong_certificate(registry, &directory, error.to_string())),
+                Err(error) => return Err(certificate_error(registry, &directory, error.to_string())),
             }
         }
         Ok(TlsFiles::default())
@@ -99,7 +74,7 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), Kind::NotFound | Kind::NotADirectory | Kind::PermissionDenied)
 }
 
-/// In the order of their names.
+/// The files of a directory, sorted by name.
 fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = fs::read_dir(directory)?
         .map(|entry| entry.map(|entry| entry.path()))
@@ -108,7 +83,7 @@ fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn sort(registry: &str, files: Vec<PathBuf>) -> Result<TlsFiles, RegistryError> {
+fn classify(registry: &str, files: Vec<PathBuf>) -> Result<TlsFiles, RegistryError> {
     let mut found = TlsFiles::default();
     let is = |path: &Path, kind: &str| path.extension().is_some_and(|extension| extension == kind);
     for path in &files {
@@ -116,10 +91,15 @@ fn sort(registry: &str, files: Vec<PathBuf>) -> Result<TlsFiles, RegistryError> 
         if is(path, "crt") {
             found.ca.push(path.clone());
         } else if is(path, "cert") && !files.contains(&key) {
-            let reason = "there is no `.key` beside it; a CA's certificate is named `.crt`";
-            return Err(wrong_certificate(registry, path, reason.to_owned()));
+            let reason =
+                "there is no `.key` file of the same name; the file of a CA certificate ends in `.crt`";
+            return Err(certificate_error(registry, path, reason.to_owned()));
         } else if is(path, "key") && !files.contains(&certificate) {
-            return Err(wrong_certificate(registry, path, "there is no `.cert` beside it".to_owned()));
+            return Err(certificate_error(
+                registry,
+                path,
+                "there is no `.cert` file of the same name".to_owned(),
+            ));
         } else if is(path, "cert") && found.client.is_none() {
             found.client = Some((certificate, key));
         }
@@ -150,20 +130,20 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_read_as_docker_reads_it() {
+    fn reads_a_directory_as_docker_does() {
         let found = find(&["ca.crt", "client.key", "client.cert", "b.crt", "README"]).unwrap();
         let client = Some(("client.cert".into(), "client.key".into()));
         assert_eq!(found, TlsFiles { ca: vec!["b.crt".into(), "ca.crt".into()], client });
     }
 
     #[test]
-    fn half_a_pair_is_an_error() {
+    fn a_certificate_without_key_is_an_error() {
         assert!(find(&["client.cert"]).unwrap_err().contains("no `.key`"));
         assert!(find(&["client.key"]).unwrap_err().contains("no `.cert`"));
     }
 
     #[test]
-    fn a_file_that_holds_nothing_is_an_error() {
+    fn a_file_without_certificates_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ca.pem");
         let files = TlsFiles { ca: vec![path.clone()], client: Some((path.clone(), path.clone())) };
@@ -171,6 +151,6 @@ mod tests {
         fs::write(&path, "garbage").unwrap();
         assert!(files.read("r.io").unwrap_err().to_string().contains("no certificate"));
         let files = TlsFiles { ca: Vec::new(), ..files };
-        assert!(files.read("r.io").unwrap_err().to_string().contains("no pair"));
+        assert!(files.read("r.io").unwrap_err().to_string().contains("not a key pair"));
     }
 }

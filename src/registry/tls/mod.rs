@@ -1,10 +1,6 @@
-//! TLS towards registries: the certificate authorities that are trusted, the client certificates
-//! that are presented, and the cryptography provider.
+//! The CA certificates and client certificates of each registry.
 
 mod certificates;
-mod provider;
 
-pub(super) use self::certificates::wrong_certificate;
+pub(crate) use self::certificates::certificate_error;
 pub use self::certificates::{CertificateDirectories, TlsFiles};
-pub(super) use self::provider::install;
-pub use self::provider::missing_features as missing_processor_features;

@@ -1,58 +1,56 @@
-//! Whether a blob is there, and taking it from where the registry has it.
+//! The requests that find a blob and mount it from another repository.
 
 use carafe_layers::digest::Digest;
 use carafe_layers::oci::Descriptor;
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_LENGTH;
 
-use super::session::{self, Session};
+use super::session::{Session, check_stored_digest};
 use crate::registry::error::{RegistryError, RequestContext};
 use crate::registry::http::Client;
 use crate::registry::reference::Repository;
 
-/// What a registry made of the wish to mount a blob.
-pub(in crate::registry) enum Mount {
-    /// The blob is there now.
+/// The registry's response to a request to mount a blob.
+pub(crate) enum Mount {
+    /// The blob is in the repository now.
     Done,
-    /// It would rather be sent the bytes, and opened an upload for them.
-    Send(Session),
+    /// The registry declined, and opened an upload.
+    Declined(Session),
 }
 
-impl Client {
-    /// Whether the attempt's repository has the blob. Fails when it answers with another one.
-    pub(in crate::registry) async fn has_blob(
-        &self,
-        attempt: &RequestContext<'_>,
-        blob: &Descriptor,
-    ) -> Result<bool, RegistryError> {
-        let response =
-            self.send(attempt, |http, url| http.head(format!("{url}/blobs/{}", blob.digest))).await?;
-        match response.status() {
-            StatusCode::NOT_FOUND => Ok(false),
-            status if status.is_success() => {
-                session::check_stored(attempt, &response, blob.digest).map(|()| true)
-            }
-            _ => Err(self.refused(attempt, response).await),
-        }
+/// Whether the repository has the blob. Fails if the registry reports another digest.
+pub(super) async fn exists(
+    client: &Client,
+    context: &RequestContext<'_>,
+    blob: &Descriptor,
+) -> Result<bool, RegistryError> {
+    let request = |http: &reqwest::Client, url: &str| http.head(format!("{url}/blobs/{}", blob.digest));
+    let response = client.send(context, request).await?;
+    match response.status() {
+        StatusCode::NOT_FOUND => Ok(false),
+        status if status.is_success() => check_stored_digest(context, &response, blob.digest).map(|()| true),
+        _ => Err(client.rejection(context, response).await),
     }
+}
 
-    /// Asks the registry to take the blob from `from`, another repository of its own.
-    pub(in crate::registry) async fn mount_blob(
-        &self,
-        attempt: &RequestContext<'_>,
-        digest: Digest,
-        from: &Repository,
-    ) -> Result<Mount, RegistryError> {
-        let ask = |http: &reqwest::Client, url: &str| {
-            // Neither needs escaping: colons and slashes may stand in a query.
-            let query = format!("mount={digest}&from={}", from.name());
-            http.post(format!("{url}/blobs/uploads/?{query}")).header(CONTENT_LENGTH, 0)
-        };
-        let response = self.send(attempt, ask).await?;
-        match response.status() {
-            StatusCode::CREATED => session::check_stored(attempt, &response, digest).map(|()| Mount::Done),
-            status if status.is_success() => self.opened(attempt, &response).map(Mount::Send),
-            _ => Err(self.refused(attempt, response).await),
+/// Requests to mount the blob from another repository of the same registry.
+pub(crate) async fn mount(
+    client: &Client,
+    context: &RequestContext<'_>,
+    digest: Digest,
+    from: &Repository,
+) -> Result<Mount, RegistryError> {
+    let request = |http: &reqwest::Client, url: &str| {
+        // Neither value needs escaping: a query may contain colons and slashes.
+        let query = format!("mount={digest}&from={}", from.name());
+        http.post(format!("{url}/blobs/uploads/?{query}")).header(CONTENT_LENGTH, 0)
+    };
+    let response = client.send(context, request).await?;
+    match response.status() {
+        StatusCode::CREATED => check_stored_digest(context, &response, digest).map(|()| Mount::Done),
+        status if status.is_success() => {
+            Session::from_response(client, context, &response).map(Mount::Declined)
         }
+        _ => Err(client.rejection(context, response).await),
     }
 }

@@ -1,9 +1,9 @@
-//! Which uploads are open, on disk: after a kill the same command goes on inside a blob.
+//! Stores open uploads on disk, so that the same command resumes inside a blob after it was killed.
 //!
-//! A hint and no more: what cannot be read, locked or written is as if it were not there, and the
-//! blob is sent from its beginning. An entry has the session's URL, without credentials; whoever
-//! would use it has to log in to the registry first. It is readable by its owner alone, and gone
-//! when the blob is complete.
+//! The journal is optional: an entry that cannot be read, locked or written is treated as missing, and
+//! the blob is sent from its beginning. An entry contains the session's URL without credentials, which
+//! is useless without a login to the registry. Only its owner can read the file. It is removed when
+//! the blob is complete.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -19,67 +19,67 @@ use serde::{Deserialize, Serialize};
 use super::session::Session;
 use crate::registry::reference::Repository;
 
-/// Registries drop a session after a day to a week.
+/// Maximum age of an entry. Registries drop a session after a day to a week.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
-/// An entry has a URL; what is longer is not ours.
+/// Maximum size of an entry, which is a URL and a number.
 const MAX_ENTRY_BYTES: u64 = 64 << 10;
 
 /// The open uploads of all runs of this user.
-pub(in crate::registry) struct Journal(PathBuf);
+pub(crate) struct Journal(PathBuf);
 
-/// One blob's entry, locked against other runs while it is held.
+/// The entry of one blob. It is locked against other runs until it is dropped.
 pub(super) struct Entry {
     path: PathBuf,
     _lock: File,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Record {
+struct Content {
     location: String,
     min_chunk: u64,
 }
 
 impl Journal {
-    /// Removes what is too old.
-    pub(in crate::registry) fn new(bucket: &Bucket) -> Self {
+    /// Removes expired entries.
+    pub(crate) fn new(bucket: &Bucket) -> Self {
         for entry in fs::read_dir(bucket.path()).into_iter().flatten().flatten() {
-            if is_old(&entry.path()) {
+            if is_expired(&entry.path()) {
                 let _ = fs::remove_file(entry.path());
             }
         }
         Self(bucket.path().to_owned())
     }
 
-    /// The entry of a blob on its way to a repository; none if another run has it.
+    /// The entry of the upload of a blob to a repository; `None` if another run has locked it.
     pub(super) fn entry(&self, repository: &Repository, digest: Digest) -> Option<Entry> {
-        // Names of repositories have slashes, and registries colons.
+        // The names of repositories contain slashes, and those of registries colons.
         let key = Digest::of(format!("{repository}\n{digest}").as_bytes()).hex();
-        let lock = private(&self.0.join(format!("{key}.lock"))).ok()?;
+        let lock = open_private(&self.0.join(format!("{key}.lock"))).ok()?;
         lock.try_lock().ok()?;
-        // Its time is that of its last use: it is not swept from under a long upload's end.
+        // Its modification time is that of its last use, so that it does not expire during a long upload.
         let _ = lock.set_modified(std::time::SystemTime::now());
         Some(Entry { path: self.0.join(format!("{key}.json")), _lock: lock })
     }
 }
 
 impl Entry {
-    /// The session that an earlier run left.
+    /// The session of an earlier run.
     pub(super) fn read(&self) -> Option<Session> {
         let size = fs::metadata(&self.path).ok()?.len();
-        if size > MAX_ENTRY_BYTES || is_old(&self.path) {
+        if size > MAX_ENTRY_BYTES || is_expired(&self.path) {
             return None;
         }
-        let record: Record = serde_json::from_slice(&fs::read(&self.path).ok()?).ok()?;
-        Some(Session::resumed(Secret::new(record.location), record.min_chunk))
+        let content: Content = serde_json::from_slice(&fs::read(&self.path).ok()?).ok()?;
+        Some(Session::resumed(Secret::new(content.location), content.min_chunk))
     }
 
-    /// Notes where the session is now: whole, or not at all.
+    /// Stores the current state of the session, atomically.
     pub(super) fn write(&self, session: &Session) {
         let location = session.location().expose().to_owned();
-        let record = Record { location, min_chunk: session.min_chunk };
+        let content = Content { location, min_chunk: session.min_chunk };
         let new = self.path.with_extension("new");
-        let written = serde_json::to_vec(&record).map_err(Into::into).and_then(|bytes| {
-            let mut file = private(&new)?;
+        let written = serde_json::to_vec(&content).map_err(Into::into).and_then(|bytes| {
+            let mut file = open_private(&new)?;
             file.set_len(0)?;
             file.write_all(&bytes)?;
             fs::rename(&new, &self.path)
@@ -89,18 +89,19 @@ impl Entry {
         }
     }
 
-    /// The blob is complete, or its session of no use.
+    /// Removes the entry: the blob is complete, or the session is useless.
     pub(super) fn remove(&self) {
         let _ = fs::remove_file(&self.path);
     }
 }
 
-fn is_old(path: &Path) -> bool {
+fn is_expired(path: &Path) -> bool {
     let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
     modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > LIFETIME))
 }
 
-fn private(path: &Path) -> std::io::Result<File> {
+/// Creates or opens a file that only its owner can read.
+fn open_private(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
 }
 
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_noted_is_found_by_the_next_run_and_by_nobody_else() {
+    fn only_the_next_run_finds_a_stored_session() {
         let (_directory, journal, repository) = journal();
         let entry = journal.entry(&repository, Digest::of(b"a")).unwrap();
         assert!(entry.read().is_none());
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_or_a_damaged_entry_is_none() {
+    fn ignores_expired_and_damaged_entries() {
         let (_directory, journal, repository) = journal();
         let entry = journal.entry(&repository, Digest::of(b"a")).unwrap();
         fs::write(&entry.path, "{").unwrap();

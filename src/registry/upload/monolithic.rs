@@ -1,5 +1,5 @@
-//! A blob in one streamed request, for registries that take no chunks. After a failure it is sent
-//! from its beginning.
+//! The monolithic upload: a blob in one streamed request, for registries that do not support chunks.
+//! After a failure it is sent from its beginning.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -13,89 +13,94 @@ use reqwest::{Body, Response};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
-use super::{Upload, UploadProgress, session};
+use super::job::Upload;
+use super::progress::UploadProgress;
+use super::session::{Session, check_stored_digest};
 use crate::registry::error::{RegistryError, RequestContext};
 
 /// A blob is read and sent in pieces of this size.
 const PIECE_BYTES: usize = 256 << 10;
-/// Pieces that wait between the reader and the connection.
-const PIECES_AHEAD: usize = 4;
+/// Maximum number of pieces between the reader and the connection.
+const MAX_QUEUED_PIECES: usize = 4;
+
+/// The request that sends the blob: the response, or `None` if it stalled.
+type Request = JoinHandle<Option<reqwest::Result<Response>>>;
 
 impl Upload<'_> {
-    /// Sends the blob; idempotent.
-    pub(super) fn send_whole(
+    /// Sends the blob. Idempotent.
+    pub(super) fn send_monolithic(
         &self,
-        attempt: &RequestContext<'_>,
-        shown: &UploadProgress<'_>,
+        context: &RequestContext<'_>,
+        progress: &UploadProgress<'_>,
     ) -> Result<(), RegistryError> {
         let blob_error =
-            |source: SourceError| RegistryError::Blob { action: attempt.action.to_owned(), source };
+            |source: SourceError| RegistryError::Blob { action: context.action.to_owned(), source };
         let reader = (self.open)().map_err(blob_error)?;
-        let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
-        let verdict = self.put(attempt, receiver)?;
-        // This thread reads while a task on the runtime sends. What the reader finds wrong counts
-        // before what the registry makes of it.
-        feed(reader, self.descriptor, &sender, shown).map_err(|wrong| wrong.explain(attempt))?;
+        let (sender, receiver) = mpsc::channel(MAX_QUEUED_PIECES);
+        let request = self.start_request(context, receiver)?;
+        // This thread reads while a task of the runtime sends. An error of the reader takes precedence
+        // over the registry's response to the incomplete request.
+        feed(reader, self.descriptor, &sender, progress).map_err(|error| error.into_error(context))?;
         drop(sender);
-        let (shared, client) = (self.shared, &self.shared.client);
-        match shared.block_on(verdict) {
+        let (executor, client) = (self.executor, &self.executor.client);
+        match executor.block_on(request) {
             Ok(Some(Ok(response))) if response.status().is_success() => {
-                session::check_stored(attempt, &response, self.descriptor.digest)
+                check_stored_digest(context, &response, self.descriptor.digest)
             }
-            Ok(Some(Ok(response))) => Err(shared.block_on(client.refused(attempt, response))),
-            Ok(Some(Err(error))) => Err(attempt.transport(error)),
-            Ok(None) => Err(attempt.broken("it takes no more bytes, and does not answer".into())),
-            Err(stopped) => Err(attempt.broken(stopped.into())),
+            Ok(Some(Ok(response))) => Err(executor.block_on(client.rejection(context, response))),
+            Ok(Some(Err(error))) => Err(context.transport(error)),
+            Ok(None) => Err(context.broken("it receives no more bytes, and does not respond".into())),
+            Err(stopped) => Err(context.broken(stopped.into())),
         }
     }
 
-    /// Opens an upload, and starts the request that ends it; that ends when the channel does.
-    fn put(
+    /// Opens an upload, and starts the request that ends it. Its body ends when the channel is closed.
+    fn start_request(
         &self,
-        attempt: &RequestContext<'_>,
+        context: &RequestContext<'_>,
         receiver: mpsc::Receiver<Piece>,
-    ) -> Result<JoinHandle<Option<reqwest::Result<Response>>>, RegistryError> {
-        let (shared, blob) = (self.shared, self.descriptor);
-        let request = shared.block_on(async {
-            let session = shared.client.open_upload(attempt).await?;
-            let (url, request) = shared.client.last_request(attempt, &session, blob.digest, blob.size)?;
-            shared.client.signed(attempt, &url, request).await
+    ) -> Result<Request, RegistryError> {
+        let (executor, client, blob) = (self.executor, &self.executor.client, self.descriptor);
+        let request = executor.block_on(async {
+            let session = Session::open(client, context).await?;
+            let (url, request) = session.last_request(client, context, blob.digest, blob.size)?;
+            client.authorize_for(context, &url, request).await
         })?;
-        let moved = Arc::new(Notify::new());
+        let sent = Arc::new(Notify::new());
         let pieces =
-            futures_util::stream::unfold((receiver, Arc::clone(&moved)), |(mut receiver, moved)| async {
+            futures_util::stream::unfold((receiver, Arc::clone(&sent)), |(mut receiver, sent)| async {
                 let piece = receiver.recv().await?;
-                moved.notify_one();
-                Some((piece, (receiver, moved)))
+                sent.notify_one();
+                Some((piece, (receiver, sent)))
             });
-        let answer = request.body(Body::wrap_stream(pieces)).send();
-        let limit = shared.client.sending_limit;
-        Ok(shared.runtime().spawn(async move { unless_still(answer, &moved, limit).await }))
+        let response = request.body(Body::wrap_stream(pieces)).send();
+        let limit = client.chunk_timeout;
+        Ok(executor.runtime().spawn(async move { unless_stalled(response, &sent, limit).await }))
     }
 }
 
-/// What `work` gives; none if nothing `moved` for so long.
-async fn unless_still<T>(work: impl Future<Output = T>, moved: &Notify, limit: Duration) -> Option<T> {
-    let stillness = async { while tokio::time::timeout(limit, moved.notified()).await.is_ok() {} };
+/// The result of `work`; `None` if `progress` was not notified for the time `limit`.
+async fn unless_stalled<T>(work: impl Future<Output = T>, progress: &Notify, limit: Duration) -> Option<T> {
+    let stall = async { while tokio::time::timeout(limit, progress.notified()).await.is_ok() {} };
     tokio::select! {
-        done = work => Some(done),
-        () = stillness => None,
+        result = work => Some(result),
+        () = stall => None,
     }
 }
 
 type Piece = io::Result<Bytes>;
 
-/// Why a blob's bytes cannot be sent.
-enum Wrong {
+/// Why the bytes of a blob cannot be sent.
+enum FeedError {
     Read(io::Error),
-    Content { wanted: Digest, got: Digest },
+    Content { expected: Digest, got: Digest },
 }
 
-impl Wrong {
-    fn explain(self, attempt: &RequestContext<'_>) -> RegistryError {
-        let action = attempt.action.to_owned();
+impl FeedError {
+    fn into_error(self, context: &RequestContext<'_>) -> RegistryError {
+        let action = context.action.to_owned();
         match self {
-            Self::Content { wanted, got } => RegistryError::DigestMismatch { action, wanted, got },
+            Self::Content { expected, got } => RegistryError::DigestMismatch { action, expected, got },
             Self::Read(source) => {
                 let path = "blob".to_owned();
                 RegistryError::Blob { action, source: SourceError::Io { path, source } }
@@ -104,52 +109,58 @@ impl Wrong {
     }
 }
 
-/// Reads a blob into the channel. One piece is held back until the whole is known to be what the
-/// descriptor says, so that wrong bytes are never completely sent. Ends early, and well, when the
-/// other side has hung up: its verdict says why.
+/// Reads a blob into the channel. The last piece is sent only after the digest was verified, so that
+/// wrong bytes are never sent completely. Returns early without an error if the receiver is gone: the
+/// result of the request has the cause.
 fn feed(
     reader: impl Read,
     descriptor: &Descriptor,
     sender: &mpsc::Sender<Piece>,
-    shown: &UploadProgress<'_>,
-) -> Result<(), Wrong> {
+    progress: &UploadProgress<'_>,
+) -> Result<(), FeedError> {
     let mut reader = Hashing::new(reader.take(descriptor.size.saturating_add(1)));
-    let (mut held, mut sent): (Option<Bytes>, u64) = (None, 0);
-    let give_up = |wrong| {
+    let (mut kept, mut sent): (Option<Bytes>, u64) = (None, 0);
+    let abort = |error| {
         let _ = sender.blocking_send(Err(io::Error::other("the blob cannot be read")));
-        Err(wrong)
+        Err(error)
     };
     loop {
         let piece = match read_piece(&mut reader) {
             Ok(piece) => piece,
-            Err(error) => return give_up(Wrong::Read(error)),
+            Err(error) => return abort(FeedError::Read(error)),
         };
         if piece.is_empty() {
             break;
         }
-        if let Some(ready) = held.replace(piece)
-            && !hand_over(ready, sender, &mut sent, shown)
+        if let Some(ready) = kept.replace(piece)
+            && !send_piece(ready, sender, &mut sent, progress)
         {
             return Ok(());
         }
     }
     let (_, got, _) = reader.finish();
     if got != descriptor.digest {
-        return give_up(Wrong::Content { wanted: descriptor.digest, got });
+        return abort(FeedError::Content { expected: descriptor.digest, got });
     }
-    if let Some(last) = held {
-        hand_over(last, sender, &mut sent, shown);
+    if let Some(last) = kept {
+        send_piece(last, sender, &mut sent, progress);
     }
     Ok(())
 }
 
-fn hand_over(piece: Bytes, sender: &mpsc::Sender<Piece>, sent: &mut u64, shown: &UploadProgress<'_>) -> bool {
+/// False if the receiver is gone.
+fn send_piece(
+    piece: Bytes,
+    sender: &mpsc::Sender<Piece>,
+    sent: &mut u64,
+    progress: &UploadProgress<'_>,
+) -> bool {
     *sent += piece.len() as u64;
-    let is_taken = sender.blocking_send(Ok(piece)).is_ok();
-    if is_taken {
-        shown.reach(*sent);
+    let is_received = sender.blocking_send(Ok(piece)).is_ok();
+    if is_received {
+        progress.reach(*sent);
     }
-    is_taken
+    is_received
 }
 
 /// A full piece, or what is left; empty at the end.
@@ -164,33 +175,33 @@ mod tests {
     use super::*;
     use carafe_builder::progress::{Progress, Stage, Unit};
 
-    /// What arrives at the other end.
+    /// Whether the blob is valid, and the pieces that are sent.
     fn fed(bytes: &[u8], descriptor: &Descriptor) -> (bool, Vec<Piece>) {
-        let (sender, mut receiver) = mpsc::channel(PIECES_AHEAD);
+        let (sender, mut receiver) = mpsc::channel(MAX_QUEUED_PIECES);
         let task = Progress::silent().task(Stage::Push, "blob", None, Unit::Bytes);
-        let is_sound = feed(bytes, descriptor, &sender, &UploadProgress::new(&task.meter())).is_ok();
+        let is_valid = feed(bytes, descriptor, &sender, &UploadProgress::new(&task.meter())).is_ok();
         drop(sender);
-        (is_sound, std::iter::from_fn(|| receiver.blocking_recv()).collect())
+        (is_valid, std::iter::from_fn(|| receiver.blocking_recv()).collect())
     }
 
     #[test]
-    fn wrong_bytes_are_never_completely_sent() {
+    fn wrong_bytes_are_never_sent_completely() {
         let right = vec![7; PIECE_BYTES + 10];
         let descriptor = Descriptor::of("layer", &right);
         let mut changed = right.clone();
         changed[3] = 8;
         for wrong in [&changed[..], &right[..PIECE_BYTES], &vec![7; PIECE_BYTES + 11]] {
-            let (is_sound, pieces) = fed(wrong, &descriptor);
+            let (is_valid, pieces) = fed(wrong, &descriptor);
             let sent: usize = pieces.iter().flatten().map(Bytes::len).sum();
-            assert!(!is_sound && sent < right.len() && pieces.last().is_some_and(Result::is_err));
+            assert!(!is_valid && sent < right.len() && pieces.last().is_some_and(Result::is_err));
         }
     }
 
     #[test]
-    fn right_bytes_arrive_whole() {
+    fn right_bytes_are_sent_completely() {
         let right = vec![7; 2 * PIECE_BYTES + 10];
-        let (is_sound, pieces) = fed(&right, &Descriptor::of("layer", &right));
-        assert!(is_sound);
+        let (is_valid, pieces) = fed(&right, &Descriptor::of("layer", &right));
+        assert!(is_valid);
         assert_eq!(pieces.into_iter().flat_map(|piece| piece.unwrap()).collect::<Vec<u8>>(), right);
     }
 }

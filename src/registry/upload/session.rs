@@ -1,5 +1,4 @@
-//! An upload session: opened, sent chunks, asked how far it is, finished. One request each; who
-//! tries again is [`super::send`].
+//! An upload session and its requests. None of them is repeated here; see [`super::chunked`].
 
 use bytes::Bytes;
 use carafe_builder::secret::Secret;
@@ -11,28 +10,28 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use crate::registry::error::{RegistryError, RequestContext};
 use crate::registry::http::{Client, header};
 
-/// In which a registry says how large a chunk must be at least.
-const MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
-/// In which a registry says what it stored.
+/// The header with the registry's minimum chunk size.
+const MIN_CHUNK_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
+/// The header with the digest of what a registry has stored.
 const STORED_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
-/// Where a blob is sent to.
-pub(in crate::registry) struct Session {
-    /// May have a signed query.
+/// An open upload.
+pub(crate) struct Session {
+    /// The URL of the next request. It may be presigned.
     location: Secret,
-    /// A chunk must have so many bytes, unless it is the last.
-    pub(in crate::registry) min_chunk: u64,
-    /// So many bytes are there; none when that is to be asked.
+    /// The minimum size of a chunk, except for the last one.
+    pub(crate) min_chunk: u64,
+    /// The number of bytes that the registry has; `None` if it must be requested.
     pub(super) offset: Option<u64>,
 }
 
-/// What stands in the way of a request of a session.
-pub(in crate::registry) enum SessionError {
-    /// The session is gone.
+/// Why a request of a session failed.
+pub(crate) enum SessionError {
+    /// The session does not exist any more.
     Lost,
-    /// The registry has more or less than we think.
-    Elsewhere,
-    /// The registry takes no chunks.
+    /// The registry has more or fewer bytes than expected.
+    WrongOffset,
+    /// The registry does not support chunks.
     NoChunks,
     /// Anything else.
     Failed(RegistryError),
@@ -45,7 +44,31 @@ impl From<RegistryError> for SessionError {
 }
 
 impl Session {
-    /// One of an earlier run.
+    /// Opens an upload.
+    pub(crate) async fn open(client: &Client, context: &RequestContext<'_>) -> Result<Self, RegistryError> {
+        let request = |http: &reqwest::Client, url: &str| {
+            http.post(format!("{url}/blobs/uploads/")).header(CONTENT_LENGTH, 0)
+        };
+        let response = client.send(context, request).await?;
+        match response.status().is_success() {
+            true => Self::from_response(client, context, &response),
+            false => Err(client.rejection(context, response).await),
+        }
+    }
+
+    /// The upload that a response has opened.
+    pub(super) fn from_response(
+        client: &Client,
+        context: &RequestContext<'_>,
+        response: &Response,
+    ) -> Result<Self, RegistryError> {
+        let location = next_location(client, context, response, response.url())?;
+        let location = location.ok_or_else(|| context.protocol("it opened an upload without a location"))?;
+        let min_chunk = header(response, &MIN_CHUNK_LENGTH).and_then(|text| text.parse().ok()).unwrap_or(0);
+        Ok(Self { location, min_chunk, offset: Some(0) })
+    }
+
+    /// An upload of an earlier run.
     pub(super) fn resumed(location: Secret, min_chunk: u64) -> Self {
         Self { location, min_chunk, offset: None }
     }
@@ -53,241 +76,187 @@ impl Session {
     pub(super) fn location(&self) -> &Secret {
         &self.location
     }
-}
 
-impl Client {
-    /// Opens a session.
-    pub(in crate::registry) async fn open_upload(
-        &self,
-        attempt: &RequestContext<'_>,
-    ) -> Result<Session, RegistryError> {
-        let ask = |http: &reqwest::Client, url: &str| {
-            http.post(format!("{url}/blobs/uploads/")).header(CONTENT_LENGTH, 0)
-        };
-        let response = self.send(attempt, ask).await?;
-        if !response.status().is_success() {
-            return Err(self.refused(attempt, response).await);
-        }
-        self.opened(attempt, &response)
+    fn url(&self, context: &RequestContext<'_>) -> Result<Url, RegistryError> {
+        let url = Url::parse(self.location.expose());
+        url.map_err(|_| context.protocol("the location of its upload is not a URL"))
     }
 
-    /// The session that an answer names.
-    pub(super) fn opened(
-        &self,
-        attempt: &RequestContext<'_>,
-        response: &Response,
-    ) -> Result<Session, RegistryError> {
-        let location = self.next_location(attempt, response, response.url())?;
-        let location =
-            location.ok_or_else(|| attempt.protocol("it opens an upload and does not say where"))?;
-        let min_chunk = header(response, &MIN_LENGTH).and_then(|text| text.parse().ok()).unwrap_or(0);
-        Ok(Session { location, min_chunk, offset: Some(0) })
-    }
-
-    /// Sends the bytes from the session's offset on, and moves it to where the registry is then.
-    pub(in crate::registry) async fn send_chunk(
-        &self,
-        attempt: &RequestContext<'_>,
-        session: &mut Session,
+    /// Sends the bytes that follow `offset`, and updates the session's offset.
+    pub(crate) async fn send_chunk(
+        &mut self,
+        client: &Client,
+        context: &RequestContext<'_>,
         offset: u64,
         chunk: Bytes,
     ) -> Result<(), SessionError> {
         let end = offset + chunk.len() as u64;
-        let attempt = attempt.sized(chunk.len() as u64);
-        let url = self.session_url(&attempt, session)?;
-        let request = self.transport(&attempt)?.sending.patch(url.clone()).timeout(self.sending_limit);
+        let context = context.with_size(chunk.len() as u64);
+        let url = self.url(&context)?;
+        let request = client.transport(&context)?.sending.patch(url.clone()).timeout(client.chunk_timeout);
         let request = request.header(CONTENT_TYPE, "application/octet-stream");
         let request = request.header(CONTENT_RANGE, format!("{offset}-{}", end - 1)).body(chunk);
-        session.offset = None;
-        let response = self.exchange(&attempt, &url, request).await?;
+        self.offset = None;
+        let response = client.send_to(&context, &url, request).await?;
         if !response.status().is_success() {
-            return Err(self.trouble(&attempt, Method::PATCH, response).await);
+            return Err(session_error(client, &context, Method::PATCH, response).await);
         }
-        if let Some(next) = self.next_location(&attempt, &response, &url)? {
-            session.location = next;
+        self.follow(client, &context, &response, &url)?;
+        // A registry that reports no range has received all of the chunk.
+        let received = received_bytes(&response).unwrap_or(end);
+        if received > end {
+            return Err(context.protocol("it reports more bytes of the blob than were sent").into());
         }
-        // A registry that does not say took it all.
-        let reached = reached(&response).unwrap_or(end);
-        if reached > end {
-            return Err(attempt.protocol("it says to have more of the blob than it was sent").into());
-        }
-        session.offset = Some(reached);
+        self.offset = Some(received);
         Ok(())
     }
 
-    /// Asks how far the session is.
-    pub(super) async fn ask_offset(
-        &self,
-        attempt: &RequestContext<'_>,
-        session: &mut Session,
+    /// Requests the session's offset from the registry.
+    pub(super) async fn request_offset(
+        &mut self,
+        client: &Client,
+        context: &RequestContext<'_>,
         descriptor: &Descriptor,
     ) -> Result<(), SessionError> {
-        let url = self.session_url(attempt, session)?;
-        let response = self.exchange(attempt, &url, self.transport(attempt)?.http.get(url.clone())).await?;
+        let url = self.url(context)?;
+        let request = client.transport(context)?.http.get(url.clone());
+        let response = client.send_to(context, &url, request).await?;
         if !response.status().is_success() {
-            return Err(self.trouble(attempt, Method::GET, response).await);
+            return Err(session_error(client, context, Method::GET, response).await);
         }
-        if let Some(next) = self.next_location(attempt, &response, &url)? {
-            session.location = next;
-        }
-        // One that says nothing, or more than there is, is of no use.
-        let offset = reached(&response).filter(|offset| *offset <= descriptor.size);
-        session.offset = Some(offset.ok_or(SessionError::Lost)?);
+        self.follow(client, context, &response, &url)?;
+        // Without an offset, or with one beyond the blob's end, the session is useless.
+        let offset = received_bytes(&response).filter(|offset| *offset <= descriptor.size);
+        self.offset = Some(offset.ok_or(SessionError::Lost)?);
         Ok(())
     }
 
-    /// Ends the session, with `rest` as the blob's last bytes.
-    pub(super) async fn finish_upload(
-        &self,
-        attempt: &RequestContext<'_>,
-        session: &mut Session,
+    /// Ends the upload; `rest` is the last part of the blob.
+    pub(super) async fn finish(
+        &mut self,
+        client: &Client,
+        context: &RequestContext<'_>,
         digest: Digest,
         rest: Bytes,
     ) -> Result<(), SessionError> {
-        let attempt = attempt.sized(rest.len() as u64);
-        let (url, request) = self.last_request(&attempt, session, digest, rest.len() as u64)?;
-        let request = request.timeout(self.sending_limit).body(rest);
-        session.offset = None;
-        let response = self.exchange(&attempt, &url, request).await?;
+        let context = context.with_size(rest.len() as u64);
+        let (url, request) = self.last_request(client, &context, digest, rest.len() as u64)?;
+        let request = request.timeout(client.chunk_timeout).body(rest);
+        self.offset = None;
+        let response = client.send_to(&context, &url, request).await?;
         if !response.status().is_success() {
-            return Err(self.trouble(&attempt, Method::PUT, response).await);
+            return Err(session_error(client, &context, Method::PUT, response).await);
         }
-        Ok(check_stored(&attempt, &response, digest)?)
+        Ok(check_stored_digest(&context, &response, digest)?)
     }
 
-    /// Gives a session up.
-    pub(in crate::registry) async fn cancel_upload(
-        &self,
-        attempt: &RequestContext<'_>,
-        session: &Session,
-    ) -> Result<(), RegistryError> {
-        let url = self.session_url(attempt, session)?;
-        let request = self.transport(attempt)?.http.delete(url.clone());
-        let response = self.exchange(attempt, &url, request).await?;
-        match response.status().is_success() {
-            true => Ok(()),
-            false => Err(self.refused(attempt, response).await),
-        }
-    }
-
-    /// The request that ends a session, still without the `length` bytes that it sends.
+    /// The request that ends the upload, without its body of `length` bytes.
     pub(super) fn last_request(
         &self,
-        attempt: &RequestContext<'_>,
-        session: &Session,
+        client: &Client,
+        context: &RequestContext<'_>,
         digest: Digest,
         length: u64,
     ) -> Result<(Url, RequestBuilder), RegistryError> {
-        let mut url = self.session_url(attempt, session)?;
+        let mut url = self.url(context)?;
         url.query_pairs_mut().append_pair("digest", &digest.to_string());
-        let request = self
-            .transport(attempt)?
-            .sending
-            .put(url.clone())
-            .header(CONTENT_TYPE, "application/octet-stream");
+        let request = client.transport(context)?.sending.put(url.clone());
+        let request = request.header(CONTENT_TYPE, "application/octet-stream");
         Ok((url, request.header(CONTENT_LENGTH, length)))
     }
 
-    async fn exchange(
+    /// Cancels the upload.
+    pub(crate) async fn cancel(
         &self,
-        attempt: &RequestContext<'_>,
-        url: &Url,
-        request: RequestBuilder,
-    ) -> Result<Response, RegistryError> {
-        let request = self.signed(attempt, url, request).await?;
-        request.send().await.map_err(|error| attempt.transport(error))
-    }
-
-    /// A request of a session with what says who we are, which only the registry itself sees: a
-    /// session may be at a storage, whose URL is signed.
-    pub(super) async fn signed(
-        &self,
-        attempt: &RequestContext<'_>,
-        url: &Url,
-        request: RequestBuilder,
-    ) -> Result<RequestBuilder, RegistryError> {
-        Ok(match self.is_own(attempt, url) {
-            true => self.auth.authorize(attempt).await?.apply(request),
-            false => request,
-        })
-    }
-
-    async fn trouble(
-        &self,
-        attempt: &RequestContext<'_>,
-        method: Method,
-        response: Response,
-    ) -> SessionError {
-        match response.status() {
-            StatusCode::NOT_FOUND | StatusCode::GONE => SessionError::Lost,
-            // It cannot tell how far it is.
-            StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED if method == Method::GET => {
-                SessionError::Lost
-            }
-            StatusCode::RANGE_NOT_SATISFIABLE => SessionError::Elsewhere,
-            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED if method == Method::PATCH => {
-                SessionError::NoChunks
-            }
-            _ => SessionError::Failed(self.refused(attempt, response).await),
+        client: &Client,
+        context: &RequestContext<'_>,
+    ) -> Result<(), RegistryError> {
+        let url = self.url(context)?;
+        let request = client.transport(context)?.http.delete(url.clone());
+        let response = client.send_to(context, &url, request).await?;
+        match response.status().is_success() {
+            true => Ok(()),
+            false => Err(client.rejection(context, response).await),
         }
     }
 
-    fn base(&self, attempt: &RequestContext<'_>) -> String {
-        self.transports.base(attempt.repository.registry())
-    }
-
-    /// Whether a URL is the registry's own.
-    pub(super) fn is_own(&self, attempt: &RequestContext<'_>, url: &Url) -> bool {
-        Url::parse(&self.base(attempt)).is_ok_and(|base| base.origin() == url.origin())
-    }
-
-    fn session_url(&self, attempt: &RequestContext<'_>, session: &Session) -> Result<Url, RegistryError> {
-        let url = Url::parse(session.location.expose());
-        url.map_err(|_| attempt.protocol("the location of its upload is no URL"))
-    }
-
-    /// The answer's `Location`, which may be relative. A registry behind a proxy that adds TLS
-    /// often takes itself for one that speaks plain http: its location is asked over https all
-    /// the same. Elsewhere, what is spoken over TLS is not continued without.
-    fn next_location(
-        &self,
-        attempt: &RequestContext<'_>,
+    /// Updates the location, if the response has a new one.
+    fn follow(
+        &mut self,
+        client: &Client,
+        context: &RequestContext<'_>,
         response: &Response,
-        asked: &Url,
-    ) -> Result<Option<Secret>, RegistryError> {
-        let Some(text) = header(response, &LOCATION) else { return Ok(None) };
-        let wrong = || attempt.protocol("the location of its upload is no URL");
-        let mut url = asked.join(text).map_err(|_| wrong())?;
-        let base = Url::parse(&self.base(attempt)).map_err(|_| wrong())?;
-        if base.scheme() == "https" && url.scheme() == "http" && url.host() == base.host() {
-            let is_set = url.set_scheme("https").is_ok() && url.set_port(base.port()).is_ok();
-            is_set.then_some(()).ok_or_else(wrong)?;
+        requested: &Url,
+    ) -> Result<(), RegistryError> {
+        if let Some(next) = next_location(client, context, response, requested)? {
+            self.location = next;
         }
-        match (base.scheme(), url.scheme()) {
-            ("http", "http") | (_, "https") => Ok(Some(Secret::new(url))),
-            _ => Err(attempt.protocol("the location of its upload is not reached over https")),
-        }
+        Ok(())
     }
 }
 
-/// Fails when the registry says that it stored something else.
-pub(super) fn check_stored(
-    attempt: &RequestContext<'_>,
+/// What an error status means for the session.
+async fn session_error(
+    client: &Client,
+    context: &RequestContext<'_>,
+    method: Method,
+    response: Response,
+) -> SessionError {
+    match response.status() {
+        StatusCode::NOT_FOUND | StatusCode::GONE => SessionError::Lost,
+        // The registry cannot report an offset.
+        StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED if method == Method::GET => {
+            SessionError::Lost
+        }
+        StatusCode::RANGE_NOT_SATISFIABLE => SessionError::WrongOffset,
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED if method == Method::PATCH => {
+            SessionError::NoChunks
+        }
+        _ => SessionError::Failed(client.rejection(context, response).await),
+    }
+}
+
+/// The response's `Location`, which may be relative. A registry behind a proxy that terminates TLS
+/// often sends a location with http: it is requested over https. A location on another host must
+/// be https if the registry's is.
+fn next_location(
+    client: &Client,
+    context: &RequestContext<'_>,
     response: &Response,
-    wanted: Digest,
+    requested: &Url,
+) -> Result<Option<Secret>, RegistryError> {
+    let Some(text) = header(response, &LOCATION) else { return Ok(None) };
+    let invalid = || context.protocol("the location of its upload is not a URL");
+    let mut url = requested.join(text).map_err(|_| invalid())?;
+    let base = Url::parse(&client.transports.base(context.host())).map_err(|_| invalid())?;
+    if base.scheme() == "https" && url.scheme() == "http" && url.host() == base.host() {
+        let is_set = url.set_scheme("https").is_ok() && url.set_port(base.port()).is_ok();
+        is_set.then_some(()).ok_or_else(invalid)?;
+    }
+    match (base.scheme(), url.scheme()) {
+        ("http", "http") | (_, "https") => Ok(Some(Secret::new(url))),
+        _ => Err(context.protocol("the location of its upload is not https")),
+    }
+}
+
+/// Fails if the registry reports another digest than `expected` for what it has stored.
+pub(super) fn check_stored_digest(
+    context: &RequestContext<'_>,
+    response: &Response,
+    expected: Digest,
 ) -> Result<(), RegistryError> {
     match header(response, &STORED_DIGEST).and_then(|text| text.parse().ok()) {
-        Some(got) if got != wanted => {
-            Err(RegistryError::DigestMismatch { action: attempt.action.to_owned(), wanted, got })
+        Some(got) if got != expected => {
+            Err(RegistryError::DigestMismatch { action: context.action.to_owned(), expected, got })
         }
         _ => Ok(()),
     }
 }
 
-/// How many bytes a registry says to have: `Range: 0-99` means a hundred, and so does
-/// `bytes=0-99`. Nothing at all is written `0-0` by most, which is one byte by the letter: the
-/// difference costs one byte at most, and only where a registry has exactly one.
-fn reached(response: &Response) -> Option<u64> {
+/// The number of bytes that the registry has received: `Range: 0-99` and `bytes=0-99` are a hundred.
+/// Most registries report no bytes at all as `0-0`, which would be one byte: the difference costs at
+/// most one byte, and only if a registry has exactly one.
+fn received_bytes(response: &Response) -> Option<u64> {
     parse_range(header(response, &RANGE)?)
 }
 
@@ -296,7 +265,7 @@ fn parse_range(text: &str) -> Option<u64> {
     match (start.parse(), last.parse::<u64>()) {
         (Ok(0), Ok(0)) => Some(0),
         (Ok(0), Ok(last)) => last.checked_add(1),
-        // What docker-registry 3 writes for nothing.
+        // docker-registry 3 reports no bytes like this.
         (Ok(0), Err(_)) if last == "-1" => Some(0),
         _ => None,
     }
@@ -307,7 +276,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_says_how_many_bytes_are_there() {
+    fn a_range_is_the_number_of_received_bytes() {
         assert_eq!(parse_range("0-99"), Some(100));
         assert_eq!(parse_range("bytes=0-99"), Some(100));
         assert_eq!((parse_range("0-0"), parse_range("0--1")), (Some(0), Some(0)));

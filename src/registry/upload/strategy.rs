@@ -1,53 +1,59 @@
-//! The cheapest way of a blob: skipped where it is there, mounted where it is mount_candidates, else sent.
+//! Chooses how a blob gets into a repository: it is skipped if it is there, mounted if possible, else
+//! sent.
 
-use super::blob::Mount;
-use super::send::{Sending, Sent};
-use super::{Session, Upload, UploadProgress};
+use super::blob::{self, Mount};
+use super::chunked::{ChunkedUpload, Outcome};
+use super::job::Upload;
+use super::progress::UploadProgress;
+use super::session::Session;
 use crate::registry::error::{RegistryError, RequestContext};
-use crate::registry::push_report::Delivery;
 use crate::registry::reference::Repository;
+use crate::registry::report::Delivery;
 
 impl Upload<'_> {
-    /// Brings the blob there, in the cheapest way. Idempotent.
-    pub(in crate::registry) fn deliver(&self) -> Result<Delivery, RegistryError> {
+    /// Gets the blob into the repository with as few bytes as possible. Idempotent.
+    pub(crate) fn run(&self) -> Result<Delivery, RegistryError> {
         let action = format!("push {} to {}", self.descriptor.digest, self.repository);
-        let attempt = RequestContext::new(&action, self.repository, self.access).sized(self.descriptor.size);
-        if self.shared.persist(&attempt, || self.exists(&attempt))? {
+        let context =
+            RequestContext::new(&action, self.repository, self.access).with_size(self.descriptor.size);
+        if self.exists(&context)? {
             return Ok(Delivery::Skipped);
         }
         let mut session = None;
         for from in self.mount_candidates {
-            match self.mount(&attempt, from)? {
+            match self.mount(&context, from)? {
                 Some(Mount::Done) => return Ok(Delivery::Mounted { from: from.clone() }),
-                Some(Mount::Send(opened)) => session = Some(opened),
+                Some(Mount::Declined(opened)) => session = Some(opened),
                 None => {}
             }
         }
-        let shown = UploadProgress::new(self.meter);
-        self.send(&attempt, &shown, session).inspect_err(|_| shown.undo())?;
+        let progress = UploadProgress::new(self.meter);
+        self.send(&context, &progress, session).inspect_err(|_| progress.reset())?;
         Ok(Delivery::Sent)
     }
 
     fn send(
         &self,
-        attempt: &RequestContext<'_>,
-        shown: &UploadProgress<'_>,
+        context: &RequestContext<'_>,
+        progress: &UploadProgress<'_>,
         session: Option<Session>,
     ) -> Result<(), RegistryError> {
-        match Sending::new(self, attempt, shown, session).run()? {
-            Sent::Stored => Ok(()),
-            Sent::NoChunks => self.shared.persist(attempt, || self.send_whole(attempt, shown)),
+        match ChunkedUpload::new(self, context, progress, session).run()? {
+            Outcome::Stored => Ok(()),
+            Outcome::NoChunks => {
+                self.executor.with_retries(context, || self.send_monolithic(context, progress))
+            }
         }
     }
 
-    /// None where the registry refuses (mostly we may not read the other repository) or answers
-    /// something else: then the blob is sent.
-    fn mount(&self, attempt: &RequestContext<'_>, from: &Repository) -> Result<Option<Mount>, RegistryError> {
-        let (shared, digest) = (self.shared, self.descriptor.digest);
-        let ask = || shared.block_on(shared.client.mount_blob(attempt, digest, from));
-        match shared.persist(attempt, ask) {
+    /// `None` if the registry rejects the request (mostly because the account may not read the other
+    /// repository) or violates the protocol: then the blob is sent.
+    fn mount(&self, context: &RequestContext<'_>, from: &Repository) -> Result<Option<Mount>, RegistryError> {
+        let (executor, digest) = (self.executor, self.descriptor.digest);
+        let request = || executor.block_on(blob::mount(&executor.client, context, digest, from));
+        match executor.with_retries(context, request) {
             Ok(mount) => Ok(Some(mount)),
-            Err(error) if error.is_refusal() || matches!(error, RegistryError::Protocol { .. }) => Ok(None),
+            Err(error) if error.is_rejection() || matches!(error, RegistryError::Protocol { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -48,7 +48,7 @@ fn reports_the_position_of_an_error() {
         ),
         (frappe("[[app]]\nurl = \"frappe/x\"\n"), "carafe.toml:6:1: an app must have `branch`"),
         (frappe("[[app]]\npath = \"x\"\nbranch = \"y\"\n"), "carafe.toml:6:1: `path` cannot be combined"),
-        (frappe("[[app]]\nurl = \"frappe/x\"\nbranch = \"-x\"\n"), "carafe.toml:8:1: failed to read `-x`"),
+        (frappe("[[app]]\nurl = \"frappe/x\"\nbranch = \"-x\"\n"), "carafe.toml:8:1: failed to parse `-x`"),
         (frappe("[build]\ntimeout = \"soon\"\n"), "carafe.toml:7:11: `soon` is not a duration"),
         (
             frappe("[build.env]\n\"A=B\" = \"x\"\n"),

@@ -1,43 +1,44 @@
-//! What a push did.
+//! The result of a push.
 
 use carafe_layers::digest::Digest;
 use carafe_layers::oci::Descriptor;
 
 use super::reference::Repository;
 
-/// What had to be done for a blob.
+/// How a blob got into a repository.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Delivery {
     /// Its bytes were sent.
     Sent,
-    /// The registry took it from another repository of its own.
+    /// The registry mounted it from another of its repositories.
     Mounted {
-        /// From which.
+        /// That repository.
         from: Repository,
     },
-    /// It was there.
+    /// The repository had it already.
     Skipped,
 }
 
-/// What became of one blob.
+/// The result for one blob.
 #[derive(Clone, Debug)]
 pub struct BlobReport {
     /// The blob.
     pub descriptor: Descriptor,
-    /// How it got there.
+    /// How it got into the repository.
     pub delivery: Delivery,
 }
 
-/// What a push did in one repository.
+/// The result of a push to one repository.
 #[derive(Clone, Debug)]
 pub struct PushReport {
-    /// Where.
+    /// The repository.
     pub target: Repository,
-    /// The root's digest: with `target` it names the image for ever.
+    /// The digest of the root manifest or index. Together with `target` it names the image
+    /// permanently.
     pub digest: Digest,
-    /// Each blob once: the layers in the manifests' order, then the configs.
+    /// Each blob once: the layers in the order of the manifests, then the configs.
     pub blobs: Vec<BlobReport>,
-    /// The tags that point at it now.
+    /// The tags that point at `digest` now.
     pub tags: Vec<String>,
 }
 
@@ -52,18 +53,18 @@ impl PushReport {
     }
 }
 
-/// What became of all blobs, in a few words.
-pub(super) fn summary(reports: &[BlobReport]) -> String {
+/// The number of blobs for each kind of delivery: `2 sent, 1 mounted`.
+pub(crate) fn summary(reports: &[BlobReport]) -> String {
     let count = |is: fn(&Delivery) -> bool| reports.iter().filter(|blob| is(&blob.delivery)).count();
     let counts = [
         (count(|delivery| *delivery == Delivery::Sent), "sent"),
         (count(|delivery| matches!(delivery, Delivery::Mounted { .. })), "mounted"),
         (count(|delivery| *delivery == Delivery::Skipped), "skipped"),
     ];
-    let words: Vec<_> = counts
+    let parts: Vec<_> = counts
         .iter()
         .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
+        .map(|(count, kind)| format!("{count} {kind}"))
         .collect();
-    words.join(", ")
+    parts.join(", ")
 }

@@ -1,4 +1,4 @@
-//! What a registry's "no" means: its own words, and the rule behind them.
+//! A registry's error document: its message, and the policy behind a rejection.
 
 use std::fmt;
 
@@ -6,49 +6,49 @@ use oci_client::errors::{OciEnvelope, OciError, OciErrorCode};
 use reqwest::StatusCode;
 
 use super::access::Access;
-use super::scrub::scrub;
+use super::text::server_message;
 
-/// A rule of a registry's that stands in the way: its owner can change that, and no further try.
+/// A policy of a registry that rejects a push. Its administrator can change it; a retry cannot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Rule {
-    /// The project's or the account's storage is used up.
+pub enum Policy {
+    /// The storage of the project or account is used up.
     Quota,
-    /// The tag may not move.
+    /// The tag must not move.
     ImmutableTag,
-    /// The repository's or the tag's name has a form that the registry does not take.
+    /// The name of the repository or the tag is invalid in this registry.
     NameInvalid,
-    /// The project or repository must exist before it is pushed to.
+    /// The project or repository must be created before a push.
     NoSuchProject,
-    /// Nothing is written for now.
+    /// The registry accepts no writes at the moment.
     ReadOnly,
 }
 
-impl fmt::Display for Rule {
+impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Quota => "its quota is used up",
+            Self::Quota => "storage quota exceeded",
             Self::ImmutableTag => "the tag is immutable",
-            Self::NameInvalid => "the name is not valid there",
+            Self::NameInvalid => "the name is invalid in this registry",
             Self::NoSuchProject => "the project or repository does not exist",
-            Self::ReadOnly => "it is read-only",
+            Self::ReadOnly => "the registry is read-only",
         })
     }
 }
 
-impl Rule {
-    /// What to do about it, where `repository` was written to.
-    pub(super) fn hint(self, repository: &str) -> String {
+impl Policy {
+    /// The help text for a push to `repository`.
+    pub(super) fn help(self, repository: &str) -> String {
         let project = repository.split('/').next().unwrap_or(repository);
         match self {
             Self::Quota => format!(
-                "delete images of `{project}` and let the registry collect garbage, or have its quota raised; the next push skips what has arrived"
+                "delete images of `{project}` and run the registry's garbage collection, or have the quota raised; the next push skips the blobs that have arrived"
             ),
             Self::ImmutableTag => {
-                "push under another tag, or have the rule changed; the image itself is there by its digest"
+                "push under another tag, or have the policy changed; the image itself is in the registry by its digest"
                     .to_owned()
             }
             Self::NameInvalid => format!(
-                "`{repository}` must be lower case, and on many registries have a project before the slash: `project/{}`",
+                "`{repository}` must be lower case, and many registries require a project before the slash: `project/{}`",
                 repository.rsplit('/').next().unwrap_or(repository)
             ),
             Self::NoSuchProject => format!(
@@ -58,21 +58,21 @@ impl Rule {
         }
     }
 
-    /// The rule behind a refusal of a write. ProgressTask by the specification's codes, and where several
-    /// registries use one code for many things (`DENIED`) by their words.
-    fn of(access: &Access, status: StatusCode, errors: &[OciError]) -> Option<Self> {
+    /// The policy behind a rejected write. It is found by the specification's error codes and, where
+    /// several registries use one code for many errors (`DENIED`), by their messages.
+    fn find(access: &Access, status: StatusCode, errors: &[OciError]) -> Option<Self> {
         let is_final = status.is_client_error()
             && !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS);
         if !is_final || *access == Access::Pull {
             return None;
         }
         errors.iter().find_map(|entry| {
-            let words = entry.message.to_lowercase();
-            let says = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
+            let message = entry.message.to_lowercase();
+            let has_any = |phrases: &[&str]| phrases.iter().any(|phrase| message.contains(phrase));
             match &entry.code {
-                _ if says(&["quota", "configured upper limit", "storage limit"]) => Some(Self::Quota),
-                _ if says(&["immutable"]) => Some(Self::ImmutableTag),
-                _ if says(&["read only", "read-only"]) => Some(Self::ReadOnly),
+                _ if has_any(&["quota", "configured upper limit", "storage limit"]) => Some(Self::Quota),
+                _ if has_any(&["immutable"]) => Some(Self::ImmutableTag),
+                _ if has_any(&["read only", "read-only"]) => Some(Self::ReadOnly),
                 OciErrorCode::NameInvalid | OciErrorCode::TagInvalid => Some(Self::NameInvalid),
                 OciErrorCode::NameUnknown => Some(Self::NoSuchProject),
                 OciErrorCode::NotFound if status == StatusCode::NOT_FOUND => Some(Self::NoSuchProject),
@@ -82,28 +82,28 @@ impl Rule {
     }
 }
 
-/// A refusal, read.
-pub(super) struct Refusal {
-    /// The registry's error codes and messages, else the start of whatever came, else what the
-    /// status means.
+/// The parsed body of a response with an error status.
+pub(super) struct ErrorResponse {
+    /// The registry's error codes and messages; else the beginning of the body; else the meaning of
+    /// the status.
     pub(super) message: String,
-    pub(super) rule: Option<Rule>,
+    pub(super) policy: Option<Policy>,
 }
 
-impl Refusal {
+impl ErrorResponse {
     pub(super) fn read(access: &Access, status: StatusCode, body: &str) -> Self {
         let errors = serde_json::from_str(body).map(|envelope: OciEnvelope| envelope.errors);
         let text = match &errors {
             Ok(errors) => {
                 let entries =
                     errors.iter().map(|entry| format!("{}: {}", code_text(&entry.code), entry.message));
-                scrub(&entries.collect::<Vec<_>>().join("; "))
+                server_message(&entries.collect::<Vec<_>>().join("; "))
             }
-            Err(_) => scrub(body),
+            Err(_) => server_message(body),
         };
         let reason = || status.canonical_reason().unwrap_or("no reason given").to_lowercase();
         let message = if text.is_empty() { reason() } else { text };
-        Self { message, rule: Rule::of(access, status, errors.as_deref().unwrap_or_default()) }
+        Self { message, policy: Policy::find(access, status, errors.as_deref().unwrap_or_default()) }
     }
 }
 
@@ -118,42 +118,42 @@ fn code_text(code: &OciErrorCode) -> String {
 mod tests {
     use super::*;
 
-    fn rule(access: &Access, status: u16, code: &str, message: &str) -> Option<Rule> {
+    fn policy(access: &Access, status: u16, code: &str, message: &str) -> Option<Policy> {
         let body = format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#);
-        Refusal::read(access, StatusCode::from_u16(status).unwrap(), &body).rule
+        ErrorResponse::read(access, StatusCode::from_u16(status).unwrap(), &body).policy
     }
 
-    /// Words as Harbor, ECR and docker-registry have them.
+    /// Messages of Harbor, ECR and docker-registry.
     #[test]
-    fn a_registrys_words_tell_the_rule() {
+    fn finds_the_policy_behind_a_rejection() {
         let push = Access::push([]);
-        for (status, code, message, wanted) in [
+        for (status, code, message, expected) in [
             (
                 403,
                 "DENIED",
                 "adding 29.0 MiB of storage resource will exceed the configured upper limit",
-                Rule::Quota,
+                Policy::Quota,
             ),
-            (403, "DENIED", "Quota exceeded when processing the request", Rule::Quota),
+            (403, "DENIED", "Quota exceeded when processing the request", Policy::Quota),
             (
                 412,
                 "PRECONDITION",
                 "Failed to process request due to '15' configured as immutable.",
-                Rule::ImmutableTag,
+                Policy::ImmutableTag,
             ),
             (
                 400,
                 "TAG_INVALID",
                 "cannot be overwritten because the repository is immutable.",
-                Rule::ImmutableTag,
+                Policy::ImmutableTag,
             ),
-            (403, "DENIED", "Upload/Delete is prohibited in read only mode.", Rule::ReadOnly),
-            (400, "NAME_INVALID", "invalid repository name", Rule::NameInvalid),
-            (404, "NAME_UNKNOWN", "The repository with name 'erp' does not exist", Rule::NoSuchProject),
-            (404, "NOT_FOUND", "project erp not found", Rule::NoSuchProject),
+            (403, "DENIED", "Upload/Delete is prohibited in read only mode.", Policy::ReadOnly),
+            (400, "NAME_INVALID", "invalid repository name", Policy::NameInvalid),
+            (404, "NAME_UNKNOWN", "The repository with name 'erp' does not exist", Policy::NoSuchProject),
+            (404, "NOT_FOUND", "project erp not found", Policy::NoSuchProject),
         ] {
-            assert_eq!(rule(&push, status, code, message), Some(wanted), "{message}");
-            assert_eq!(rule(&Access::Pull, status, code, message), None, "{message}");
+            assert_eq!(policy(&push, status, code, message), Some(expected), "{message}");
+            assert_eq!(policy(&Access::Pull, status, code, message), None, "{message}");
         }
     }
 
@@ -161,7 +161,7 @@ mod tests {
     /// detail of any type. A document that is not an envelope is shown as text.
     #[test]
     fn reads_every_form_of_an_error_document() {
-        let shown = |body: &str| Refusal::read(&Access::Pull, StatusCode::FORBIDDEN, body).message;
+        let shown = |body: &str| ErrorResponse::read(&Access::Pull, StatusCode::FORBIDDEN, body).message;
         for (body, expected) in [
             (r#"{"errors":[{"code":"DENIED","message":"no","detail":null}]}"#, "DENIED: no"),
             (r#"{"errors":[{"code":"DENIED","message":"no","detail":[{"Type":"r"}]}]}"#, "DENIED: no"),
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_or_is_of_rights_is_no_rule() {
+    fn temporary_errors_and_missing_permissions_are_not_a_policy() {
         let push = Access::push([]);
         for (status, code, message) in [
             (429, "TOOMANYREQUESTS", "quota exceeded for requests per minute"),
@@ -196,9 +196,9 @@ mod tests {
             (403, "DENIED", "requested access to the resource is denied"),
             (404, "BLOB_UPLOAD_UNKNOWN", "upload unknown"),
         ] {
-            assert_eq!(rule(&push, status, code, message), None, "{message}");
+            assert_eq!(policy(&push, status, code, message), None, "{message}");
         }
-        // A proxy's page is not a registry's word.
-        assert_eq!(Refusal::read(&push, StatusCode::FORBIDDEN, "<h1>quota</h1>").rule, None);
+        // An HTML page of a proxy is not a registry's error document.
+        assert_eq!(ErrorResponse::read(&push, StatusCode::FORBIDDEN, "<h1>quota</h1>").policy, None);
     }
 }

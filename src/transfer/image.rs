@@ -1,0 +1,255 @@
+//! One transfer: an image, and everything that belongs to it, to registries, layouts and archives.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use carafe_builder::progress::{Stage, Task, Unit};
+use carafe_builder::sandbox::CancelToken;
+use carafe_layers::archive::{ArchiveFile, DockerName};
+use carafe_layers::graph::Graph;
+use carafe_layers::image::BASE_NAME;
+use carafe_layers::layout::{ImageSink, LayoutWriter};
+use carafe_layers::oci::{Descriptor, Document, Manifest, Platform, REF_NAME, total_size};
+use carafe_layers::source::{ImageSource, ResolvedImage, resolve};
+use miette::miette;
+
+use crate::context::Context;
+use crate::images::{ArchiveKind, ImageName, base_layers};
+use crate::parallel;
+use crate::registry::{MAX_PARALLEL_UPLOADS, MountCandidates, PendingPush, PushReport, Reference};
+
+/// The part of an image that is transferred.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Only the image for this platform, if it is an index.
+    pub platform: Option<Platform>,
+    /// Also its referrers: signatures, SBOMs, provenance.
+    pub referrers: bool,
+}
+
+/// An image, an index or an artifact that is to be transferred.
+pub struct Transfer {
+    /// The source of the blobs.
+    pub source: Arc<dyn ImageSource>,
+    /// All documents and blobs.
+    pub graph: Graph,
+    /// Repositories that blobs can be mounted from.
+    pub mount_candidates: MountCandidates,
+    /// The names for a Docker archive whose target has none.
+    pub names: Vec<Reference>,
+}
+
+impl Transfer {
+    /// The image `name`. Its documents are verified now, its blobs when they are transferred.
+    pub fn open(name: &ImageName, selection: &Selection, context: &Context) -> miette::Result<Self> {
+        let source = name.open(&context.registry, None)?;
+        let mut transfer = match &selection.platform {
+            Some(platform) => {
+                let image = resolve(&*source, platform)?;
+                if !image.platform().satisfies(platform) {
+                    let (has, name) = (image.platform(), source.name());
+                    return Err(miette!("failed to find {platform} in {name}: it is an image for {has}"));
+                }
+                Self::of_image(source, &image)
+            }
+            None => {
+                let graph = Graph::read(&*source)?;
+                Self { source, graph, mount_candidates: Default::default(), names: Vec::new() }
+            }
+        };
+        if selection.referrers {
+            transfer.graph.add_referrers(&*transfer.source)?;
+        }
+        if let ImageName::Registry(reference) = name {
+            let blobs = transfer.graph.blobs().map(|blob| blob.digest);
+            transfer.mount_candidates.add(reference.repository(), blobs);
+            transfer.names.extend(reference.tag().map(|_| reference.clone()));
+        }
+        Ok(transfer)
+    }
+
+    /// An image whose documents were read already. Blobs may be mounted from the repository of the base
+    /// image, which an annotation names.
+    pub fn of_image(source: Arc<dyn ImageSource>, image: &ResolvedImage) -> Self {
+        let mut mount_candidates = MountCandidates::default();
+        let base = image.manifest.annotations.get(BASE_NAME).and_then(|name| name.parse().ok());
+        if let Some(ImageName::Registry(base)) = base {
+            mount_candidates.add(base.repository(), base_layers(image));
+        }
+        Self { source, graph: Graph::of(image), mount_candidates, names: Vec::new() }
+    }
+
+    /// Transfers it to all targets: first to those on this machine, then to all registries at the same
+    /// time. Returns the results of the registries.
+    pub fn deliver(&self, targets: &[ImageName], context: &Context) -> miette::Result<Vec<PushReport>> {
+        self.write(targets, context)?;
+        let references: Vec<Reference> = targets.iter().filter_map(ImageName::reference).cloned().collect();
+        self.push(context.registry.start_push(&references, &context.progress)?)
+    }
+
+    /// Finishes a push whose background uploads may have started.
+    pub fn push(&self, push: PendingPush) -> miette::Result<Vec<PushReport>> {
+        Ok(push.finish(&self.graph, &*self.source, &self.mount_candidates)?)
+    }
+
+    /// Transfers it to the targets on this machine.
+    pub fn write(&self, targets: &[ImageName], context: &Context) -> miette::Result<()> {
+        for target in targets {
+            match target {
+                ImageName::Registry(_) => {}
+                ImageName::Layout { path, reference } => {
+                    self.write_layout(path, reference.as_deref(), context)?;
+                }
+                ImageName::Archive { kind: ArchiveKind::Oci, path, reference } => {
+                    self.write_oci_archive(path, reference.as_deref(), context)?;
+                }
+                ImageName::Archive { kind: ArchiveKind::Docker, path, reference } => {
+                    self.write_docker_archive(path, reference.as_deref(), context)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_layout(&self, path: &Path, name: Option<&str>, context: &Context) -> miette::Result<()> {
+        let layout = LayoutWriter::create(path)?;
+        let lists = self.fill(&layout, MAX_PARALLEL_UPLOADS, format!("oci:{}", path.display()), context)?;
+        for (tag, list) in &lists {
+            layout.finish(&list.descriptor, &[tag])?;
+        }
+        layout.finish(&self.root(), name.as_slice())?;
+        Ok(())
+    }
+
+    fn write_oci_archive(&self, path: &Path, name: Option<&str>, context: &Context) -> miette::Result<()> {
+        let lists = self.graph.referrer_lists();
+        let mut entries = vec![named(self.root(), name)];
+        entries.extend(lists.iter().map(|(tag, list)| named(list.descriptor.clone(), Some(tag))));
+        let archive = ArchiveFile::oci(path, entries)?;
+        self.fill(&archive, 1, format!("oci-archive:{}", path.display()), context)?;
+        Ok(archive.close()?)
+    }
+
+    fn write_docker_archive(&self, path: &Path, name: Option<&str>, context: &Context) -> miette::Result<()> {
+        if !self.graph.referrers.is_empty() {
+            return Err(miette!(
+                help = "leave out --referrers, or copy to `oci-archive:`",
+                "failed to write a docker archive: it cannot contain referrers"
+            ));
+        }
+        let manifest: Manifest = serde_json::from_slice(&self.graph.root.bytes).map_err(|error| {
+            miette!(
+                help = "select one with --platform, or copy to `oci-archive:`",
+                "failed to write a docker archive: it contains one image, and {} is not one: {error}",
+                self.graph.root.descriptor.digest
+            )
+        })?;
+        let names = match name {
+            Some(name) => vec![docker_name(&name.parse()?)],
+            None => self.names.iter().map(docker_name).collect(),
+        };
+        let archive = ArchiveFile::docker(path, &self.root(), &manifest, &names)?;
+        self.fill(&archive, 1, format!("docker-archive:{}", path.display()), context)?;
+        Ok(archive.close()?)
+    }
+
+    /// The root descriptor for a new index.
+    fn root(&self) -> Descriptor {
+        let Descriptor { media_type, digest, size, .. } = &self.graph.root.descriptor;
+        Descriptor::new(media_type, *digest, *size)
+    }
+
+    /// Writes all blobs and documents into `sink`, `parallel` blobs at the same time. Also writes the
+    /// lists of referrers, and returns them with their tags.
+    fn fill(
+        &self,
+        sink: &dyn ImageSink,
+        parallel: usize,
+        name: String,
+        context: &Context,
+    ) -> miette::Result<Vec<(String, Document)>> {
+        let blobs: Vec<&Descriptor> = self.graph.blobs().collect();
+        let total = total_size(self.graph.blobs());
+        let task = context.progress.task(Stage::Push, name, Some(total), Unit::Bytes);
+        let written = parallel::map(blobs, parallel, |blob| self.put(sink, blob, &task, &context.cancel))?;
+        let lists = self.graph.referrer_lists();
+        let origin = self.source.name();
+        for document in self.graph.documents().chain(lists.iter().map(|(_, list)| list)) {
+            sink.put(&document.descriptor, &mut document.bytes.as_slice(), Path::new(&origin))?;
+        }
+        let count = written.iter().filter(|is_new| **is_new).count();
+        task.finish(match written.len() - count {
+            0 => format!("{count} blobs"),
+            existing => format!("{count} blobs, {existing} existed"),
+        });
+        Ok(lists)
+    }
+
+    /// False if the blob exists already.
+    fn put(
+        &self,
+        sink: &dyn ImageSink,
+        blob: &Descriptor,
+        task: &Task,
+        cancel: &CancelToken,
+    ) -> miette::Result<bool> {
+        if sink.contains(blob) {
+            task.advance(blob.size);
+            return Ok(false);
+        }
+        let mut stream = CancelableReader { stream: self.source.blob(blob)?, task, cancel };
+        sink.put(blob, &mut stream, Path::new(&self.source.name()))?;
+        Ok(true)
+    }
+}
+
+/// Reports what is read to a task, and fails after a cancellation, so that incomplete files are
+/// removed.
+struct CancelableReader<'a> {
+    stream: Box<dyn Read + Send>,
+    task: &'a Task,
+    cancel: &'a CancelToken,
+}
+
+impl Read for CancelableReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.cancel.is_cancelled() {
+            return Err(io::Error::other("canceled"));
+        }
+        let read = self.stream.read(buffer)?;
+        self.task.advance(read as u64);
+        Ok(read)
+    }
+}
+
+fn named(mut entry: Descriptor, name: Option<&str>) -> Descriptor {
+    entry.annotations.extend(name.map(|name| (REF_NAME.to_owned(), name.to_owned())));
+    entry
+}
+
+/// The familiar name is the one that Docker shows: without its default registry and project.
+fn docker_name(reference: &Reference) -> DockerName {
+    let tag = reference.tag().unwrap_or("latest").to_owned();
+    let full = format!("{}:{tag}", reference.repository());
+    let familiar = full.strip_prefix("docker.io/").unwrap_or(&full);
+    let familiar = familiar.strip_prefix("library/").unwrap_or(familiar).to_owned();
+    DockerName { full, familiar, tag }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docker_names_are_short() {
+        for (text, familiar, full) in [
+            ("erp:15", "erp:15", "docker.io/library/erp:15"),
+            ("frappe/erp", "frappe/erp:latest", "docker.io/frappe/erp:latest"),
+            ("localhost:5000/library/erp:1", "localhost:5000/library/erp:1", "localhost:5000/library/erp:1"),
+        ] {
+            let name = docker_name(&text.parse().unwrap());
+            assert_eq!((name.familiar.as_str(), name.full.as_str()), (familiar, full));
+        }
+    }
+}
