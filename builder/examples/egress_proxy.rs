@@ -41,9 +41,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(ca_file, proxy.ca_certificate())?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("http://{}", listener.local_addr()?);
-    let names = UdpSocket::bind("127.0.0.1:0")?;
-    let guard =
-        proxy.serve(ProxySockets { proxy: listener, dns: names, bypass: Vec::new(), process: getpid() });
+    let dns = UdpSocket::bind("127.0.0.1:0")?;
+    let guard = proxy.serve(ProxySockets { proxy: listener, dns, bypass: Vec::new(), process: getpid() });
     std::io::stdin().read_to_end(&mut Vec::new())?;
     drop(guard);
     let report = proxy.close()?;

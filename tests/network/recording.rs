@@ -102,7 +102,7 @@ fn an_update_uses_new_releases_and_reports_changes() {
 fn a_new_lock_keeps_the_recorded_packages() {
     let (world, first) = World::recorded();
     world.hosts().publish(&["python:lantern:1.1.0"]);
-    let spec = world.read("carafe.toml").replace("[build]\n", "[build.env]\nCOLOUR = \"red\"\n[build]\n");
+    let spec = world.read("carafe.toml").replace("[build]\n", "[build.env]\nCOLOR = \"red\"\n[build]\n");
     std::fs::write(world.path("carafe.toml"), spec).unwrap();
     crate::demo::succeed(&mut world.carafe(&["lock", "--quiet"]));
     assert!(

@@ -10,15 +10,16 @@ use tokio::task::JoinHandle;
 
 use super::blocked::{BlockedRequest, BlockedRequests, FailedRequest};
 use super::body_store::BodyStore;
+use super::bypass::{deny_dns, reset_connections};
 use super::certificate_authority::CertificateAuthority;
 use super::error::EgressError;
 use super::recording::Recording;
 use super::replay_cache::ReplayCache;
 use super::request::MemoryBudget;
+use super::server;
 use super::state::ProxyState;
 use super::update::{Mode, RecordingChange};
 use super::upstream::{Client, Upstream};
-use super::{bypass, server};
 use crate::progress::Progress;
 use crate::sandbox::{ProxyHandle, ProxySockets};
 use crate::secret::Redactor;
@@ -125,18 +126,16 @@ impl ProxyHandle for EgressProxy {
         self.state.authority.pem()
     }
 
-    fn serve(&self, proxy_sockets: ProxySockets) -> Box<dyn Send> {
-        let ProxySockets { proxy, dns: names, bypass: direct, process } = proxy_sockets;
+    fn serve(&self, sockets: ProxySockets) -> Box<dyn Send> {
+        let ProxySockets { proxy, dns, bypass, process } = sockets;
         let Some(runtime) = &self.runtime else { return Box::new(()) };
         let state = || Arc::clone(&self.state);
         let mut tasks = vec![
             runtime.spawn(server::serve(state(), proxy, process)),
-            runtime.spawn(bypass::deny_dns(state(), names, process)),
+            runtime.spawn(deny_dns(state(), dns, process)),
         ];
-        let direct = direct.into_iter();
-        tasks.extend(
-            direct.map(|listener| runtime.spawn(bypass::reset_connections(state(), listener, process))),
-        );
+        let bypass = bypass.into_iter();
+        tasks.extend(bypass.map(|listener| runtime.spawn(reset_connections(state(), listener, process))));
         Box::new(ServingTasks(tasks))
     }
 }

@@ -109,7 +109,7 @@ mod tests {
         let reference = Some((crate::git::RefKind::Branch, "--upload-pack=x".into()));
         option.apps[0].source = LockedSource::Git { url: "https://h/o/a".into(), reference };
         for (lock, part) in [
-            (url("ext::sh -c true"), "failed to parse `ext::sh"),
+            (url("ext::sh -c true"), "failed to parse"),
             (url("https://me:${TOKEN}@h/o/a"), "the URL has a credential"),
             (url("https://me:pass@h/o/a"), "the URL has a credential"),
             (named, "is not a name of an environment variable"),

@@ -96,12 +96,12 @@ impl TestProxy {
         })
         .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let names = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let dns = UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let dns_port = names.local_addr().unwrap().port();
+        let dns_port = dns.local_addr().unwrap().port();
         let process = Pid::from_raw(std::process::id().cast_signed()).unwrap();
         std::fs::write(directory.path().join("ca.pem"), egress.ca_certificate()).unwrap();
-        let guard = egress.serve(ProxySockets { proxy: listener, dns: names, bypass: Vec::new(), process });
+        let guard = egress.serve(ProxySockets { proxy: listener, dns, bypass: Vec::new(), process });
         Self { egress, port, dns_port, directory, guard: Mutex::new(guard) }
     }
 

@@ -1,4 +1,4 @@
-"""The door through which bench reaches the framework, run in sites/: it knows `build` alone."""
+"""The commands of Frappe that bench runs in sites/: only `build`."""
 
 import json
 import pathlib
