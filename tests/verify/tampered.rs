@@ -140,17 +140,17 @@ fn an_app_from_a_directory_of_the_builder() {
 
 #[test]
 fn layers_and_documents_that_do_not_match_their_digests() {
-    rejects("its tar should have the digest", |image| {
+    rejects("expected the diff id", |image| {
         image.config["rootfs"]["diff_ids"][1] = json!(Digest::of(b"another"));
     });
-    rejects("and its config", |image| {
+    rejects("diff ids", |image| {
         image.config["rootfs"]["diff_ids"].as_array_mut().unwrap().pop();
     });
     rejects("bytes, got", |image| {
         let size = image.manifest["layers"][1]["size"].as_u64().unwrap();
         image.manifest["layers"][1]["size"] = json!(size + 1);
     });
-    rejects("is over the limit of 4194304", |image| {
+    rejects("exceeds the limit of 4194304", |image| {
         image.manifest["annotations"]["x"] = json!("x".repeat(10 << 20));
     });
     for (words, change) in [
