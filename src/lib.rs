@@ -36,5 +36,3 @@ pub mod pipeline;
 pub mod registry;
 pub mod transfer;
 pub mod verify;
-
-use carafe_builder::parallel;

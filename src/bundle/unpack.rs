@@ -14,7 +14,7 @@ use flate2::read::GzDecoder;
 
 use super::error::BundleError;
 use super::open::Bundle;
-use crate::parallel;
+use carafe_builder::parallel;
 
 /// The maximum number of blobs that are read in parallel: most are small, and a registry adds latency
 /// to each.

@@ -17,7 +17,7 @@ use carafe_layers::digest::Digest;
 use carafe_layers::text::escape_bytes;
 use serde::Serialize;
 
-use crate::parallel;
+use carafe_builder::parallel;
 
 /// The maximum number of packages that are read in parallel.
 const MAX_PARALLEL: usize = 4;

@@ -23,7 +23,7 @@ use super::push_report::{BlobReport, Delivery, PushReport, summary};
 use super::reference::{Reference, Repository};
 use super::repository_client::{Destination, RepositoryClient};
 use super::upload_queue::{ProgressTask, ReadyBlob, UploadQueue, Uploaded};
-use crate::parallel;
+use carafe_builder::parallel;
 
 /// So many blobs are on their way to one repository at the same time.
 pub const MAX_PARALLEL_UPLOADS: usize = 4;

@@ -23,8 +23,8 @@ use miette::miette;
 
 use crate::context::Context;
 use crate::images::{ArchiveKind, ImageName, base_layers};
-use crate::parallel;
 use crate::registry::{MAX_PARALLEL_UPLOADS, MountCandidates, PendingPush, PushReport, Reference};
+use carafe_builder::parallel;
 
 /// How much of an image is taken along.
 #[derive(Clone, Debug, Default)]
