@@ -60,7 +60,7 @@ fn a_label_that_is_not_a_valid_lock() {
     rejects("unknown format-version 99", |image| {
         image.edit_lock("format-version = 1\n", "format-version = 99\n");
     });
-    rejects("it has more than 1048576 bytes", |image| *image.lock() = json!("#".repeat(2 << 20)));
+    rejects("it is larger than 1 MiB", |image| *image.lock() = json!("#".repeat(2 << 20)));
     rejects("more than the 66 kB that Carafe writes", |image| {
         let lock = image.lock().as_str().unwrap().to_owned() + "#" + &"x".repeat(64 << 10);
         *image.lock() = json!(lock);
@@ -113,7 +113,7 @@ fn a_lock_that_names_other_inputs() {
         image.edit_lock(&tree, &"0".repeat(40));
     });
     rejects("is not a valid app name", |image| image.edit_lock("\"greetings\"", "\"../greetings\""));
-    rejects("failed to read", |image| {
+    rejects("failed to parse `ext::sh", |image| {
         let url = text(&apps(image)[1], "url");
         image.edit_lock(&url, "ext::sh -c touch% /tmp/x");
     });
