@@ -190,10 +190,10 @@ fn contradictory_images_are_errors_and_never_equal() {
         change_layer(&path.join(name), change);
     }
     for (name, reason) in [
-        ("contradiction", "its tar should have the digest"),
+        ("contradiction", "expected the diff id"),
         ("label", "failed to read the label"),
         ("future", "its version is 99"),
-        ("huge", "is over the limit of"),
+        ("huge", "exceeds the limit of"),
         ("cut", "bytes, got"),
         ("long", "bytes, got"),
         ("missing", "failed to"),

@@ -55,11 +55,7 @@ fn a_changed_file_is_in_the_json_output() {
     let mut variant = Variant::of(original(), &demo.path("variant"));
     variant.edit(APP, |entries| find(entries, "greetings/hooks.py").1.extend(b"import os\n"));
     variant.finish();
-    succeed(
-        Command::new("tar")
-            .args(["--create", "--file=variant.tar", "--directory=variant", "."])
-            .current_dir(demo.path("")),
-    );
+    demo.run(&["copy", "--quiet", "variant", "oci-archive:variant.tar"]);
     let output = demo.carafe(&["verify", "--json", "oci-archive:variant.tar"]).output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
     let stdout = String::from_utf8(output.stdout).unwrap();

@@ -60,7 +60,7 @@ fn a_label_that_is_not_a_valid_lock() {
     rejects("unknown format-version 99", |image| {
         image.edit_lock("format-version = 1\n", "format-version = 99\n");
     });
-    rejects("it has more than 1048576 bytes", |image| *image.lock() = json!("#".repeat(2 << 20)));
+    rejects("it is larger than 1 MiB", |image| *image.lock() = json!("#".repeat(2 << 20)));
     rejects("more than the 66 kB that Carafe writes", |image| {
         let lock = image.lock().as_str().unwrap().to_owned() + "#" + &"x".repeat(64 << 10);
         *image.lock() = json!(lock);
@@ -113,7 +113,7 @@ fn a_lock_that_names_other_inputs() {
         image.edit_lock(&tree, &"0".repeat(40));
     });
     rejects("is not a valid app name", |image| image.edit_lock("\"greetings\"", "\"../greetings\""));
-    rejects("failed to parse", |image| {
+    rejects("failed to parse `ext::sh", |image| {
         let url = text(&apps(image)[1], "url");
         image.edit_lock(&url, "ext::sh -c touch% /tmp/x");
     });
@@ -140,17 +140,17 @@ fn an_app_from_a_directory_of_the_builder() {
 
 #[test]
 fn layers_and_documents_that_do_not_match_their_digests() {
-    rejects("its tar should have the digest", |image| {
+    rejects("expected the diff id", |image| {
         image.config["rootfs"]["diff_ids"][1] = json!(Digest::of(b"another"));
     });
-    rejects("and its config", |image| {
+    rejects("diff ids", |image| {
         image.config["rootfs"]["diff_ids"].as_array_mut().unwrap().pop();
     });
     rejects("bytes, got", |image| {
         let size = image.manifest["layers"][1]["size"].as_u64().unwrap();
         image.manifest["layers"][1]["size"] = json!(size + 1);
     });
-    rejects("is over the limit of 4194304", |image| {
+    rejects("exceeds the limit of 4194304", |image| {
         image.manifest["annotations"]["x"] = json!("x".repeat(10 << 20));
     });
     for (words, change) in [
