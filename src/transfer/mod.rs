@@ -1,6 +1,6 @@
 //! Transfers of complete images to registries, layouts and archives, with unchanged digests. In this
 //! order: `image` (one transfer to all its targets), `index` (several images under one index), `push`
-//! (an image that was just built), `referrers` (the recording of an image).
+//! (an image that was just built), `referrers` (the recording of an image), `report` (the result).
 
 mod image;
 pub mod index;

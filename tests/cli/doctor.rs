@@ -10,14 +10,14 @@ fn a_registry_that_passes_and_one_that_fails() {
     let name = demo.registry.image("new/erp");
     let shown = demo.run(&["doctor", "--registry", &name, "--insecure-registry", address]);
     insta::assert_snapshot!(said(&demo, &shown).replace(address.rsplit(':').next().unwrap(), "[PORT]"), @"
-    ✓ name       127.0.0.1 is 127.0.0.1, port [PORT]
-    ✓ tls        plain http, as it is named insecure
-    - ca         plain http has none
-    ✓ auth       open to everyone
-    ✓ push       an upload to [REGISTRY]/new/erp was opened and cancelled
-    - mount      there is no image of that name to try it with
-    ! referrers  it keeps no track of them: they are listed under a tag
-    ✓ chunks     taken, of any size
+    ✓ name       127.0.0.1 has the address 127.0.0.1, port [PORT]
+    ✓ tls        plain http, because it is marked as insecure
+    - ca         plain http has no certificate
+    ✓ auth       no authentication is required
+    ✓ push       an upload to [REGISTRY]/new/erp was opened and canceled
+    - mount      the image does not exist, so there is no blob to check it with
+    ! referrers  no referrers API: they are listed under a tag
+    ✓ chunks     accepted, of any size
     ");
 
     // Without --insecure-registry.

@@ -62,14 +62,14 @@ fn a_base_image_that_does_not_exist() {
       ·                                  ╰── here
     5 │ [frappe]
       ╰────
-     help: check the spelling; a registry may also hide from a stranger what a logged-in account can see
+     help: check the spelling; some registries respond with 404 if the account may not read the repository
     "#);
 }
 
 #[test]
 fn a_base_image_with_an_invalid_name() {
     assert_snapshot!(with_base(&Demo::new(), "Frappe/Base:version 15"), @r#"
-     × carafe.toml:4:14: failed to parse image name `Frappe/Base:version 15`: it has a blank or a control character
+     × carafe.toml:4:14: failed to parse image reference `Frappe/Base:version 15`: it contains white space or a control character
       ╭─[4:14]
     3 │ build-image = "oci:[BASES]/build-image"
     4 │ base-image = "Frappe/Base:version 15"
@@ -105,7 +105,7 @@ fn a_registry_that_uses_plain_http() {
     let demo = Demo::new();
     assert_snapshot!(push(&demo, &demo.registry.image("a/b:1"), &[]), @r#"
     × failed to push sha256:[ID] to [REGISTRY]/a/b: `[REGISTRY]` uses plain http, not https
-    help: if that is meant, name it as insecure: `insecure = true` under `[registry."[REGISTRY]"]`, or `--insecure-registry [REGISTRY]`
+    help: if this is intended, mark it as insecure: `insecure = true` under `[registry."[REGISTRY]"]`, or `--insecure-registry [REGISTRY]`
     "#);
 }
 

@@ -59,7 +59,7 @@ fn rejects_a_push_without_a_target_and_an_invalid_target() {
     help: pass `--tag`, such as `--tag registry.example.com/erp:15`, or set `[image] tags` in carafe.toml
     ");
     assert_snapshot!(complaint(&demo, 1, &["build", "--push", "-t", "Not A Name"]), @"
-    × failed to parse image name `Not A Name`: it has a blank or a control character
+    × failed to parse image reference `Not A Name`: it contains white space or a control character
     help: write it as `registry/repository:tag`, such as `registry.example.com/erp:15`
     ");
 }

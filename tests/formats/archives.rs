@@ -65,7 +65,7 @@ fn rejects_an_index_for_a_docker_archive() {
     let dir = TestDir::new();
     Sample::new(&dir.path("image")).index("15");
     let (_, stderr) = dir.fail(&["copy", "oci:image:15", "docker-archive:x.tar", "oci:other"]);
-    assert!(stderr.contains("holds one image") && stderr.contains("--platform"), "{stderr}");
+    assert!(stderr.contains("it contains one image") && stderr.contains("--platform"), "{stderr}");
     assert!(!dir.path("x.tar").exists());
 }
 

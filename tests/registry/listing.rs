@@ -23,7 +23,7 @@ fn outcome(outcome: &Outcome) -> (String, String) {
         0 => "nothing".to_owned(),
         CHUNK => "a chunk".to_owned(),
         _ if bytes == SIZE as u64 => "the blob".to_owned(),
-        _ if bytes % (1 << 19) == 0 => format!("{} MiB", bytes as f64 / f64::from(1 << 20)),
+        _ if bytes.is_multiple_of(1 << 19) => format!("{} MiB", bytes as f64 / f64::from(1 << 20)),
         _ => format!("{bytes} bytes"),
     };
     match outcome {

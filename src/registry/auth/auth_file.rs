@@ -173,9 +173,8 @@ mod tests {
     fn user(json: &str, name: &str) -> Option<String> {
         match find_in(json, name).unwrap()? {
             Credential::Basic { user, .. } => Some(user),
-            Credential::IdentityToken(token) | Credential::Bearer(token) => {
-                Some(format!("token {}", token.expose()))
-            }
+            Credential::IdentityToken(token) => Some(format!("token {}", token.expose())),
+            other => panic!("{other:?}"),
         }
     }
 

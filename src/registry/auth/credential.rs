@@ -44,7 +44,7 @@ impl Login {
             Some(Self { credential: Credential::IdentityToken(_), source }) => {
                 format!("identity token from {source}")
             }
-            Some(Self { credential: Credential::Bearer(_), source }) => format!("token from {source}"),
+            Some(Self { source, .. }) => format!("credential from {source}"),
         }
     }
 }
