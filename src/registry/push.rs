@@ -22,7 +22,7 @@ use super::mount_candidates::MountCandidates;
 use super::reference::{Reference, Repository};
 use super::report::{BlobReport, Delivery, PushReport, summary};
 use super::repository_client::{Destination, RepositoryClient};
-use super::upload_queue::{ProgressTask, ReadyBlob, UploadQueue, Uploaded};
+use super::upload_queue::{MAX_PARALLEL_UPLOADS, ProgressTask, ReadyBlob, UploadQueue, Uploaded};
 use carafe_builder::parallel;
 
 /// Maximum number of registries that are pushed to at the same time.
