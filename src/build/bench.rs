@@ -74,7 +74,7 @@ pub fn build(
     Ok((tree, traffic))
 }
 
-/// The versions of the tools in a build root.
+/// The versions of the tools in the rootfs of a build image.
 pub fn probe_tools(
     root: &BuildRootfs,
     isolation: Isolation,

@@ -8,7 +8,7 @@ use carafe_layers::tar_reader::TarReader;
 use flate2::bufread::MultiGzDecoder;
 use zip::ZipArchive;
 
-use super::Kind;
+use super::material::Kind;
 use super::package::{Form, Guess, Metadata, node, python};
 
 /// The maximum size of a metadata file, in bytes.

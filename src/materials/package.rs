@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Kind;
+use super::material::Kind;
 
 /// A longer license field contains the text of the license, not its name.
 const MAX_LICENSE_CHARS: usize = 100;

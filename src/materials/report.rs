@@ -2,7 +2,8 @@
 
 use carafe_builder::spec::format_bytes;
 
-use super::{Kind, Material, Materials};
+use super::list::Materials;
+use super::material::{Kind, Material};
 
 /// Stands for an unknown value.
 const UNKNOWN: &str = "-";
