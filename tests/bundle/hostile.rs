@@ -116,7 +116,7 @@ fn rejects_a_truncated_changed_or_foreign_pack() {
     for wrong in [&pack[..pack.len() / 2], &flipped, &b""[..]] {
         let (directory, _) = world.directory(None);
         fs::write(pack_of(&directory, commit.as_str()), wrong).unwrap();
-        assert_rejected(&directory, &["failed to read commit", commit.as_str(), "tampered with"]);
+        assert_rejected(&directory, &["failed to read commit", commit.as_str(), "modified"]);
     }
     // A valid pack under the name of another commit.
     let (directory, _) = world.directory(None);
