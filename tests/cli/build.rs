@@ -17,7 +17,7 @@ fn a_failing_build_shows_the_end_and_the_path_of_its_log() {
     assert!(stderr.contains("greetings.bundle.js:1:8: ERROR: Expected identifier"), "{stderr}");
     assert!(!demo.path("image").exists());
 
-    let log = stderr.split_once("the whole log is at `").expect("the path of the log").1;
+    let log = stderr.split_once("the complete log is in `").expect("the path of the log").1;
     let log = std::fs::read_to_string(log.split('`').next().unwrap()).unwrap();
     let last = stderr.lines().find(|line| line.contains("ERROR: Expected identifier")).unwrap();
     assert!(log.contains(last.trim_start_matches(['│', ' '])), "{log}");

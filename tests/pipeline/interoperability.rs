@@ -31,8 +31,11 @@ fn other_tools_and_frappe_docker_accept_the_image() {
     let demo = Demo::new();
     demo.run(&["lock", "--quiet"]);
     let stdout = demo.run(&["build", "--push", "--output", "docker-archive:image.tar"]);
-    let (name, digest) = stdout.trim_end().split_once('@').unwrap();
-    assert_eq!(name, demo.registry.image("demo/greetings:1"));
+    let names: Vec<&str> = stdout.lines().collect();
+    let [archive, pushed_name] = names[..] else { panic!("{stdout}") };
+    let (pushed, digest) = pushed_name.split_once('@').unwrap();
+    assert_eq!(pushed, demo.registry.image("demo/greetings:1"));
+    assert_eq!(archive, format!("docker-archive:image.tar@{digest}"));
 
     let layout = pulled(&demo);
     let index = json(&layout.join("index.json"));
@@ -58,8 +61,7 @@ fn other_tools_and_frappe_docker_accept_the_image() {
 
     gnu_tar_reads_every_layer(&layout, &manifest);
     the_tree_has_the_layout_that_compose_expects(&demo, &layout);
-    let lock =
-        demo.run(&["inspect", "--lock", stdout.trim_end(), "--insecure-registry", demo.registry.address()]);
+    let lock = demo.run(&["inspect", "--lock", pushed_name, "--insecure-registry", demo.registry.address()]);
     assert_eq!(lock, fs::read_to_string(demo.path("carafe.lock")).unwrap());
 }
 

@@ -20,7 +20,7 @@ fn a_blob_is_uploaded_when_its_bytes_are_ready() {
     let output = demo.carafe(&both).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("127.0.0.1:9") && stderr.contains("the others have all of it"), "{stderr}");
+    assert!(stderr.contains("127.0.0.1:9") && stderr.contains("the others are complete"), "{stderr}");
     let events = events(&String::from_utf8(output.stdout).unwrap());
     let started = |stage: &str| -> Vec<(usize, &Value)> {
         let of_stage = |event: &Value| event["event"] == "task_started" && event["stage"] == stage;

@@ -89,8 +89,13 @@ impl Authorization {
 
     /// A bearer token (RFC 6750) that a server issued.
     pub(super) fn with_token(token: &str) -> Self {
-        let header = Some(Secret::new(format!("Bearer {token}")));
-        Self { header, secrets: vec![Secret::new(token)], origin: Origin::Issued }
+        let header = Secret::new(format!("Bearer {token}"));
+        Self::with_header(header, vec![Secret::new(token)], Origin::Issued)
+    }
+
+    /// The value of the header in any other scheme. `secrets` are removed from messages.
+    pub(super) fn with_header(header: Secret, secrets: Vec<Secret>, origin: Origin) -> Self {
+        Self { header: Some(header), secrets, origin }
     }
 
     pub(crate) fn apply(&self, request: RequestBuilder) -> RequestBuilder {

@@ -5,8 +5,8 @@
 //! (`credential_helper`, `auth_file`, `credential_files`), `challenge` (what a registry requires),
 //! `method` (the trait of all methods), and the methods `token` and `basic`.
 //!
-//! To add a method, implement [`AuthMethod`] in a new file and list it in [`METHODS`]. If it needs a
-//! new kind of credential, add that to `carafe_builder::net::Credential`.
+//! To add a method, implement [`AuthMethod`] (see `method`) in a new file and list it in [`METHODS`]
+//! before [`Basic`]. If it needs a new kind of credential, add that to `carafe_builder::net::Credential`.
 
 mod auth_file;
 mod basic;
@@ -26,7 +26,8 @@ pub(crate) use self::credential::{Login, environment_credential};
 pub use self::credential_files::CredentialFiles;
 pub(crate) use self::method::{AuthRequest, Authorization, Exchange, Grant, Origin, Step};
 
-/// All methods. The first one that supports a registry's challenges is used.
+/// All methods. The first one that supports a registry's challenges is used. [`Basic`] accepts any
+/// challenge, so it is the last.
 const METHODS: &[&dyn AuthMethod] = &[&Token, &Basic];
 
 /// The first step of the method that the registry requires. Without such a method, or without a
