@@ -11,7 +11,8 @@ use crate::context::Context;
 
 /// The caches of the package managers for one build.
 pub enum ClientCaches {
-    /// The caches that belong to the recording of this build, which no other build uses at the same time.
+    /// The caches that belong to the recording of this build, which no other build uses at the same time. They are
+    /// empty if the last build that used them failed or was killed: yarn fails with a cache that is incomplete.
     Claimed(Claim),
     /// New, empty caches: a build that records must send every request. The sandbox is the same in both cases.
     Empty(PathBuf),
@@ -52,24 +53,26 @@ impl ClientCaches {
         }
     }
 
-    /// Stores the caches of a build that made `recording` for the builds that replay it, if the policy allows
-    /// this.
+    /// Call it after a successful build: stores the caches for the builds that replay `recording`, if the policy
+    /// allows this.
     pub fn store(
         self,
         recording: &Recording,
         policy: &BuildPolicy<'_>,
         context: &Context,
     ) -> Result<(), CacheError> {
-        let Self::Empty(path) = self else { return Ok(()) };
-        if !policy.reuse_downloads {
-            return Ok(());
-        }
+        let path = match self {
+            Self::Claimed(claim) => return claim.finish(),
+            Self::Empty(path) if policy.reuse_downloads => path,
+            Self::Empty(_) | Self::Host => return Ok(()),
+        };
         let Some(claim) = bucket(context)?.claim(&recording.digest().hex())? else { return Ok(()) };
         match fs::rename(&path, claim.path()) {
             // A build that made the same recording was earlier.
-            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(()),
-            renamed => renamed.map_err(|source| io("publish", claim.path(), source)),
+            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {}
+            renamed => renamed.map_err(|source| io("publish", claim.path(), source))?,
         }
+        claim.finish()
     }
 }
 

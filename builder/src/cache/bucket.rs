@@ -8,7 +8,7 @@ use rustix::fs::{FlockOperation, IFlags, ioctl_getflags, ioctl_setflags};
 
 use super::error::CacheError;
 use super::lock::open_locked;
-use super::scratch::Scratch;
+use super::scratch::{Scratch, remove_tree};
 
 /// The entries of one kind: see [`Cache::bucket`](super::Cache::bucket).
 #[derive(Clone, Debug)]
@@ -56,12 +56,13 @@ impl Bucket {
     }
 
     /// An entry that only this process may write to, created if it does not exist; `None` while
-    /// another process has it.
+    /// another process has it. If its last claim was not [finished](Claim::finish), because the
+    /// process was killed or failed, the entry is emptied first: it may be incomplete.
     pub fn claim(&self, key: &str) -> Result<Option<Claim>, CacheError> {
         let path = self.entry::<CacheError>(key, |_| Ok(()))?;
         let lock = self.lock_path(key);
         match open_locked(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(lock) => Ok(Some(Claim { path, _lock: lock })),
+            Ok(lock) => Claim::start(self, key, path, lock).map(Some),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(CacheError::io("lock", &lock)(error)),
         }
@@ -81,14 +82,46 @@ impl Bucket {
 #[derive(Debug)]
 pub struct Claim {
     path: PathBuf,
+    /// Exists from the start of a claim until it is finished.
+    unfinished: PathBuf,
     _lock: File,
 }
 
 impl Claim {
+    fn start(bucket: &Bucket, key: &str, path: PathBuf, lock: File) -> Result<Self, CacheError> {
+        let unfinished = bucket.path.join(format!(".{key}.unfinished"));
+        if unfinished.exists() {
+            empty(bucket, &path)?;
+        }
+        File::create(&unfinished).map_err(CacheError::io("create", &unfinished))?;
+        Ok(Self { path, unfinished, _lock: lock })
+    }
+
+    /// Ends the claim. The next one gets the entry as it is now.
+    pub fn finish(self) -> Result<(), CacheError> {
+        fs::remove_file(&self.unfinished).map_err(CacheError::io("remove", &self.unfinished))
+    }
+
     /// The directory of the entry.
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Removes the content of the entry at `path`. The directory stays: other processes wait for the lock
+/// of an entry that does not exist.
+fn empty(bucket: &Bucket, path: &Path) -> Result<(), CacheError> {
+    let scratch = Scratch::new(&bucket.path)?;
+    for child in fs::read_dir(path).map_err(CacheError::io("read", path))? {
+        let child = child.map_err(CacheError::io("read", path))?;
+        let child = child.path();
+        let removed = scratch.path().join(child.file_name().unwrap_or_default());
+        // A directory that its owner may not write to cannot be moved.
+        if fs::rename(&child, removed).is_err() {
+            remove_tree(&child).map_err(CacheError::io("remove", &child))?;
+        }
+    }
+    Ok(())
 }
 
 /// Sets the flag `T` of `chattr`, if the file system supports it: the directories in `path` are
@@ -160,6 +193,22 @@ mod tests {
         assert!(bucket.claim("key").unwrap().is_none());
         drop(claim);
         assert!(bucket.claim("key").unwrap().is_some());
+    }
+
+    #[test]
+    fn a_claim_that_was_not_finished_leaves_nothing_to_the_next_one() {
+        let (_directory, bucket) = bucket();
+        let claim = || bucket.claim("key").unwrap().unwrap();
+        let finished = claim();
+        fs::create_dir(finished.path().join("complete")).unwrap();
+        finished.finish().unwrap();
+        let killed = claim();
+        assert!(killed.path().join("complete").is_dir());
+        fs::write(killed.path().join("complete/partial"), "x").unwrap();
+        drop(killed);
+        let next = claim();
+        assert_eq!(fs::read_dir(next.path()).unwrap().count(), 0);
+        next.finish().unwrap();
     }
 
     #[test]
