@@ -1,7 +1,7 @@
 //! `carafe doctor`.
 
 use crate::demo::Demo;
-use crate::messages::said;
+use crate::messages::normalized;
 
 #[test]
 fn a_registry_that_passes_and_one_that_fails() {
@@ -9,7 +9,7 @@ fn a_registry_that_passes_and_one_that_fails() {
     let address = demo.registry.address();
     let name = demo.registry.image("new/erp");
     let shown = demo.run(&["doctor", "--registry", &name, "--insecure-registry", address]);
-    insta::assert_snapshot!(said(&demo, &shown).replace(address.rsplit(':').next().unwrap(), "[PORT]"), @"
+    insta::assert_snapshot!(normalized(&demo, &shown).replace(address.rsplit(':').next().unwrap(), "[PORT]"), @"
     ✓ name       127.0.0.1 has the address 127.0.0.1, port [PORT]
     ✓ tls        plain http, because it is marked as insecure
     - ca         plain http has no certificate
@@ -23,7 +23,7 @@ fn a_registry_that_passes_and_one_that_fails() {
     // Without --insecure-registry.
     demo.write("empty.toml", "");
     demo.fail(1, &["doctor", "--registry", &name, "--spec", "empty.toml"]);
-    insta::assert_snapshot!(said(&demo, &demo.fail(1, &["doctor", "--registry", "https://r.io"])), @"
+    insta::assert_snapshot!(normalized(&demo, &demo.fail(1, &["doctor", "--registry", "https://r.io"])), @"
     × failed to parse `https://r.io`: it is neither a registry nor a repository
     help: pass a host or a repository, such as `registry.example.com/project/erp:15`
     ");

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use crate::demo::{Demo, bases};
-use crate::messages::{complaint, said};
+use crate::messages::{error_output, normalized};
 use crate::registry::{RegistryServer, Setup};
 use crate::repositories::closed_port;
 
@@ -16,14 +16,14 @@ fn with_base(demo: &Demo, image: &str) -> String {
     let spec = demo.spec("");
     let old = format!("oci:{}/base-image", bases().display());
     demo.write("carafe.toml", &spec.replace(&old, image));
-    complaint(demo, 1, &["lock", "--quiet"])
+    error_output(demo, 1, &["lock", "--quiet"])
 }
 
 /// The error of `carafe push` of the base image.
 fn push(demo: &Demo, target: &str, options: &[&str]) -> String {
     let image = format!("oci:{}/base-image", bases().display());
     let arguments = [&["push", "--quiet", &image, target][..], options].concat();
-    complaint(demo, 1, &arguments)
+    error_output(demo, 1, &arguments)
 }
 
 #[test]
@@ -85,10 +85,10 @@ fn a_base_image_with_an_invalid_name() {
 fn a_registry_that_refuses_the_connection() {
     let demo = Demo::new();
     let address = format!("127.0.0.1:{}", closed_port());
-    let said = push(&demo, &format!("{address}/a/b:1"), &["--insecure-registry", &address]);
+    let stderr = push(&demo, &format!("{address}/a/b:1"), &["--insecure-registry", &address]);
     // An attempt before a retry is a warning; its delay is random.
     let (warnings, error): (Vec<&str>, Vec<&str>) =
-        said.lines().partition(|line| line.starts_with("warning: "));
+        stderr.lines().partition(|line| line.starts_with("warning: "));
     assert!(!warnings.is_empty());
     assert_snapshot!(error.join("\n").replace(&address, "[CLOSED]"), @"
     × failed to push sha256:[ID] to [CLOSED]/a/b: no connection to `[CLOSED]`
@@ -128,7 +128,7 @@ fn a_registry_that_requires_credentials() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(!stderr.contains(WRONG), "{stderr}");
-    assert_snapshot!(said(&demo, &stderr).replace(registry.address(), "[CLOSED]"), @"
+    assert_snapshot!(normalized(&demo, &stderr).replace(registry.address(), "[CLOSED]"), @"
     × failed to push sha256:[ID] to [CLOSED]/a/b: `[CLOSED]` requires other credentials (user `builder` from CARAFE_USERNAME): unauthorized
     help: log in with `docker login [CLOSED]` (or podman, skopeo), or set CARAFE_USERNAME and CARAFE_PASSWORD; the account needs `repository:a/b:pull,push`
     ");

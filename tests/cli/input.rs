@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use crate::demo::{Demo, TOKEN};
-use crate::messages::complaint;
+use crate::messages::error_output;
 
 const APPS: &[&str] = &["lock", "--apps", "apps.json", "--frappe-branch", "version-15"];
 
@@ -11,14 +11,14 @@ const APPS: &[&str] = &["lock", "--apps", "apps.json", "--frappe-branch", "versi
 fn apps_json(text: &str) -> String {
     let demo = Demo::new();
     demo.write("apps.json", text);
-    complaint(&demo, 1, APPS)
+    error_output(&demo, 1, APPS)
 }
 
 /// The error of `carafe lock` for this carafe.toml.
 fn carafe_toml(text: &str) -> String {
     let demo = Demo::new();
     demo.write("carafe.toml", text);
-    complaint(&demo, 1, &["lock"])
+    error_output(&demo, 1, &["lock"])
 }
 
 #[test]
@@ -163,11 +163,11 @@ fn requires_a_branch_of_each_app_and_of_frappe() {
 #[test]
 fn reports_a_missing_file() {
     let demo = Demo::new();
-    assert_snapshot!(complaint(&demo, 1, &["lock", "--spec", "missing.toml"]), @"
+    assert_snapshot!(error_output(&demo, 1, &["lock", "--spec", "missing.toml"]), @"
     × missing.toml: failed to read the file: No such file or directory (os error 2)
     help: check the path and its permissions
     ");
-    assert_snapshot!(complaint(&demo, 1, APPS), @"
+    assert_snapshot!(error_output(&demo, 1, APPS), @"
     × apps.json: failed to read the file: No such file or directory (os error 2)
     help: check the path and its permissions
     ");
@@ -178,7 +178,7 @@ fn reports_a_variable_that_is_not_set() {
     let demo = Demo::new();
     let url = demo.git.replace("http://", "http://${GREETINGS_TOKEN}@") + "/greetings.git";
     demo.write("carafe.toml", &demo.spec(&format!("[[app]]\nurl = \"{url}\"\nbranch = \"main\"\n")));
-    assert_snapshot!(complaint(&demo, 1, &["lock"]), @r#"
+    assert_snapshot!(error_output(&demo, 1, &["lock"]), @r#"
      × carafe.toml:9:1: the environment variable `GREETINGS_TOKEN` is not set
        ╭─[9:1]
      8 │ [[app]]
@@ -265,7 +265,7 @@ fn rejects_text_that_is_not_ascii_with_its_position() {
     "#);
     let demo = Demo::new();
     std::fs::write(demo.path("apps.json"), b"\xff\xfe[\0]\0").unwrap();
-    assert_snapshot!(complaint(&demo, 1, APPS), @"
+    assert_snapshot!(error_output(&demo, 1, APPS), @"
     × apps.json: the text is UTF-16
     help: save it as UTF-8
     ");

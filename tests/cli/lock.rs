@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use crate::demo::{Demo, TOKEN, bases, repositories, succeed};
-use crate::messages::complaint;
+use crate::messages::error_output;
 use crate::variants;
 
 fn read(demo: &Demo, name: &str) -> String {
@@ -33,7 +33,7 @@ fn frappe_commit() -> String {
 #[test]
 fn a_branch_requires_a_lock() {
     let demo = Demo::new();
-    assert_snapshot!(complaint(&demo, 1, &["build", "--quiet"]), @r#"
+    assert_snapshot!(error_output(&demo, 1, &["build", "--quiet"]), @r#"
      × carafe.toml:7:1: `main` of http://[GIT]/frappe.git is a branch, which is not pinned
       ╭─[7:1]
     6 │ url = "http://*********************@[GIT]/frappe.git"
@@ -51,7 +51,7 @@ fn a_tag_requires_no_lock() {
     let demo = Demo::new();
     // The error is about the apps, after all names were resolved.
     demo.write("carafe.toml", &spec_of(&demo, "branch = \"v1.0.0\"", &demo.app("farewell", "v1.0.0")));
-    let error = complaint(&demo, 1, &["build", "--quiet"]);
+    let error = error_output(&demo, 1, &["build", "--quiet"]);
     assert!(error.contains("`farewell` requires `greetings`"), "{error}");
 }
 
@@ -59,7 +59,7 @@ fn a_tag_requires_no_lock() {
 fn locked_rejects_what_is_not_pinned() {
     let demo = Demo::new();
     demo.write("carafe.toml", &spec_of(&demo, &frappe_commit(), &demo.app("greetings", "v1.0.0")));
-    assert_snapshot!(complaint(&demo, 1, &["build", "--quiet", "--locked"]), @r#"
+    assert_snapshot!(error_output(&demo, 1, &["build", "--quiet", "--locked"]), @r#"
      × carafe.toml:7:1: `http://[GIT]/greetings.git` has no `commit`, and there is no lock
       ╭─[7:1]
     6 │ commit = "[ID]"
@@ -71,7 +71,7 @@ fn locked_rejects_what_is_not_pinned() {
      help: run `carafe lock` and commit carafe.lock, or add `commit`
     "#);
     let base = ["--base-image", "docker.io/frappe/base:version-15"];
-    assert_snapshot!(complaint(&demo, 1, &[&["build", "--quiet", "--locked"][..], &base].concat()), @"
+    assert_snapshot!(error_output(&demo, 1, &[&["build", "--quiet", "--locked"][..], &base].concat()), @"
      × --base-image: `docker.io/frappe/base:version-15` has no digest, and there is no lock
       ╭────
     1 │ docker.io/frappe/base:version-15
@@ -85,13 +85,13 @@ fn locked_rejects_what_is_not_pinned() {
 #[test]
 fn a_lock_of_another_spec() {
     let demo = Demo::new();
-    assert_snapshot!(complaint(&demo, 3, &["lock", "--check"]), @"carafe.lock does not exist; run `carafe lock`");
+    assert_snapshot!(error_output(&demo, 3, &["lock", "--check"]), @"carafe.lock does not exist; run `carafe lock`");
     demo.run(&["lock", "--quiet"]);
-    assert_snapshot!(complaint(&demo, 0, &["lock", "--check"]), @"carafe.lock is up to date");
+    assert_snapshot!(error_output(&demo, 0, &["lock", "--check"]), @"carafe.lock is up to date");
     let before = read(&demo, "carafe.lock");
     demo.write("carafe.toml", &demo.spec(&demo.app("greetings", "v1.0.0")));
-    assert_snapshot!(complaint(&demo, 3, &["lock", "--check"]), @"carafe.lock is out of date: the spec has changed; run `carafe lock`");
-    assert_snapshot!(complaint(&demo, 1, &["build", "--quiet"]), @"
+    assert_snapshot!(error_output(&demo, 3, &["lock", "--check"]), @"carafe.lock is out of date: the spec has changed; run `carafe lock`");
+    assert_snapshot!(error_output(&demo, 1, &["build", "--quiet"]), @"
     × `carafe.lock` is out of date: the spec has changed
     help: run `carafe lock`, review the difference, and commit it
     ");
@@ -102,12 +102,12 @@ fn a_lock_of_another_spec() {
 fn a_lock_of_a_newer_version_and_a_malformed_one() {
     let demo = Demo::new();
     demo.write("carafe.lock", "version = 99\n[[thing]]\nunknown = true\n");
-    assert_snapshot!(complaint(&demo, 1, &["build", "--quiet"]), @"
+    assert_snapshot!(error_output(&demo, 1, &["build", "--quiet"]), @"
     × failed to read `carafe.lock`: its version is 99, this version of carafe supports 1
     help: use the version of carafe that wrote it, or run `carafe lock`, which writes a new one
     ");
     demo.write("carafe.lock", "version = 1\nformat-version = 1\n<<<<<<< HEAD\n");
-    assert_snapshot!(complaint(&demo, 1, &["build", "--quiet"]), @"
+    assert_snapshot!(error_output(&demo, 1, &["build", "--quiet"]), @"
     × failed to parse `carafe.lock`
     ╰─▶ TOML parse error at line 3, column 9
           |
@@ -152,7 +152,7 @@ fn a_commit_must_be_on_its_branch() {
     let commit = format!("commit = \"{}\"\n", variants::side_commit());
     let app = variants::app("broken", "main") + &commit;
     demo.write("carafe.toml", &demo.spec(&app));
-    assert_snapshot!(complaint(&demo, 1, &["lock", "--quiet"]), @r#"
+    assert_snapshot!(error_output(&demo, 1, &["lock", "--quiet"]), @r#"
      × carafe.toml:11:1: commit [ID] is not on `main` of http://[VARIANTS]/broken.git
        ╭─[11:1]
     10 │ branch = "main"

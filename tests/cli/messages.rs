@@ -6,12 +6,12 @@ use crate::demo::{Demo, bases, shared_cache};
 use crate::variants;
 
 /// Runs `carafe`, asserts that its exit code is `code`, and returns its stderr for a snapshot.
-pub fn complaint(demo: &Demo, code: i32, arguments: &[&str]) -> String {
-    said(demo, &demo.fail(code, arguments))
+pub fn error_output(demo: &Demo, code: i32, arguments: &[&str]) -> String {
+    normalized(demo, &demo.fail(code, arguments))
 }
 
 /// Replaces directories, addresses and digests in `stderr` by names.
-pub fn said(demo: &Demo, stderr: &str) -> String {
+pub fn normalized(demo: &Demo, stderr: &str) -> String {
     let display = |path: &Path| path.display().to_string().trim_end_matches('/').to_owned();
     let mut text = stderr.to_owned();
     for (found, name) in [

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use insta::assert_snapshot;
 
 use crate::demo::{Demo, TOKEN};
-use crate::messages::complaint;
+use crate::messages::error_output;
 use crate::variants;
 
 /// The error of `carafe lock` for a spec with this app.
@@ -13,7 +13,7 @@ fn with_app(app: impl FnOnce(&Demo) -> String) -> String {
     let demo = Demo::new();
     let app = app(&demo);
     demo.write("carafe.toml", &demo.spec(&app));
-    let error = complaint(&demo, 1, &["lock", "--quiet"]);
+    let error = error_output(&demo, 1, &["lock", "--quiet"]);
     assert!(!demo.path("carafe.lock").exists());
     error
 }
@@ -178,7 +178,7 @@ fn an_app_without_a_name() {
     let demo = Demo::new();
     demo.write("apps/shop/README.md", "no app\n");
     demo.write("carafe.toml", &demo.spec("[[app]]\npath = \"apps/shop\"\n"));
-    assert_snapshot!(complaint(&demo, 1, &["lock", "--quiet"]), @r#"
+    assert_snapshot!(error_output(&demo, 1, &["lock", "--quiet"]), @r#"
      × carafe.toml:8:1: failed to find the app's name in pyproject.toml, setup.cfg or setup.py
       ╭─[8:1]
     7 │ branch = "main"
@@ -190,7 +190,7 @@ fn an_app_without_a_name() {
      help: check that the repository contains a frappe app: its pyproject.toml must have `name` in `[project]`
     "#);
     demo.write("carafe.toml", &demo.spec("[[app]]\npath = \"apps/gone\"\n"));
-    assert_snapshot!(complaint(&demo, 1, &["lock", "--quiet"]), @r#"
+    assert_snapshot!(error_output(&demo, 1, &["lock", "--quiet"]), @r#"
      × carafe.toml:9:1: failed to use `apps/gone` as an app: No such file or directory (os error 2)
        ╭─[9:1]
      8 │ [[app]]

@@ -5,13 +5,13 @@ use std::process::Command;
 use insta::assert_snapshot;
 
 use crate::demo::{Demo, root, succeed};
-use crate::messages::complaint;
+use crate::messages::error_output;
 
 #[test]
 fn reports_a_missing_required_app() {
     let demo = Demo::new();
     demo.write("carafe.toml", &demo.spec(&demo.app("farewell", "main")));
-    assert_snapshot!(complaint(&demo, 1, &["lock", "--quiet"]), @r#"
+    assert_snapshot!(error_output(&demo, 1, &["lock", "--quiet"]), @r#"
      × carafe.toml:8:1: failed to order the apps: `farewell` requires `greetings`, which is not listed
       ╭─[8:1]
     7 │ branch = "main"
@@ -32,7 +32,7 @@ fn reports_a_missing_required_app() {
 fn reports_a_required_app_that_is_listed_too_late() {
     let demo = Demo::new();
     demo.write("carafe.toml", &demo.spec(&(demo.app("farewell", "main") + &demo.app("greetings", "main"))));
-    assert_snapshot!(complaint(&demo, 1, &["lock", "--quiet"]), @r#"
+    assert_snapshot!(error_output(&demo, 1, &["lock", "--quiet"]), @r#"
      × carafe.toml:8:1: failed to order the apps: `farewell` requires `greetings`, which is listed after it
       ╭─[8:1]
     7 │ branch = "main"

@@ -3,26 +3,26 @@
 use insta::assert_snapshot;
 
 use crate::demo::Demo;
-use crate::messages::complaint;
+use crate::messages::error_output;
 
 #[test]
 fn wrong_usage_exits_with_2() {
     let demo = Demo::new();
-    assert_snapshot!(complaint(&demo, 2, &["build", "--pull"]), @"
+    assert_snapshot!(error_output(&demo, 2, &["build", "--pull"]), @"
     error: unexpected argument '--pull' found
 
     Usage: carafe build [OPTIONS]
 
     For more information, try '--help'.
     ");
-    assert_snapshot!(complaint(&demo, 2, &["build", "--lock", "--locked"]), @"
+    assert_snapshot!(error_output(&demo, 2, &["build", "--lock", "--locked"]), @"
     error: the argument '--lock' cannot be used with '--locked'
 
     Usage: carafe build --lock
 
     For more information, try '--help'.
     ");
-    assert_snapshot!(complaint(&demo, 2, &["biuld"]), @"
+    assert_snapshot!(error_output(&demo, 2, &["biuld"]), @"
     error: unrecognized subcommand 'biuld'
 
       tip: some similar subcommands exist: 'bundle', 'build'
@@ -31,7 +31,7 @@ fn wrong_usage_exits_with_2() {
 
     For more information, try '--help'.
     ");
-    assert_snapshot!(complaint(&demo, 2, &["push", "oci:image"]), @"
+    assert_snapshot!(error_output(&demo, 2, &["push", "oci:image"]), @"
     error: the following required arguments were not provided:
       <TARGET>...
 
@@ -39,13 +39,13 @@ fn wrong_usage_exits_with_2() {
 
     For more information, try '--help'.
     ");
-    assert_snapshot!(complaint(&demo, 2, &["build", "--isolation", "docker"]), @"
+    assert_snapshot!(error_output(&demo, 2, &["build", "--isolation", "docker"]), @"
     error: invalid value 'docker' for '--isolation <KIND>'
       [possible values: namespaces, none]
 
     For more information, try '--help'.
     ");
-    complaint(&demo, 2, &[]);
+    error_output(&demo, 2, &[]);
 }
 
 #[test]
@@ -54,11 +54,11 @@ fn rejects_a_push_without_a_target_and_an_invalid_target() {
     let spec =
         demo.spec("").replace(&format!("tags = [\"{}\"]", demo.registry.image("demo/greetings:1")), "");
     demo.write("carafe.toml", &spec);
-    assert_snapshot!(complaint(&demo, 1, &["build", "--push"]), @"
+    assert_snapshot!(error_output(&demo, 1, &["build", "--push"]), @"
     × failed to push: no destination was given
     help: pass `--tag`, such as `--tag registry.example.com/erp:15`, or set `[image] tags` in carafe.toml
     ");
-    assert_snapshot!(complaint(&demo, 1, &["build", "--push", "-t", "Not A Name"]), @"
+    assert_snapshot!(error_output(&demo, 1, &["build", "--push", "-t", "Not A Name"]), @"
     × failed to parse image reference `Not A Name`: it contains white space or a control character
     help: write it as `registry/repository:tag`, such as `registry.example.com/erp:15`
     ");

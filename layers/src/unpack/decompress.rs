@@ -26,6 +26,9 @@ pub(crate) enum Compression {
 }
 
 impl Compression {
+    /// All supported layers, for messages.
+    pub(crate) const SUPPORTED: &str = "tar, tar+gzip and tar+zstd";
+
     /// The compression of a layer's media type; `None` for unsupported media types.
     pub(crate) fn of(media_type: &str) -> Option<Self> {
         match media_type {
@@ -36,7 +39,8 @@ impl Compression {
         }
     }
 
-    /// The compression that a blob's first bytes indicate.
+    /// The compression that a blob's first bytes indicate, for blobs without a media type: those of an
+    /// archive of `docker save`.
     pub(crate) fn detect(beginning: &[u8]) -> Self {
         match beginning {
             [0x1f, 0x8b, ..] => Self::Gzip,

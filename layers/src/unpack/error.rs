@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::decompress::Compression;
 use crate::digest::{DiffId, Digest};
 use crate::source::SourceError;
 use crate::tar_reader::ReadTarError;
@@ -39,7 +40,7 @@ pub enum UnpackError {
     },
     /// A layer of an unsupported media type.
     #[error("failed to unpack layer {layer}: unsupported media type `{media_type}`")]
-    #[diagnostic(help("supported layers are tar, tar+gzip and tar+zstd"))]
+    #[diagnostic(help("supported layers are {}", Compression::SUPPORTED))]
     MediaType {
         /// The layer's digest.
         layer: Digest,
