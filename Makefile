@@ -29,8 +29,9 @@ test-here: bases
 repro: packages
 	scripts/readable-checkout $(MAKE) --no-print-directory repro-here
 
+# The same targets as `make test`: with others, cargo would build the dependencies with other features.
 repro-here: bases
-	cargo build
+	cargo build --workspace --all-targets
 	scripts/repro $(REPRO)
 
 demo: bases

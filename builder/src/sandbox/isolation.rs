@@ -47,6 +47,9 @@ impl Isolation {
 
     /// Whether steps have a network namespace of their own: loopback, and the egress proxy on it if
     /// the step may use one. Otherwise they have the machine's network.
+    ///
+    /// The launch of such a kind creates the sockets of the proxy and sends them, as
+    /// `run_in_namespaces` does.
     pub fn has_private_network(self) -> bool {
         match self {
             Self::Namespaces => true,
