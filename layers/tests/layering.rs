@@ -94,7 +94,7 @@ fn finds_a_planted_import() {
         ("\n\npub(crate) use super::high::X as Z;", "low.rs:3: super::high::X: "),
         ("use crate::{low::Z, high::{X}};", "low.rs:1: crate::high::X: "),
         ("use crate::high::*;", "low.rs:1: crate::high: "),
-        ("fn f() -> crate::high::X { todo!() }", "low.rs:1: crate::high::X: "),
+        ("fn f(x: crate::high::X) -> u8 { 0 }", "low.rs:1: crate::high::X: "),
         ("const A: &str = \"\\\"//\"; /* /* */ */ const B: char = '\\''; use crate::high;", "low.rs:1: "),
         ("const A: &str = r#\"\n\"\"#;\nfn f<'a>(_: &'a str) { crate::high::f() }", "low.rs:3: "),
         ("pub mod inline { fn f() { super::super::high::f() } }", "low.rs:1: super::super::high::f: "),

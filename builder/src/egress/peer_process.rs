@@ -6,12 +6,12 @@ use std::path::Path;
 
 use rustix::process::Pid;
 
+use carafe_layers::text::escape;
+
 use super::blocked::PeerProcess;
 
 /// Maximum number of processes that are examined.
 const MAX_PROCESSES: usize = 10_000;
-/// Maximum length of a command line that is shown.
-const MAX_COMMAND_CHARS: usize = 300;
 
 /// The kind of a client's socket.
 #[derive(Clone, Copy)]
@@ -92,7 +92,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 fn command(directory: &Path) -> String {
     let line = fs::read(directory.join("cmdline")).unwrap_or_default();
     let line = String::from_utf8_lossy(&line).replace('\0', " ");
-    line.trim().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(MAX_COMMAND_CHARS).collect()
+    escape(line.trim())
 }
 
 #[cfg(test)]

@@ -24,8 +24,6 @@ const MAX_PARALLEL_FETCHES: usize = 64;
 /// Maximum length of a chain of redirects that is followed to find out whether the store has its
 /// target. Clients follow no more.
 const MAX_REDIRECTS: usize = 50;
-/// Maximum length of a failure's reason, which may contain a server's text.
-const MAX_REASON_CHARS: usize = 1000;
 
 /// Why a request has no response.
 #[derive(Clone, Debug)]
@@ -318,7 +316,7 @@ impl ReplayCache {
 
     /// A text from a server or the network, for a message.
     fn sanitize(&self, text: &str) -> String {
-        self.redactor.redact(text).chars().filter(|c| !c.is_control()).take(MAX_REASON_CHARS).collect()
+        carafe_layers::text::message(&self.redactor.redact(text))
     }
 
     pub fn retries(&self) -> u64 {

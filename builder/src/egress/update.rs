@@ -73,9 +73,9 @@ impl Update {
 pub struct RecordingChange {
     /// The request.
     pub request: RecordedRequest,
-    /// The response before; `None` if there was no such request.
+    /// The response before; `None` if that recording has no such request.
     pub before: Option<RecordedResponse>,
-    /// The response now; `None` if there is no such request.
+    /// The response now; `None` if the request was not sent.
     pub after: Option<RecordedResponse>,
 }
 

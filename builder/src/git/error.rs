@@ -110,7 +110,7 @@ pub enum GitError {
         /// ssh's words.
         reason: String,
     },
-    /// There is no ssh client.
+    /// The ssh client is missing.
     #[error("failed to run ssh for {url}: {reason}")]
     #[diagnostic(help("install an ssh client (Debian: `apt-get install openssh-client`)"))]
     SshNotFound {
@@ -137,7 +137,7 @@ pub enum GitError {
         /// The network's or git's words.
         reason: String,
     },
-    /// The server responds, but there is no git repository.
+    /// The server responds, but not as a git server: the URL is not a repository.
     #[error("failed to find a git repository at {url}: {reason}")]
     #[diagnostic(help("{}", help::for_missing_repository(*authenticated)))]
     NotARepository {

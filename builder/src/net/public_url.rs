@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use carafe_layers::text::escape;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
@@ -83,9 +84,8 @@ impl FromStr for PublicUrl {
 
 /// A text for a message: shortened, and without the part before an `@`, which may be a password.
 fn shorten(text: &str) -> String {
-    const MAX_SHOWN_CHARS: usize = 200;
     let shown = text.rsplit_once('@').map_or(text, |(_, rest)| rest);
-    shown.chars().filter(|c| !c.is_control()).take(MAX_SHOWN_CHARS).collect()
+    escape(shown)
 }
 
 impl fmt::Display for PublicUrl {

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 
+use carafe_layers::text::output_line;
+
 use super::error::StepError;
 use crate::secret::Redactor;
 
@@ -62,7 +64,7 @@ impl<'a> Lines<'a> {
 
     fn end_line(&mut self) -> io::Result<()> {
         let raw = std::mem::take(&mut self.line);
-        let clean = self.redactor.redact(&sanitize(&String::from_utf8_lossy(&raw)));
+        let clean = self.redactor.redact(&output_line(&String::from_utf8_lossy(&raw)));
         // The cut may be within a secret.
         let safe = clean.len().saturating_sub(if self.cut > 0 { self.longest_secret } else { 0 });
         let shown = &clean[..clean.floor_char_boundary(safe.min(Self::MAX_LINE_BYTES))];
@@ -87,42 +89,6 @@ impl<'a> Lines<'a> {
         }
         self.log.flush()?;
         Ok(self.tail.into())
-    }
-}
-
-/// The text without escape sequences and control characters, except tabs.
-fn sanitize(text: &str) -> String {
-    const ESCAPE: char = '\x1b';
-    let mut clean = String::with_capacity(text.len());
-    let mut rest = text.chars();
-    while let Some(next) = rest.next() {
-        match next {
-            ESCAPE => skip_escape(&mut rest),
-            '\t' => clean.push('\t'),
-            other if other.is_control() => {}
-            other => clean.push(other),
-        }
-    }
-    clean
-}
-
-/// Skips what follows an ESC: `[` and all up to a letter (CSI), `]` and similar up to BEL or ST (OSC),
-/// otherwise one character.
-fn skip_escape(rest: &mut std::str::Chars<'_>) {
-    match rest.next() {
-        Some('[') => {
-            rest.find(|next| matches!(next, '\x40'..='\x7e'));
-        }
-        Some(']' | 'P' | 'X' | '^' | '_') => {
-            let mut last = ' ';
-            rest.find(|next| {
-                *next == '\x07' || std::mem::replace(&mut last, *next) == '\x1b' && *next == '\\'
-            });
-        }
-        Some('(' | ')' | '*' | '+' | '#' | ' ') => {
-            rest.next();
-        }
-        _ => {}
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use carafe_layers::text::{escape, truncate};
+
 use crate::egress::recording::{RecordedRequest, RecordedResponse};
 
 /// Extensions of archives and the first bytes of such files. An empty zip file starts differently.
@@ -54,8 +56,9 @@ pub(super) fn objection(
 /// A content type for a message.
 fn describe(content_type: &str) -> String {
     const MAX_SHOWN_CHARS: usize = 60;
-    let shown: String = content_type.chars().filter(|c| !c.is_control()).take(MAX_SHOWN_CHARS).collect();
-    match shown.as_str() {
+    let escaped = escape(content_type);
+    let shown = truncate(&escaped, MAX_SHOWN_CHARS);
+    match &*shown {
         "" => "data of no type".to_owned(),
         html if html.starts_with("text/html") => "an HTML page".to_owned(),
         other => format!("other data ({other})"),

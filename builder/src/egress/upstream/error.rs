@@ -3,7 +3,7 @@
 use crate::egress::body_store::BodyStoreError;
 use crate::net::retry::RetryAfter;
 
-/// Why there is no response. The texts are not redacted.
+/// Why a request got no response. The texts are not redacted.
 pub(in crate::egress) enum UpstreamError {
     /// The host, or what it resolves to, is this private address.
     PrivateAddress(String),

@@ -1,5 +1,7 @@
 //! The difference between a response and the recorded one.
 
+use carafe_layers::text::{escape, truncate};
+
 use crate::egress::recording::RecordedResponse;
 
 /// How a response differs from the `recorded` one, as a text; `None` if status and body are equal.
@@ -32,5 +34,9 @@ pub(super) fn difference(recorded: &RecordedResponse, now: &RecordedResponse) ->
 /// The value of a header, shortened for a message.
 fn header(response: &RecordedResponse, name: &str) -> String {
     const MAX_SHOWN_CHARS: usize = 80;
-    response.headers.get(name).map(|value| value.chars().take(MAX_SHOWN_CHARS).collect()).unwrap_or_default()
+    response
+        .headers
+        .get(name)
+        .map(|value| truncate(&escape(value), MAX_SHOWN_CHARS).into_owned())
+        .unwrap_or_default()
 }

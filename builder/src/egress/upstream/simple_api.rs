@@ -67,7 +67,7 @@ pub(super) fn normalize(
 }
 
 /// The normalized form, with the files up to `cutoff`, and the upload time of the newest of them.
-/// `None` if there is no such file, or one has no upload time.
+/// `None` if no file matches, or one has no upload time.
 fn normalize_json(text: &[u8], cutoff: Option<UploadTime>) -> Option<(Vec<u8>, UploadTime)> {
     let mut project: Project = serde_json::from_slice(text).ok()?;
     if !project.meta.api_version.starts_with("1.") {
